@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ * Privileged architecture in C: exception and interrupt delivery, segment loads, control registers,
+ * MSRs, CPUID, far transfers, string I/O.  Freestanding; runs in the monitor on hostile guests, so no
+ * input may reach an assert, an endless loop or an out-of-range access.
+ *
+ * The accelerator provides the hooks at the end of this file. */
+#ifndef PENUMBRA_X86_SYSTEM_H
+#define PENUMBRA_X86_SYSTEM_H
+
+#include "x86/cpu.h"
+#include "x86/decode.h"
+
+enum sys_result {
+	SYS_DONE,     /* executed; c->rip is the next instruction */
+	SYS_FAULT,    /* c->exc is pending; registers and c->rip are as before the instruction */
+	SYS_HALT,     /* HLT executed (c->halted set), rip after it */
+	SYS_AGAIN,    /* partly done (rep string I/O): registers advanced, rip still at the instruction */
+};
+
+/* Executes the instruction `in`, decoded from c->rip, for every class but IC_PLAIN and the XSAVE family.
+ * Checks CPL, mode and operands as the manual says; a fault leaves no partial register change. */
+enum sys_result sys_execute(struct cpu *c, const struct insn *in);
+
+/* Executes a plain integer instruction with a memory operand (MOV, MOVZX/SX, MOVBE, ALU, test, xchg,
+ * cmpxchg(8b/16b), xadd, bt*, inc/dec/not/neg, setcc, shifts, movnti, push/pop forms) through vmem_*: for MMIO, watchpoints
+ * and pages that cannot be mapped.  Also MOVS/STOS/LODS/CMPS/SCAS, one iteration a call (SYS_AGAIN until done).
+ * Returns -1 where the form is not covered, else enum sys_result. */
+int sys_execute_memory(struct cpu *c, const struct insn *in);
+
+/* Linear address of the ModRM memory operand, with segment base and address size applied (not canonical-checked). */
+gva_t sys_operand_address(const struct cpu *c, const struct insn *in);
+
+/* Records an exception in c->exc; returns SYS_FAULT. */
+enum sys_result sys_raise(struct cpu *c, int vector);
+enum sys_result sys_raise_error(struct cpu *c, int vector, u32 error);
+
+/* Delivers c->exc through the IDT (64-bit gates, IST, TSS; contributory faults, #DF, shutdown as SDM 3A 6.15).
+ * After it, c->rip and the rest stand at the handler, or c->shutdown is set. */
+void sys_deliver_exception(struct cpu *c);
+/* Delivers external interrupt `vector` / an NMI.  The caller has checked IF and shadows. */
+void sys_deliver_interrupt(struct cpu *c, int vector);
+void sys_deliver_nmi(struct cpu *c);
+
+/* Loads/stores one MSR.  0, or -1 for #GP. */
+int sys_rdmsr(struct cpu *c, u32 msr, u64 *value);
+int sys_wrmsr(struct cpu *c, u32 msr, u64 value);
+
+/* CPUID as the guest sees it: regs[0..3] = eax, ebx, ecx, edx, filtered from the host's by a table of
+ * what the accelerator can virtualise. */
+void sys_cpuid(const struct cpu *c, u32 leaf, u32 subleaf, u32 regs[4]);
+/* Executes the host's CPUID for every leaf once (slow where the host itself is virtual); call before the first sys_cpuid(). */
+void sys_cpuid_init(bool has_local_apic);
+
+/* State after RESET, and the state of a 64-bit Linux boot entry. */
+void cpu_reset(struct cpu *c);
+
+/* ---- hooks, implemented by the accelerator (or by a test) ---- */
+#define VM_READ 0u
+#define VM_WRITE PF_W
+#define VM_FETCH PF_I
+#define VM_SYSTEM 0x100u /* implicit supervisor access (GDT, IDT, TSS, stack push at CPL 0): not subject to CPL 3 or AC */
+/* Access guest virtual memory with the privileges of c->cpl (and SMAP/AC), or as supervisor with
+ * VM_SYSTEM.  All or nothing for n <= 64: both pages are checked first.  0, or -1 with c->exc = #PF (or #GP/#SS where not canonical). */
+int vmem_read(struct cpu *c, gva_t address, void *buffer, size_t n, u32 access);
+int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 access);
+u32 io_in(struct cpu *c, u16 port, int size);
+void io_out(struct cpu *c, u16 port, int size, u32 value);
+u64 host_tsc(void);
+/* Called after c->cr0/cr3/cr4/efer hold the new value, with the old one. */
+void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written /* bit 63: no flush */);
+void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer);
+void mmu_invlpg(struct cpu *c, gva_t address);
+void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address);
+/* Called when the MSRs or instructions change what translated code has baked in: lstar, sfmask, star,
+ * FS/GS bases, debug registers, rflags.IF: `what` is the MSR number, or one of SYS_CHANGED_*. */
+#define SYS_CHANGED_DR 0x10000u
+void mmu_msr_changed(struct cpu *c, u32 what);
+/* kvmclock: (re)writes the pvclock page at guest physical `gpa` and wall clock; the accelerator has the clock. */
+void clock_write_system_time(struct cpu *c, gpa_t page);
+void clock_write_wall_clock(struct cpu *c, gpa_t page);
+
+#endif
