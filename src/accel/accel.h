@@ -18,7 +18,9 @@
 #ifndef PENUMBRA_ACCEL_ACCEL_H
 #define PENUMBRA_ACCEL_ACCEL_H
 
+#include <signal.h>
 #include <stdatomic.h>
+#undef REG_RIP /* <ucontext.h> and the decoder both have one: let the decoder's come second */
 
 #include "base/err.h"
 #include "base/types.h"

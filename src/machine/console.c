@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "machine/console.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -8,9 +10,6 @@
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
-#undef REG_RIP /* <ucontext.h> and the decoder both have one */
-
-#include "machine/console.h"
 
 #define INPUT_ROOM 4096u
 #define LINE_MAX_BYTES 256u
