@@ -5,6 +5,7 @@
 #	guest/build.sh kernel PACKAGE OUT          OUT/vmlinuz and OUT/modules of the kernel that PACKAGE depends on
 #	guest/build.sh initrd KERNELS OUT          busybox and guest/init: a system that reaches a shell at once
 #	guest/build.sh initrd-test KERNELS OUT     the same with the user land of TEST_PACKAGES
+#	guest/build.sh overlay BASE OUT PATH=FILE...  the initrd BASE with FILEs added or replaced at PATHs
 #
 # KERNELS is a list of directories that `kernel` made, separated by commas.
 # Works as an ordinary user as long as apt has package lists; as root it fetches them when there are none.
@@ -15,8 +16,9 @@ export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
 
 # What tests run in the guest.  The small compiler stands for a large one at a hundredth of its size.
-TEST_PACKAGES=(bash coreutils util-linux findutils grep sed gawk gzip xz-utils tar procps psmisc perl-base
-	python3-minimal openssl sqlite3 bc file lua5.4 tcc libc6-dev busybox-static kmod iproute2 iputils-ping)
+TEST_PACKAGES=(bash dash libc-bin base-passwd hostname diffutils coreutils util-linux findutils grep sed
+	gawk gzip xz-utils tar procps psmisc perl-base python3-minimal openssl sqlite3 bc file
+	lua5.4 tcc libc6-dev busybox-static kmod iproute2 iputils-ping)
 # Drivers that Debian builds as modules and a virtual machine may need before it has a disk.
 MODULES=(virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_balloon virtio-rng
 	vmw_vsock_virtio_transport virtiofs 9pnet_virtio 9p squashfs overlay loop)
@@ -163,19 +165,32 @@ make_initrd_test() { # kernels out
 	[ ! -e "$root/usr/share/base-passwd/passwd.master" ] || sed 's/^root:\*:/root::/' "$root/usr/share/base-passwd/passwd.master" >"$root/etc/passwd"
 	[ ! -e "$root/usr/share/base-passwd/group.master" ] || cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
 	rm -rf "$root"/usr/share/{doc,man,info,locale,lintian,bash-completion,zoneinfo,pixmaps,i18n} \
-		"$root"/usr/lib/x86_64-linux-gnu/gconv "$root"/var/lib/dpkg "$root"/usr/lib/x86_64-linux-gnu/*.a
+		"$root"/usr/lib/x86_64-linux-gnu/gconv "$root"/var/lib/dpkg
+	find "$root/usr/lib/x86_64-linux-gnu" -maxdepth 1 -name '*.a' ! -name libc_nonshared.a -delete
 	/sbin/ldconfig -r "$root" 2>/dev/null || true
 	add_base "$root" "$busybox"
 	add_modules "$1" "$root" "$busybox"
 	pack "$root" "$2"
 }
 
+# The kernel unpacks archives that follow each other as one.
+make_overlay() { # base out path=file...
+	local base=$1 out=$2 pair
+	shift 2
+	make_work "$out"
+	for pair; do install -D "${pair#*=}" "$work/root/${pair%%=*}"; done
+	pack "$work/root" "$work/cpio"
+	cat "$base" "$work/cpio" >"$out.new"
+	mv "$out.new" "$out"
+}
+
 case ${1-}:$# in
+overlay:[4-9] | overlay:[1-9][0-9]) shift && make_overlay "$@" ;;
 kernel:3) make_kernel "$2" "$3" ;;
 initrd:3) make_initrd "$2" "$3" ;;
 initrd-test:3) make_initrd_test "$2" "$3" ;;
 *)
-	sed -n '3,12s/^# \{0,1\}//p' "$0" >&2
+	sed -n '3,13s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 	;;
 esac
