@@ -73,6 +73,8 @@ enum insn_class {
 	                 * whatever a guest of ours is never offered: #UD */
 	IC_VMCALL,      /* VMCALL, VMMCALL */
 	IC_CET,         /* shadow-stack instructions that are not NOPs when CET is off; ENDBR and RDSSP are PLAIN */
+	IC_CLZERO,      /* implicit cache line at [rAX], with the segment override */
+	IC_MOVDIR64B,   /* reads the ModRM operand; implicit destination ES:[reg] of address size */
 	IC_COUNT
 };
 
@@ -127,6 +129,7 @@ struct insn {
 	u16 reg_read, reg_write;
 	u16 reg_touch;           /* registers named explicitly or implicitly in any way; a scratch must avoid them */
 	u16 flags_read, flags_write; /* FLAG_*; write = surely set or left undefined */
+	u16 selector;            /* far pointer (9A, EA): the selector; imm is the offset, zero-extended */
 	bool ends_block;         /* control does not always fall through (branches, calls, returns, INT, HLT, SYSCALL, UD ...) */
 };
 
