@@ -27,4 +27,4 @@ run:
 	@+$(MAKE) --no-print-directory deps-run
 	@+$(MAKE) --no-print-directory all guest
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(abspath $(PENUMBRA)) run; \
-	else exec $(abspath $(PENUMBRA)) run --append penumbra.demo; fi
+	else exec $(abspath $(PENUMBRA)) run --append "console=ttyS0 quiet penumbra.demo"; fi
