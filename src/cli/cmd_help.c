@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ * penumbra help: usage of the program or of one command. */
+#include "cli/commands.h"
+
+static enum cli_status help(const void *values, const struct operands *operands)
+{
+	const struct command *cmd;
+	struct err e = { 0 };
+
+	(void)values;
+	if (!operands->count) {
+		usage_print_program(stdout);
+		return finish_output(&command_help);
+	}
+	cmd = command_find(operands->word[0]);
+	if (!cmd) {
+		err_set(&e, -1, "there is no command '%s'", operands->word[0]);
+		report(&command_help, e.text);
+		return STATUS_USAGE;
+	}
+	usage_print(stdout, cmd);
+	return finish_output(&command_help);
+}
+
+const struct command command_help = {
+	.name = "help",
+	.summary = "show how to use the program or a command",
+	.description = "Prints the usage of COMMAND, or the list of commands.",
+	.operands = "[COMMAND]",
+	.operands_max = 1,
+	.run = help,
+};

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ * penumbra run: boots a machine with its console on standard input and output. */
+#include "accel/accel.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "accel/probe.h"
+#include "cli/commands.h"
+#include "cli/guest_files.h"
+#include "cli/terminal.h"
+#include "machine/machine.h"
+#include "machine/stats.h"
+
+struct run_values {
+	const char *kernel, *initrd, *append, *accel, *name, *stats;
+	u64 memory, timeout;
+};
+
+#define FIELD(f) offsetof(struct run_values, f)
+static const struct option_row run_options[] = {
+	{ "kernel", "FILE", OPTION_TEXT, FIELD(kernel),
+	  "Linux kernel to boot, bzImage or vmlinux; without it the default guest's", NULL, NULL },
+	{ "initrd", "FILE", OPTION_TEXT, FIELD(initrd),
+	  "initial RAM disk; without it and without --kernel the default guest's", NULL, NULL },
+	{ "append", "STRING", OPTION_TEXT, FIELD(append), "kernel command line", "console=ttyS0", NULL },
+	{ "memory", "SIZE", OPTION_SIZE, FIELD(memory),
+	  "guest memory, with K, M, G or T, a plain number in MiB", "512M", NULL },
+	{ "accel", "NAME", OPTION_CHOICE, FIELD(accel),
+	  "how the guest's processor is run", "auto", "auto|translate|kvm" },
+	{ "name", "NAME", OPTION_NAME, FIELD(name), "what the machine is called", "guest", NULL },
+	{ "stats", "FILE", OPTION_TEXT, FIELD(stats), "write the figures of the run there as JSON", NULL, NULL },
+	{ "timeout", "SECONDS", OPTION_SECONDS, FIELD(timeout), "end the run after this time", NULL, NULL },
+};
+
+static enum cli_status failed(const struct err *e)
+{
+	report(&command_run, e->text);
+	return STATUS_FAILED;
+}
+
+static void print_line(void *opaque, const char *text)
+{
+	(void)opaque;
+	fprintf(stderr, "  %s\n", text);
+}
+
+static enum cli_status report_panic(const struct console *con)
+{
+	report(&command_run, "the guest kernel panicked; its last lines:");
+	console_last_lines(con, print_line, NULL);
+	return STATUS_GUEST;
+}
+
+/* What the end of a run means to the user. */
+static enum cli_status judge_end(struct machine *m, const struct run_values *v)
+{
+	enum vm_end end = machine_vm(m)->end;
+	const struct console *con = machine_console(m);
+	struct err e = { 0 };
+
+	switch (end) {
+	case END_TIMEOUT:
+		err_set(&e, -ETIMEDOUT, "the time limit of %g seconds was reached, the machine was ended",
+			(double)v->timeout / 1e9);
+		report(&command_run, e.text);
+		return STATUS_TIMEOUT;
+	case END_USER_QUIT:
+		return STATUS_OK;
+	case END_PANIC:
+		return report_panic(con);
+	case END_HALTED:
+	case END_TRIPLE_FAULT:
+		if (console_panicked(con))
+			return report_panic(con);
+		report(&command_run, vm_end_words(end));
+		return STATUS_GUEST;
+	default:
+		return console_panicked(con) ? report_panic(con) : STATUS_OK;
+	}
+}
+
+static enum cli_status write_stats(struct machine *m, const struct run_values *v, FILE *stats)
+{
+	struct err e = { 0 };
+
+	if (stats && stats_write(machine_vm(m), console_panicked(machine_console(m)), stats, v->stats, &e))
+		return failed(&e);
+	return STATUS_OK;
+}
+
+/* The run proper, with the terminal in raw mode for its length. */
+static enum cli_status run_machine(struct machine *m, const struct run_values *v, FILE *stats)
+{
+	struct console_options console = {
+		.in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .timeout_ns = v->timeout,
+	};
+	enum cli_status status, stats_status;
+	struct err e = { 0 };
+	int rc;
+
+	signals_watch(machine_vm(m));
+	console.escapes = terminal_raw(STDIN_FILENO);
+	rc = machine_run(m, &console, &e);
+	terminal_restore();
+	signals_release();
+	if (signals_caught() == SIGHUP) {
+		report(&command_run, "the terminal was closed");
+		return STATUS_FAILED;
+	}
+	if (signals_caught())
+		raise(signals_caught());
+	status = rc ? failed(&e) : judge_end(m, v);
+	if (!machine_console(m))
+		return status;
+	stats_status = write_stats(m, v, stats);
+	return status == STATUS_OK ? stats_status : status;
+}
+
+static enum cli_status run(const void *values, const struct operands *operands)
+{
+	const struct run_values *v = values;
+	struct guest_files files;
+	struct machine_config config = {
+		.name = v->name, .kernel = v->kernel, .initrd = v->initrd,
+		.command_line = v->append, .ram_size = v->memory,
+	};
+	struct host_info host;
+	enum cli_status status;
+	struct machine *m;
+	struct err e = { 0 };
+	FILE *stats = NULL;
+
+	(void)operands;
+	if (!v->kernel) {
+		if (guest_files_find(&files, &e))
+			return failed(&e);
+		config.kernel = files.kernel;
+		if (!v->initrd)
+			config.initrd = files.initrd;
+	}
+	host_probe(&host);
+	config.host = &host;
+	config.accel = accel_select(&host, v->accel, NULL, 0, &e);
+	if (!config.accel)
+		return failed(&e);
+	if (v->stats && !(stats = fopen(v->stats, "we"))) {
+		err_sys(&e, errno, "%s", v->stats);
+		return failed(&e);
+	}
+	if (machine_create(&m, &config, &e)) {
+		status = failed(&e);
+	} else {
+		status = run_machine(m, v, stats);
+		machine_destroy(m);
+	}
+	if (stats && fclose(stats) && status == STATUS_OK) {
+		err_sys(&e, errno, "%s", v->stats);
+		status = failed(&e);
+	}
+	return status;
+}
+
+const struct command command_run = {
+	.name = "run",
+	.summary = "boot a Linux machine, with its console on this terminal",
+	.description =
+		"Boots a Linux kernel. The guest's first serial port is standard input and output.\n\n"
+		"On a terminal, Ctrl-a x leaves, Ctrl-a h shows the keys, and Ctrl-a Ctrl-a sends Ctrl-a. "
+		"The end of standard input does not end the machine; poweroff and reboot in the guest do.",
+	.options = run_options,
+	.option_count = ARRAY_SIZE(run_options),
+	.values_size = sizeof(struct run_values),
+	.run = run,
+};

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ * The list of commands: one row each, in the order of the help text. */
+#ifndef PENUMBRA_CLI_COMMANDS_H
+#define PENUMBRA_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+#define COMMANDS(C)                                                               \
+	C(run)                                                                    \
+	C(host)                                                                   \
+	C(help)
+
+#define COMMAND_DECLARE(name) extern const struct command command_##name;
+COMMANDS(COMMAND_DECLARE)
+#undef COMMAND_DECLARE
+
+/* The program itself: options that stand before any command. */
+extern const struct command command_program;
+
+/* All commands, ending with NULL. */
+extern const struct command *const command_list[];
+const struct command *command_find(const char *name);
+
+#define PENUMBRA_VERSION "0.1.0"
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "machine/acpi.h"
+#include "machine/kernel.h"
+#include "machine/legacy.h"
+#include "machine/linux_boot.h"
+#include "machine/ram.h"
+
+#define CONSOLE_CHUNK 512
+
+struct machine {
+	struct vm vm;
+	struct console *console;
+	/* The devices, for an accelerator that leaves them to us.  They may be slow to take input:
+	 * `held` are bytes that they have refused so far. */
+	struct legacy legacy;
+	u8 held[CONSOLE_CHUNK];
+	size_t held_start, held_end;
+	enum vm_end power;
+};
+
+/* ---- struct vm_ops ---- */
+
+static void op_console_write(struct vm *vm, const void *bytes, size_t n)
+{
+	struct machine *m = vm->machine;
+
+	console_write(m->console, bytes, n);
+}
+
+static size_t op_console_read(struct vm *vm, void *bytes, size_t room)
+{
+	struct machine *m = vm->machine;
+
+	return console_read(m->console, bytes, room);
+}
+
+static void take_events(struct machine *m)
+{
+	u32 events = legacy_events(&m->legacy);
+	u8 bytes[CONSOLE_CHUNK];
+	size_t n;
+
+	if (events & LEGACY_TX)
+		while ((n = legacy_uart_transmit(&m->legacy, bytes, sizeof bytes)))
+			console_write(m->console, bytes, n);
+	if (events & LEGACY_POWEROFF)
+		m->power = END_POWEROFF;
+	else if (events & LEGACY_RESET)
+		m->power = END_RESET;
+}
+
+static u32 op_io_in(struct vm *vm, u16 port, int size)
+{
+	struct machine *m = vm->machine;
+	u32 value = legacy_io_read(&m->legacy, port, size, monotonic_ns());
+
+	take_events(m);
+	return value;
+}
+
+static void op_io_out(struct vm *vm, u16 port, int size, u32 value)
+{
+	struct machine *m = vm->machine;
+
+	legacy_io_write(&m->legacy, port, size, value, monotonic_ns());
+	take_events(m);
+}
+
+static u64 op_advance(struct vm *vm, u64 now_ns)
+{
+	struct machine *m = vm->machine;
+
+	legacy_advance(&m->legacy, now_ns);
+	if (m->held_start == m->held_end) {
+		m->held_start = 0;
+		m->held_end = console_read(m->console, m->held, sizeof m->held);
+	}
+	if (m->held_start != m->held_end)
+		m->held_start += legacy_uart_receive(&m->legacy, m->held + m->held_start,
+						     m->held_end - m->held_start);
+	take_events(m);
+	return legacy_next_deadline(&m->legacy);
+}
+
+static bool op_irq_pending(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+
+	return legacy_interrupt_pending(&m->legacy);
+}
+
+static int op_irq_take(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+
+	return legacy_interrupt_acknowledge(&m->legacy);
+}
+
+static enum vm_end op_power_state(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+
+	return m->power;
+}
+
+static const struct vm_ops machine_ops = {
+	.console_write = op_console_write,
+	.console_read = op_console_read,
+	.io_in = op_io_in,
+	.io_out = op_io_out,
+	.advance = op_advance,
+	.irq_pending = op_irq_pending,
+	.irq_take = op_irq_take,
+	.power_state = op_power_state,
+};
+
+/* ---- life ---- */
+
+static int load(struct machine *m, const struct machine_config *config, struct err *e)
+{
+	struct linux_boot boot = { .command_line = config->command_line };
+	struct acpi_config acpi = { .cpus = 1 };
+	struct kernel kernel;
+	u8 *initrd = NULL;
+	int rc;
+
+	rc = kernel_read(&kernel, config->kernel, m->vm.ram_size, e);
+	if (rc)
+		return rc;
+	boot.kernel = &kernel;
+	if (config->initrd)
+		rc = file_read_all(config->initrd, m->vm.ram_size, &initrd, &boot.initrd_size, e);
+	boot.initrd = initrd;
+	if (!rc)
+		rc = acpi_build(&acpi, m->vm.ram, &boot.acpi_rsdp, e);
+	if (!rc)
+		rc = linux_boot_load(&m->vm, &boot, e);
+	free(initrd);
+	kernel_free(&kernel);
+	return rc;
+}
+
+static s64 utc_offset_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (s64)t.tv_sec * 1000000000 + t.tv_nsec - (s64)monotonic_ns();
+}
+
+int machine_create(struct machine **out, const struct machine_config *config, struct err *e)
+{
+	struct machine *m = calloc(1, sizeof *m);
+	struct vm *vm;
+	int rc;
+
+	if (!m)
+		return err_set(e, -ENOMEM, "no memory");
+	vm = &m->vm;
+	snprintf(vm->name, sizeof vm->name, "%s", config->name);
+	vm->accel = config->accel;
+	vm->host = config->host;
+	vm->ops = &machine_ops;
+	vm->machine = m;
+	vm->ram_fd = -1;
+	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm->wake_fd < 0) {
+		rc = err_sys(e, errno, "eventfd");
+		free(m);
+		return rc;
+	}
+	legacy_init(&m->legacy, monotonic_ns(), utc_offset_ns(), config->ram_size);
+	rc = ram_create(vm, config->ram_size, e);
+	if (!rc)
+		rc = load(m, config, e);
+	if (!rc)
+		rc = vm->accel->create(vm, e);
+	if (rc) {
+		ram_destroy(vm);
+		close(vm->wake_fd);
+		free(m);
+		return rc;
+	}
+	vm->stats.ram_bytes = vm->ram_size;
+	*out = m;
+	return 0;
+}
+
+static u64 timeval_ns(struct timeval t)
+{
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_usec * 1000u;
+}
+
+static void add_usage(struct vm_stats *stats, int who)
+{
+	struct rusage u;
+
+	if (getrusage(who, &u))
+		return;
+	stats->user_ns += timeval_ns(u.ru_utime);
+	stats->system_ns += timeval_ns(u.ru_stime);
+	stats->rss_peak = MAX(stats->rss_peak, (u64)u.ru_maxrss << 10);
+}
+
+int machine_run(struct machine *m, const struct console_options *console, struct err *e)
+{
+	struct vm *vm = &m->vm;
+	u64 start = monotonic_ns();
+	int rc;
+
+	rc = console_start(&m->console, vm, console, e);
+	if (rc)
+		return rc;
+	rc = vm->accel->run(vm, e);
+	console_stop(m->console);
+	vm->stats.wall_ns = monotonic_ns() - start;
+	add_usage(&vm->stats, RUSAGE_SELF);
+	add_usage(&vm->stats, RUSAGE_CHILDREN);
+	vm->stats.ram_resident = ram_resident(vm);
+	if (!rc && vm->end == END_ERROR) {
+		const struct err *why = console_error(m->console);
+
+		rc = err_set(e, why->code ? why->code : -EIO, "%s",
+			     why->code ? why->text : vm_end_words(END_ERROR));
+	}
+	return rc;
+}
+
+void machine_destroy(struct machine *m)
+{
+	if (!m)
+		return;
+	m->vm.accel->destroy(&m->vm);
+	console_destroy(m->console);
+	ram_destroy(&m->vm);
+	close(m->vm.wake_fd);
+	free(m);
+}
+
+struct vm *machine_vm(struct machine *m)
+{
+	return &m->vm;
+}
+
+const struct console *machine_console(const struct machine *m)
+{
+	return m->console;
+}
