@@ -124,8 +124,10 @@ static s64 seconds_of(const struct date *d)
 	       d->minute * 60 + d->second;
 }
 
-static u8 encode(const struct mc146818 *r, int v)
+static u8 encode(const struct mc146818 *r, int value)
 {
+	unsigned v = (unsigned)value; /* a year before 0 gives some byte */
+
 	return (u8)(r->ram[REG_B] & B_BINARY ? v : v / 10 % 10 << 4 | v % 10);
 }
 
