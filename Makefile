@@ -99,6 +99,8 @@ $(BUILD)/link.flags: FORCE
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(filter-out $(MONITOR),$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
+	if [ -e $(GUEST)/initrd ]; then install -d $(DESTDIR)$(PREFIX)/share/penumbra && \
+		install -m 644 $(GUEST)/vmlinuz $(GUEST)/initrd $(DESTDIR)$(PREFIX)/share/penumbra/; fi
 
 clean:
 	rm -rf $(BUILD) $(PENUMBRA) $(filter-out $(MONITOR),$(PROGRAMS))
