@@ -17,8 +17,12 @@ enum sys_result {
 	SYS_AGAIN,    /* partly done (rep string I/O): registers advanced, rip still at the instruction */
 };
 
-/* Executes the instruction `in`, decoded from c->rip, for every class but IC_PLAIN and the XSAVE family.
- * Checks CPL, mode and operands as the manual says; a fault leaves no partial register change. */
+/* Executes the instruction `in`, decoded from c->rip, for every class but IC_PLAIN, IC_MASKMOV and the XSAVE
+ * family: those have vector state, which does not live here, and get #UD.
+ * Checks CPL, mode and operands as the manual says; a fault leaves no partial register change.
+ * Handles RF and the interrupt shadow of STI and MOV SS.  The single-step trap is the caller's: #DB (dr6 bit 14)
+ * after SYS_DONE where RF_TF was set before the instruction, unless it was INT n, INT3, INTO or a SYSCALL that
+ * cleared TF. */
 enum sys_result sys_execute(struct cpu *c, const struct insn *in);
 
 /* Executes a plain integer instruction with a memory operand (MOV, MOVZX/SX, MOVBE, ALU, test, xchg,
@@ -44,18 +48,34 @@ void sys_deliver_nmi(struct cpu *c);
 /* Loads/stores one MSR.  0, or -1 for #GP. */
 int sys_rdmsr(struct cpu *c, u32 msr, u64 *value);
 int sys_wrmsr(struct cpu *c, u32 msr, u64 value);
+/* Name of an MSR that the guest has, else NULL; and the next such number after `after` (-1: the first), 0 at the end. */
+const char *sys_msr_name(u32 msr);
+u32 sys_msr_next(u64 after);
 
 /* CPUID as the guest sees it: regs[0..3] = eax, ebx, ecx, edx, filtered from the host's by a table of
  * what the accelerator can virtualise. */
 void sys_cpuid(const struct cpu *c, u32 leaf, u32 subleaf, u32 regs[4]);
 /* Executes the host's CPUID for every leaf once (slow where the host itself is virtual); call before the first sys_cpuid(). */
 void sys_cpuid_init(bool has_local_apic);
+/* Frequency of the guest's time stamp counter, for CPUID leaves 0x15, 0x16 and 0x40000010; 0: not stated. */
+void sys_cpuid_set_tsc_khz(u32 khz);
+/* What the host's IA32_ARCH_CAPABILITIES says, as far as the caller could learn it (user mode cannot read the MSR;
+ * the kernel's vulnerability files tell); Intel only.  Call before sys_cpuid_init(). */
+void sys_cpuid_set_arch_capabilities(u64 host);
+/* Offers AMX where the host has it (off at first: the process must hold the kernel's permission for it).
+ * Call before sys_cpuid_init(). */
+void sys_cpuid_offer_amx(bool offer);
 
-/* State after RESET, and the state of a 64-bit Linux boot entry. */
+/* State after RESET (MTRRs as firmware leaves them).  Call after sys_cpuid_init(). */
 void cpu_reset(struct cpu *c);
+/* State at the 64-bit Linux boot entry: paging on through `page_table`, flat segments 0x10 and 0x18 of the four
+ * descriptors that cpu_linux64_gdt() gives and that the caller has put at `gdt`; both identity-mapped. */
+void cpu_enter_linux64(struct cpu *c, u64 entry, gpa_t boot_params, gpa_t page_table, gpa_t gdt);
+void cpu_linux64_gdt(u64 gdt[4]);
 
 /* ---- hooks, implemented by the accelerator (or by a test) ---- */
 #define VM_READ 0u
+/* vmem_read() with VM_WRITE: the bytes must be writable as well (a port is read only once its value has a place). */
 #define VM_WRITE PF_W
 #define VM_FETCH PF_I
 #define VM_SYSTEM 0x100u /* implicit supervisor access (GDT, IDT, TSS, stack push at CPL 0): not subject to CPL 3 or AC */
@@ -74,6 +94,7 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address);
 /* Called when the MSRs or instructions change what translated code has baked in: lstar, sfmask, star,
  * FS/GS bases, debug registers, rflags.IF: `what` is the MSR number, or one of SYS_CHANGED_*. */
 #define SYS_CHANGED_DR 0x10000u
+#define SYS_CHANGED_XCR0 0x10001u
 void mmu_msr_changed(struct cpu *c, u32 what);
 /* kvmclock: (re)writes the pvclock page at guest physical `gpa` and wall clock; the accelerator has the clock. */
 void clock_write_system_time(struct cpu *c, gpa_t page);
