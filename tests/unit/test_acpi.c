@@ -161,6 +161,27 @@ static void test_madt(void)
 	CHECK(apics == ACPI_CPUS_MAX && io == 1 && overrides == 2);
 }
 
+/* Each _CRS is a buffer that is exactly as long as it says and ends in an end tag. */
+static void test_resources(void)
+{
+	const u8 *dsdt, *p;
+	unsigned found = 0;
+	size_t length;
+
+	CHECK(build(&many) == 0);
+	dsdt = low + get(table_find("FACP") + 40, 4);
+	length = get(dsdt + 4, 4);
+	for (p = dsdt; p + 12 < dsdt + length; p++) {
+		if (memcmp(p, "_CRS", 4))
+			continue;
+		found++;
+		CHECK(p[4] == 0x11 && p[8] == 0x0a);
+		CHECK((p[5] & 15u) + p[6] * 16u == 5u + p[9]);
+		CHECK(p[10 + p[9] - 2] == 0x79 && p[10 + p[9] - 1] == 0);
+	}
+	CHECK(found == 6, "%u", found);
+}
+
 static void test_refusals(void)
 {
 	struct acpi_config c = one;
@@ -213,7 +234,7 @@ static void test_iasl(void)
 	CHECK(system(command) == 0);
 }
 
-#define TESTS(T) T(roots) T(fixed_hardware) T(madt) T(refusals) T(iasl)
+#define TESTS(T) T(roots) T(fixed_hardware) T(madt) T(resources) T(refusals) T(iasl)
 
 int main(void)
 {

@@ -91,6 +91,14 @@ static void test_pic_cascade(void)
 	CHECK(!pending(), "masked at the slave");
 	out(0xa1, 0);
 	CHECK_EQ(acknowledge(), 0x3e);
+	pic_init(0x01, 0, 0);
+	out(0xa0, 0x11), out(0xa1, 0x38), out(0xa1, 0x02), out(0xa1, 0x03); /* automatic EOI */
+	for (int irq = 10; irq <= 12; irq += 2)
+		legacy_set_irq(&m, irq, false), legacy_set_irq(&m, irq, true);
+	CHECK_EQ(acknowledge(), 0x3a);
+	out(0x20, 0x20);
+	CHECK(pending(), "the request that is left");
+	CHECK_EQ(acknowledge(), 0x3c);
 }
 
 static void test_pic_spurious(void)
@@ -288,6 +296,13 @@ static void test_pit_reinject(void)
 	acknowledge();
 	out(0x20, 0x20);
 	CHECK(!pending());
+	pic_init(0x03, 0xfe, 0xff); /* no end of interrupt that would give the next one */
+	pit_program(0, 2, 11932);
+	m.pic[0].irr = 0;
+	advance(505 * MS);
+	for (n = 0; pending() && n < 1000; n++)
+		acknowledge();
+	CHECK_EQ(n, 50);
 }
 
 static void test_pit_one_shot(void)
@@ -336,6 +351,13 @@ static void test_pit_counts(void)
 	out(0x43, 0x80);
 	low = in(0x42), high = in(0x42);
 	CHECK(v != (u16)(high << 8 | low), "the latch held on");
+	out(0x43, 0x80);
+	advance(100000);
+	out(0x43, 0x80); /* a second latch command before the first was read */
+	v = (u16)(m.channel[2].latch & 0xff);
+	out(0x43, 0xd8);
+	CHECK_EQ(in(0x42), v);
+	in(0x42);
 	out(0x43, 0xe8); /* status of channel 2 */
 	CHECK_EQ(in(0x42) & 0x7f, 0x34);
 	out(0x43, 0xc8); /* status, then count */
@@ -389,6 +411,24 @@ static void test_pit_square_wave(void)
 	CHECK(changes >= 198 && changes <= 202, "%u", changes);
 	out(0x61, 0);
 	CHECK_EQ(in(0x61) & 0x20, 0x20);
+}
+
+/* A count written in the high half is that of the low half which follows. */
+static void test_pit_square_switch(void)
+{
+	u64 fell;
+
+	out(0x61, 1);
+	pit_program(2, 3, 1000);
+	advance(100000);
+	out(0x42, 2000 & 0xff), out(0x42, 2000 >> 8);
+	CHECK_EQ(in(0x61) & 0x20, 0x20);
+	while (in(0x61) & 0x20)
+		now += 100;
+	fell = now;
+	while (!(in(0x61) & 0x20))
+		now += 100;
+	CHECK((now - fell) / 838 - 999 < 4, "%llu ns low", (unsigned long long)(now - fell));
 }
 
 static void test_pit_gate(void)
@@ -527,6 +567,8 @@ static void test_rtc_interrupts(void)
 	CHECK(flags & 0x40);
 	cmos_set(10, 0x21);
 	CHECK_EQ(rtc_interrupts(now + 10 * NSEC, &flags), 2560);
+	cmos_set(10, 0x22);
+	CHECK_EQ(rtc_interrupts(now + 10 * NSEC, &flags), 1280);
 	cmos_set(11, 0x02);
 	CHECK_EQ(rtc_interrupts(now + 10 * NSEC, &flags), 0);
 	CHECK_EQ(legacy_next_deadline(&m), UINT64_MAX);
@@ -534,6 +576,7 @@ static void test_rtc_interrupts(void)
 	CHECK_EQ(cmos(12), 0);
 	cmos_set(11, 0x12);
 	advance(5 * NSEC); /* the line stays up until C is read */
+	CHECK_EQ(legacy_next_deadline(&m), UINT64_MAX);
 	CHECK_EQ(acknowledge(), 0x38);
 	out(0xa0, 0x20), out(0x20, 0x20);
 	advance(5 * NSEC);
@@ -789,6 +832,11 @@ static void test_pm(void)
 	legacy_power_button(&m);
 	CHECK_EQ(acknowledge(), 0x39);
 	CHECK_EQ(legacy_io_read(&m, 0x600, 2, now), 0x0100);
+	legacy_io_write(&m, 0x600, 2, 0x0001, now);
+	CHECK_EQ(legacy_io_read(&m, 0x600, 2, now), 0x0100);
+	t = pm_timer();
+	legacy_advance(&m, 0);
+	CHECK_EQ(legacy_io_read(&m, 0x608, 4, now - MS), t); /* time does not go back */
 	legacy_io_write(&m, 0x604, 2, 0x3c00 | 1, now); /* another sleep type: nothing */
 	legacy_io_write(&m, 0x604, 2, LEGACY_SLP_TYP_S5 << 10, now);
 	CHECK_EQ(legacy_events(&m), 0);
@@ -1011,7 +1059,8 @@ static void test_deadline_progress(void)
 #define TESTS(T) \
 	T(pic_priority) T(pic_cascade) T(pic_spurious) T(pic_level) T(pic_poll) T(pic_auto_eoi) \
 	T(pic_rotation) T(pic_special_modes) T(pic_init_state) \
-	T(pit_periodic) T(pit_reinject) T(pit_one_shot) T(pit_counts) T(pit_square_wave) T(pit_gate) \
+	T(pit_periodic) T(pit_reinject) T(pit_one_shot) T(pit_counts) T(pit_square_wave) \
+	T(pit_square_switch) T(pit_gate) \
 	T(rtc_dates) T(rtc_formats) T(rtc_uip) T(rtc_interrupts) T(rtc_alarm) T(rtc_set) \
 	T(uart_probe) T(uart_transmit) T(uart_flow_control) T(uart_receive) T(uart_loopback) \
 	T(pm) T(resets) T(i8042) T(absent) \
