@@ -14,6 +14,7 @@ struct cursor {
 	unsigned pos, limit;
 	enum insn_mode mode;
 	unsigned a_evex;         /* third payload byte of EVEX: z L'L b V' aaa */
+	u8 vvvv;                 /* of VEX, EVEX and XOP, with nothing masked out */
 	bool evex_r2;            /* EVEX.R' set: vector registers 16-31 in ModRM.reg */
 };
 
@@ -49,7 +50,7 @@ static unsigned size_bytes(unsigned kind, const struct insn *in, enum insn_mode 
 	case SZ_BT: return in->osize;
 	case SZ_Z: return in->osize == 2 ? 2 : 4;
 	case SZ_Y: return w && mode == MODE_64 ? 8 : 4;
-	case SZ_X: return 16u << in->vl;
+	case SZ_X: case SZ_CD: case SZ_CB: return 16u << in->vl;
 	case SZ_XH: return 8u << in->vl;
 	case SZ_XQ: return 4u << in->vl;
 	case SZ_XE: return 2u << in->vl;
@@ -204,7 +205,7 @@ static const struct row *decode_vex(struct insn *in, struct cursor *c, unsigned 
 	in->op = c->b[c->pos];
 	in->pp = last & 3;
 	in->vl = (last >> 2) & 1;
-	in->vvvv = (~last >> 3) & 15;
+	in->vvvv = c->vvvv = (~last >> 3) & 15;
 	if (c->mode != MODE_64) {
 		in->rex &= ~(REX_R | REX_X | REX_B);
 		in->vvvv &= 7;
@@ -233,7 +234,7 @@ static const struct row *decode_evex(struct insn *in, struct cursor *c, unsigned
 		(p[2] & 0x80 ? REX_W : 0);
 	c->evex_r2 = !(p[1] & 0x10);
 	c->a_evex = p[3];
-	in->vvvv = (u8)(((~p[2] >> 3) & 15) | (p[3] & 8 ? 0 : 16));
+	in->vvvv = c->vvvv = (u8)(((~p[2] >> 3) & 15) | (p[3] & 8 ? 0 : 16));
 	in->pp = p[2] & 3;
 	in->vl = (p[3] >> 5) & 3;
 	c->pos = at + 4;
@@ -242,6 +243,7 @@ static const struct row *decode_evex(struct insn *in, struct cursor *c, unsigned
 		in->rex &= ~(REX_R | REX_X | REX_B);
 		in->vvvv &= 7;
 		c->evex_r2 = false;
+		clash |= !(p[3] & 8);
 	}
 	if (clash || (p[1] & 8) || !(p[2] & 4))
 		return &row_undefined;
@@ -413,7 +415,9 @@ static bool vex_allowed(const struct insn *in, const struct cursor *c, u64 a)
 		return false;
 	if ((ROW_VW(a) == 1 && w) || (ROW_VW(a) == 2 && !w))
 		return false;
-	if (!(a & A_H) && in->vvvv)
+	if (c->vvvv && (!(a & A_H) || ((a & HREG) && in->mod != 3)))
+		return false;
+	if ((a & TMM) && c->mode != MODE_64)
 		return false;
 	if ((a & (GK | TMM)) && in->reg > 7)
 		return false;
@@ -431,7 +435,6 @@ static bool vex_allowed(const struct insn *in, const struct cursor *c, u64 a)
 		if (index == in->reg || index == in->vvvv || in->reg == in->vvvv)
 			return false;
 	}
-	(void)c;
 	return true;
 }
 
@@ -466,9 +469,9 @@ static bool evex_finish(struct insn *in, const struct cursor *c, u64 a)
 		if ((a & DIST) && index == (unsigned)(in->reg | (c->evex_r2 ? 16 : 0)))
 			return false;
 		in->index = (u8)index;
-		in->vvvv &= 15;
+		in->vvvv = 0;
 	}
-	if (!(a & A_H) && in->vvvv)
+	if (a & VSIB ? c->vvvv & 15 : c->vvvv && (!(a & A_H) || ((a & HREG) && in->mod != 3)))
 		return false;
 	if ((a & GK) && (in->reg > 7 || c->evex_r2))
 		return false;
@@ -478,11 +481,19 @@ static bool evex_finish(struct insn *in, const struct cursor *c, u64 a)
 		in->reg |= 16;
 	if (in->mod == 3 && !(a & A_EGPR) && (in->rex & REX_X))
 		in->rm |= 16;
-	if (in->disp_size == 1) {
-		scale = b ? (a & BC2 ? 2 : (a & BC4) || !w ? 4 : 8) : size_bytes(ROW_E_SIZE(a), in, c->mode);
-		if (scale > 1)
-			in->disp *= scale;
+	if ((a & DIST) && !(a & VSIB) && (in->reg == in->vvvv || (in->mod == 3 && in->reg == in->rm)))
+		return false;
+	if (!in->has_mem)
+		return true;
+	switch (ROW_E_SIZE(a)) {
+	case SZ_CD: scale = w ? 8 : 4; break;
+	case SZ_CB: scale = w ? 2 : 1; break;
+	default: scale = size_bytes(ROW_E_SIZE(a), in, c->mode);
 	}
+	if (b)
+		in->mem_size = scale = a & BC2 ? 2 : (a & BC4) || !w ? 4 : 8;
+	if (in->disp_size == 1 && scale)
+		in->disp *= scale;
 	return true;
 }
 
@@ -504,7 +515,18 @@ static bool insn_fix_row(struct insn *in, const struct cursor *c)
 			in->reg_read |= 1u << RCX;
 			in->reg_touch |= 1u << RCX;
 			in->flags_write = 0;
+			if (in->klass == IC_CMPS || in->klass == IC_SCAS)
+				in->flags_read |= FLAGS_STATUS; /* a count of zero keeps them */
 		}
+		return true;
+	case IC_SYSCALL:
+		in->reg_touch |= 1u << RCX | 1u << R11;
+		if (c->mode == MODE_64)
+			in->reg_write |= 1u << RCX | 1u << R11;
+		return true;
+	case IC_SYSRET:
+		in->reg_read |= 1u << R11;
+		in->reg_touch |= 1u << R11;
 		return true;
 	case IC_MOV_TO_SEG:
 		return (in->reg & 7) != 1 && (in->reg & 7) < 6;
@@ -540,7 +562,7 @@ static inline void decode_operands(struct insn *in, const struct row *r, enum in
 	in->reg_read |= r->rr;
 	in->reg_touch |= r->rr | r->rw;
 	if (whole)
-		in->reg_write |= r->rw;
+		in->reg_write |= mode == MODE_16 ? r->rw & ~r_SP : r->rw; /* a 16-bit stack moves SP alone */
 	in->flags_read = F_ROW_EXPAND(r->fr);
 	in->flags_write = F_ROW_EXPAND(r->fw);
 	if (a & (A_OR | A_OW))
@@ -550,7 +572,8 @@ static inline void decode_operands(struct insn *in, const struct row *r, enum in
 	if (in->has_mem) {
 		in->mem_read = a & A_ER;
 		in->mem_write = a & A_EW;
-		in->mem_size = a & (A_ER | A_EW) ? (u8)size_bytes(ROW_E_SIZE(a), in, mode) : 0;
+		if (!in->mem_size) /* else broadcast */
+			in->mem_size = a & (A_ER | A_EW) ? (u8)size_bytes(ROW_E_SIZE(a), in, mode) : 0;
 		if (in->base < 16)
 			in->reg_read |= 1u << in->base;
 		if (in->index < 16 && !in->vsib)
@@ -642,6 +665,8 @@ static int decode_rest(struct insn *in, struct cursor *c, const struct row *r)
 		in->off_modrm = (u8)c->pos;
 		in->modrm = modrm = c->b[c->pos++];
 		in->mod = modrm >> 6;
+		if (unlikely((r->a & NO64) && c->mode == MODE_64))
+			return decode_invalid(in, c->pos);
 		while (r->group)
 			r = &row_groups[r->group][r->group < GRP_BY_RM ? ((modrm >> 3) & 7) + (in->mod == 3 ? 8 : 0) : modrm & 7];
 		in->reg = (u8)(((modrm >> 3) & 7) | (in->rex & REX_R) << 1);

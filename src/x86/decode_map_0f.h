@@ -10,12 +10,12 @@ L(0x0f, PF3, P(W_r(SZ_Q) | Ib | FIX))
 L(0x0f, PF2, P(W_r(SZ_Q) | Ib | FIX))
 LVE(0x10, NP, P(W_r(SZ_X) | EW0 | MK)) /* MOVUPS */
 LVE(0x10, P66, P(W_r(SZ_X) | EW1 | MK)) /* MOVUPD */
-LVE(0x10, PF3, P(W_r(SZ_D) | H_ | EW0 | MK)) /* MOVSS */
-LVE(0x10, PF2, P(W_r(SZ_Q) | H_ | EW1 | MK)) /* MOVSD */
+LVE(0x10, PF3, P(W_r(SZ_D) | H_ | HREG | EW0 | MK)) /* MOVSS */
+LVE(0x10, PF2, P(W_r(SZ_Q) | H_ | HREG | EW1 | MK)) /* MOVSD */
 LVE(0x11, NP, P(W_w(SZ_X) | EW0 | MK)) /* MOVUPS */
 LVE(0x11, P66, P(W_w(SZ_X) | EW1 | MK)) /* MOVUPD */
-LVE(0x11, PF3, P(W_w(SZ_D) | H_ | EW0 | MK)) /* MOVSS */
-LVE(0x11, PF2, P(W_w(SZ_Q) | H_ | EW1 | MK)) /* MOVSD */
+LVE(0x11, PF3, P(W_w(SZ_D) | H_ | HREG | EW0 | MK)) /* MOVSS */
+LVE(0x11, PF2, P(W_w(SZ_Q) | H_ | HREG | EW1 | MK)) /* MOVSD */
 LVE(0x12, NP, P(W_r(SZ_Q) | H_ | VL0 | EL0 | EW0)) /* MOVLPS MOVHLPS */
 LVE(0x12, P66, P(M_r(SZ_Q) | H_ | VL0 | EL0 | EW1)) /* MOVLPD */
 LVE(0x12, PF3, P(W_r(SZ_X) | EW0 | MK)) /* MOVSLDUP */
@@ -182,7 +182,7 @@ E(0x75, P66, P(W_r(SZ_X) | H_ | GK | MKM)) /* VPCMPEQW */
 L(0x76, NP, P(W_r(SZ_Q))) /* PCMPEQD */
 LV(0x76, P66, P(W_r(SZ_X) | H_)) /* PCMPEQD */
 E(0x76, P66, P(W_r(SZ_X) | H_ | GK | EW0 | MKM | BC)) /* VPCMPEQD */
-LV(0x77, NP, P(E_none)) /* EMMS */
+LV(0x77, NP, P(0)) /* EMMS */
 E(0x78, NP, P(W_r(SZ_X) | MK | BC | RC)) /* VCVTTPS2UDQ VCVTTPD2UDQ */
 E(0x78, P66, P(W_r(SZ_XHW) | MK | BC | RC)) /* VCVTTPS2UQQ VCVTTPD2UQQ */
 L(0x78, P66, GRP(17)) /* EXTRQ */
@@ -321,8 +321,8 @@ L(0xf5, NP, P(W_r(SZ_Q))) /* PMADDWD */
 LVE(0xf5, P66, P(W_r(SZ_X) | H_ | MK)) /* PMADDWD */
 L(0xf6, NP, P(W_r(SZ_Q))) /* PSADBW */
 LVE(0xf6, P66, P(W_r(SZ_X) | H_)) /* PSADBW */
-L(0xf7, NP, K(MASKMOV, U_)) /* MASKMOVQ */
-LV(0xf7, P66, K(MASKMOV, U_ | VL0)) /* MASKMOVDQU */
+L(0xf7, NP, KR(MASKMOV, U_, 0, 0, r_DI, 0)) /* MASKMOVQ */
+LV(0xf7, P66, KR(MASKMOV, U_ | VL0, 0, 0, r_DI, 0)) /* MASKMOVDQU */
 L(0xf8, NP, P(W_r(SZ_Q))) /* PSUBB */
 LVE(0xf8, P66, P(W_r(SZ_X) | H_ | MK)) /* PSUBB */
 L(0xf9, NP, P(W_r(SZ_Q))) /* PSUBW */

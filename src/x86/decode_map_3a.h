@@ -41,7 +41,7 @@ E(0x25, P66, P(W_r(SZ_X) | H_ | Ib | MK | BC)) /* VPTERNLOGD VPTERNLOGQ */
 E(0x26, NP, P(W_r(SZ_X) | Ib | EW0 | MK | BC2 | RC)) /* VGETMANTPH */
 E(0x26, P66, P(W_r(SZ_X) | Ib | MK | BC | RC)) /* VGETMANTPS VGETMANTPD */
 E(0x27, NP, P(W_r(SZ_W) | H_ | Ib | EW0 | MK | RC)) /* VGETMANTSH */
-E(0x27, P66, P(W_r(SZ_Y) | H_ | Ib | MK | RC)) /* VGETMANTSS VGETMANTSD */
+E(0x27, P66, P(W_r(SZ_VS) | H_ | Ib | MK | RC)) /* VGETMANTSS VGETMANTSD */
 V(0x30, P66, P(U_ | Ib | GK | UK | VL0)) /* KSHIFTRB KSHIFTRW */
 V(0x31, P66, P(U_ | Ib | GK | UK | VL0)) /* KSHIFTRD KSHIFTRQ */
 V(0x32, P66, P(U_ | Ib | GK | UK | VL0)) /* KSHIFTLB KSHIFTLW */
@@ -64,13 +64,13 @@ V(0x4a, P66, P(W_r(SZ_X) | H_ | Ib | VW0)) /* VBLENDVPS */
 V(0x4b, P66, P(W_r(SZ_X) | H_ | Ib | VW0)) /* VBLENDVPD */
 V(0x4c, P66, P(W_r(SZ_X) | H_ | Ib | VW0)) /* VPBLENDVB */
 E(0x50, P66, P(W_r(SZ_X) | H_ | Ib | MK | BC | RC)) /* VRANGEPS VRANGEPD */
-E(0x51, P66, P(W_r(SZ_Y) | H_ | Ib | MK | RC)) /* VRANGESS VRANGESD */
+E(0x51, P66, P(W_r(SZ_VS) | H_ | Ib | MK | RC)) /* VRANGESS VRANGESD */
 E(0x54, P66, P(W_r(SZ_X) | H_ | Ib | MK | BC | RC)) /* VFIXUPIMMPS VFIXUPIMMPD */
-E(0x55, P66, P(W_r(SZ_Y) | H_ | Ib | MK | RC)) /* VFIXUPIMMSS VFIXUPIMMSD */
+E(0x55, P66, P(W_r(SZ_VS) | H_ | Ib | MK | RC)) /* VFIXUPIMMSS VFIXUPIMMSD */
 E(0x56, NP, P(W_r(SZ_X) | Ib | EW0 | MK | BC2 | RC)) /* VREDUCEPH */
 E(0x56, P66, P(W_r(SZ_X) | Ib | MK | BC | RC)) /* VREDUCEPS VREDUCEPD */
 E(0x57, NP, P(W_r(SZ_W) | H_ | Ib | EW0 | MK | RC)) /* VREDUCESH */
-E(0x57, P66, P(W_r(SZ_Y) | H_ | Ib | MK | RC)) /* VREDUCESS VREDUCESD */
+E(0x57, P66, P(W_r(SZ_VS) | H_ | Ib | MK | RC)) /* VREDUCESS VREDUCESD */
 V(0x5c, P66, P(W_r(SZ_X) | H_ | Ib)) /* VFMADDSUBPS */
 V(0x5d, P66, P(W_r(SZ_X) | H_ | Ib)) /* VFMADDSUBPD */
 V(0x5e, P66, P(W_r(SZ_X) | H_ | Ib)) /* VFMSUBADDPS */
@@ -82,7 +82,7 @@ LV(0x63, P66, PR(W_r(SZ_X) | Ib | VL0, 0, F_ALL, 0, r_CX)) /* PCMPISTRI */
 E(0x66, NP, P(W_r(SZ_X) | Ib | GK | EW0 | MKM | BC2)) /* VFPCLASSPH */
 E(0x66, P66, P(W_r(SZ_X) | Ib | GK | MKM | BC)) /* VFPCLASSPS VFPCLASSPD */
 E(0x67, NP, P(W_r(SZ_W) | Ib | GK | EW0 | MKM)) /* VFPCLASSSH */
-E(0x67, P66, P(W_r(SZ_Y) | Ib | GK | MKM)) /* VFPCLASSSS VFPCLASSSD */
+E(0x67, P66, P(W_r(SZ_VS) | Ib | GK | MKM)) /* VFPCLASSSS VFPCLASSSD */
 V(0x68, P66, P(W_r(SZ_X) | H_ | Ib)) /* VFMADDPS */
 V(0x69, P66, P(W_r(SZ_X) | H_ | Ib)) /* VFMADDPD */
 V(0x6a, P66, P(W_r(SZ_D) | H_ | Ib)) /* VFMADDSS */

@@ -4,8 +4,8 @@
  * The letters before the bracket are the encodings in which the row exists: L legacy, V VEX, E EVEX.
  * The words are explained in decode_table.h, the inclusion in decode_vector.c.  Included several
  * times, once for each encoding: no include guard. */
-E(0x10, PF3, P(W_r(SZ_W) | H_ | EW0 | MK)) /* VMOVSH */
-E(0x11, PF3, P(W_w(SZ_W) | H_ | EW0 | MK)) /* VMOVSH */
+E(0x10, PF3, P(W_r(SZ_W) | H_ | HREG | EW0 | MK)) /* VMOVSH */
+E(0x11, PF3, P(W_w(SZ_W) | H_ | HREG | EW0 | MK)) /* VMOVSH */
 E(0x1d, NP, P(W_r(SZ_D) | H_ | EW0 | MK | RC)) /* VCVTSS2SH */
 E(0x1d, P66, P(W_r(SZ_X) | EW0 | MK | BC | RC)) /* VCVTPS2PHX */
 E(0x2a, PF3, P(E_r(SZ_Y) | H_ | RC)) /* VCVTSI2SH */

@@ -53,7 +53,7 @@ const struct row row_map_1b[256] = {
 	EIGHT(0x50, KR(PUSH, Ov_r | D64, 0, 0, r_SP, r_SP)),
 	EIGHT(0x58, KR(POP, Ov_w | D64, 0, 0, r_SP, r_SP)),
 	[0x60] = KR(PUSHA, NO64, 0, 0, 0xff, r_SP),
-	[0x61] = KR(POPA, NO64 | FIXV, 0, 0, r_SP, 0xff),
+	[0x61] = KR(POPA, NO64 | FIXV, 0, 0, r_SP, 0xff & ~r_SP),
 	[0x62] = P(M_r(SZ_A) | Gv_r | NO64),     /* BOUND */
 	[0x63] = P(E_r(SZ_Z) | Gv_w),            /* MOVSXD; ARPL outside 64-bit mode */
 	[0x68] = KR(PUSH, Iz | D64, 0, 0, r_SP, r_SP),
@@ -63,7 +63,7 @@ const struct row row_map_1b[256] = {
 	[0x6c] = STRINGB(INS, 0, 0, r_DX | r_DI), [0x6d] = STRING(INS, 0, 0, r_DX | r_DI),
 	[0x6e] = STRINGB(OUTS, 0, 0, r_DX | r_SI), [0x6f] = STRING(OUTS, 0, 0, r_DX | r_SI),
 	CONDITIONS(0x70, JCC_SHORT),
-	[0x80] = GRP(1_EB), [0x81] = GRP(1_EV), [0x82] = GRP(1_EB), [0x83] = GRP(1_EBS),
+	[0x80] = GRP(1_EB), [0x81] = GRP(1_EV), [0x82] = GRPA(1_EB, A_MODRM | NO64), [0x83] = GRP(1_EBS),
 	[0x84] = PF(Eb_r | Gb_r, 0, F_ALL), [0x85] = PF(Ev_r | Gv_r, 0, F_ALL),  /* TEST */
 	[0x86] = P(Eb_m | Gb_m | LOCKABLE), [0x87] = P(Ev_m | Gv_m | LOCKABLE),  /* XCHG */
 	[0x88] = P(Eb_w | Gb_r), [0x89] = P(Ev_w | Gv_r),  /* MOV */
@@ -98,8 +98,8 @@ const struct row row_map_1b[256] = {
 	[0xc2] = KR(RET, Iw | F64, 0, 0, r_SP, r_SP), [0xc3] = KR(RET, F64, 0, 0, r_SP, r_SP),
 	[0xc4] = K(LOAD_FAR, M_r(SZ_P) | Gv_w | NO64), [0xc5] = K(LOAD_FAR, M_r(SZ_P) | Gv_w | NO64),
 	[0xc6] = GRP(11B), [0xc7] = GRP(11V),
-	[0xc8] = KR(ENTER, IwIb | D64, 0, 0, r_SP | r_BP, r_SP | r_BP),
-	[0xc9] = KR(LEAVE, D64, 0, 0, r_BP, r_SP | r_BP),
+	[0xc8] = KR(ENTER, IwIb | D64 | FIXV, 0, 0, r_SP | r_BP, r_SP | r_BP),
+	[0xc9] = KR(LEAVE, D64 | FIXV, 0, 0, r_SP | r_BP, r_SP | r_BP),
 	[0xca] = KR(RETF, Iw, 0, 0, r_SP, r_SP), [0xcb] = KR(RETF, 0, 0, 0, r_SP, r_SP),
 	[0xcc] = K(INT3, 0), [0xcd] = K(INT, Ib), [0xce] = KR(INTO, NO64, F_O, 0, 0, 0),
 	[0xcf] = KR(IRET, 0, 0, F_ALL | F_D, r_SP, r_SP),
@@ -131,9 +131,9 @@ const struct row row_map_0f[256][4] = {
 	[0x01] = { GRP(7), GRP(7_66), GRP(7_F3), GRP(7_F2) },
 	[0x02] = ANY(K(LAR, E_(SZ_W, A_ER) | Gc_w)),
 	[0x03] = ANY(K(LSL, E_(SZ_W, A_ER) | Gc_w)),
-	[0x05] = ANY(KR(SYSCALL, ONLY64, F_ALL | F_D, 0, 0, r_CX)),
+	[0x05] = ANY(KR(SYSCALL, FIX, F_ALL | F_D, 0, 0, 0)),
 	[0x06] = ANY(K(CLTS, PRIV)),
-	[0x07] = ANY(KR(SYSRET, ONLY64 | PRIV, 0, F_ALL | F_D, r_CX, 0)),
+	[0x07] = ANY(KR(SYSRET, PRIV | FIX, 0, F_ALL | F_D, r_CX, 0)),
 	[0x08] = ANY(K(INVD, PRIV)),
 	[0x09] = ANY(K(WBINVD, PRIV)),
 	[0x0b] = ANY(K(INVALID, UNDEF)),         /* UD2 */
@@ -151,8 +151,8 @@ const struct row row_map_0f[256][4] = {
 	[0x31] = ANY(KR(RDTSC, 0, 0, 0, 0, r_AX | r_DX)),
 	[0x32] = ANY(KR(RDMSR, PRIV, 0, 0, r_CX, r_AX | r_DX)),
 	[0x33] = ANY(KR(RDPMC, 0, 0, 0, r_CX, r_AX | r_DX)),
-	[0x34] = ANY(KR(SYSENTER, 0, F_ALL | F_D, 0, 0, 0)),
-	[0x35] = ANY(KR(SYSEXIT, PRIV, 0, 0, r_CX | r_DX, 0)),
+	[0x34] = ANY(KR(SYSENTER, 0, F_ALL | F_D, 0, r_SP, 0)),
+	[0x35] = ANY(KR(SYSEXIT, PRIV, 0, 0, r_CX | r_DX | r_SP, 0)),
 	[0x37] = { K(VMX, ANY_REG) },            /* GETSEC */
 	CONDITIONS(0x40, CMOVCC),
 	[0x78] = { K(VMX, E_w(SZ_Q) | G_r(SZ_Q)) },        /* VMREAD */
@@ -162,11 +162,11 @@ const struct row row_map_0f[256][4] = {
 	[0xa0] = ANY(KR(PUSH_SEG, D64, 0, 0, r_SP, r_SP)), [0xa1] = ANY(KR(POP_SEG, D64, 0, 0, r_SP, r_SP)),
 	[0xa2] = ANY(KR(CPUID, 0, 0, 0, r_AX | r_CX, r_AX | r_CX | r_DX | r_BX)),
 	[0xa3] = ANY(PF(Ebt_r | Gv_r, 0, F_ALL & ~F_Z)),  /* BT */
-	[0xa4] = ANY(PF(Ev_m | Gv_r | Ib | SHIFT, 0, F_ALL)), [0xa5] = ANY(PR(Evc_m | Gv_r, 0, 0, r_CX, 0)),  /* SHLD */
+	[0xa4] = ANY(PF(Evc_m | Gv_r | Ib | SHIFT, 0, F_ALL)), [0xa5] = ANY(PR(Evc_m | Gv_r, 0, 0, r_CX, 0)),  /* SHLD */
 	[0xa8] = ANY(KR(PUSH_SEG, D64, 0, 0, r_SP, r_SP)), [0xa9] = ANY(KR(POP_SEG, D64, 0, 0, r_SP, r_SP)),
 	[0xaa] = ANY(K(VMX, 0)),                 /* RSM */
 	[0xab] = ANY(PF(Ebt_m | Gv_r | LOCKABLE, 0, F_ALL & ~F_Z)),  /* BTS */
-	[0xac] = ANY(PF(Ev_m | Gv_r | Ib | SHIFT, 0, F_ALL)), [0xad] = ANY(PR(Evc_m | Gv_r, 0, 0, r_CX, 0)),  /* SHRD */
+	[0xac] = ANY(PF(Evc_m | Gv_r | Ib | SHIFT, 0, F_ALL)), [0xad] = ANY(PR(Evc_m | Gv_r, 0, 0, r_CX, 0)),  /* SHRD */
 	[0xae] = { GRP(15), GRP(15_66), GRP(15_F3), GRP(15_F2) },
 	[0xaf] = ANY(PF(Ev_r | Gv_m, 0, F_ALL)), /* IMUL */
 	[0xb0] = ANY(PR(Eb_m | Gb_r | LOCKABLE, 0, F_ALL, r_AX, 0)),   /* CMPXCHG */
@@ -220,6 +220,7 @@ const struct row row_map_0f[256][4] = {
 	M(2, K(LGDT, M_r(SZ_S) | PRIV)), M(3, K(LIDT, M_r(SZ_S) | PRIV)), \
 	MR(4, K(SMSW, Esel_w)), MR(6, K(LMSW, Ew_r | PRIV)), M(7, K(INVLPG, M_none | PRIV))
 #define VMX_ROW K(VMX, A_MODRM | ANY_REG)
+#define VMX64_ROW K(VMX, A_MODRM | ANY_REG | ONLY64)
 #define CET_ROW K(CET, A_MODRM | ANY_REG)
 
 const struct row row_groups[GRP_COUNT][16] = {
@@ -287,35 +288,38 @@ const struct row row_groups[GRP_COUNT][16] = {
 	[GRP_6] = { MR(0, K(SLDT, Esel_w)), MR(1, K(STR, Esel_w)), MR(2, K(LLDT, Ew_r | PRIV)), MR(3, K(LTR, Ew_r | PRIV)),
 		MR(4, KR(VERR, Ew_r, 0, F_Z, 0, 0)), MR(5, KR(VERW, Ew_r, 0, F_Z, 0, 0)) },
 	[GRP_7] = { MEM_7, SUB(0, 7_0), SUB(1, 7_1), SUB(2, 7_2), SUB(3, 7_3), SUB(5, 7_5), SUB(7, 7_7) },
-	[GRP_7_66] = { MEM_7, SUB(1, 7_66_1) },
+	[GRP_7_66] = { MEM_7, SUB(1, 7_66_1), SUB(3, 7_3), SUB(7, 7_66_7) },
 	[GRP_7_F3] = { MEM_7, M(5, K(CET, M_m(SZ_Q))), SUB(5, 7_F3_5), SUB(7, 7_F3_7) },
-	[GRP_7_F2] = { MEM_7, SUB(5, 7_F2_5), SUB(7, 7_F2_7) },
+	[GRP_7_F2] = { MEM_7, SUB(3, 7_3), SUB(5, 7_F2_5), SUB(7, 7_F2_7) },
 	[GRP_7_0] = { VMX_ROW, K(VMCALL, A_MODRM | ANY_REG), VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW },
 	[GRP_7_1] = { KR(MONITOR, A_MODRM | PRIV, 0, 0, r_AX | r_CX | r_DX, 0), KR(MWAIT, A_MODRM | PRIV, 0, 0, r_AX | r_CX, 0),
 		K(CLAC, A_MODRM | PRIV), K(STAC, A_MODRM | PRIV), [7] = VMX_ROW },
-	[GRP_7_66_1] = { [4] = VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW },
+	[GRP_7_66_1] = { [4] = VMX_ROW, VMX64_ROW, VMX64_ROW, VMX64_ROW },
 	[GRP_7_2] = { KR(XGETBV, A_MODRM, 0, 0, r_CX, r_AX | r_DX), KR(XSETBV, A_MODRM | PRIV, 0, 0, r_AX | r_CX | r_DX, 0),
 		[4] = VMX_ROW, KR(XEND, A_MODRM, 0, 0, 0, 0), KR(XTEST, A_MODRM, 0, F_ALL, 0, 0), VMX_ROW },
 	[GRP_7_3] = { VMX_ROW, K(VMCALL, A_MODRM | ANY_REG), VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW },
 	[GRP_7_5] = { [0] = P(A_MODRM) /* SERIALIZE */,
 		[6] = KR(RDPKRU, A_MODRM, 0, 0, r_CX, r_AX | r_DX), KR(WRPKRU, A_MODRM, 0, 0, r_AX | r_CX | r_DX, 0) },
-	[GRP_7_F3_5] = { [0] = CET_ROW, [2] = CET_ROW, [4] = VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW },
+	[GRP_7_F3_5] = { [0] = CET_ROW, [2] = CET_ROW, [4] = VMX64_ROW, VMX64_ROW, VMX64_ROW, VMX64_ROW },
 	[GRP_7_F2_5] = { VMX_ROW, VMX_ROW },     /* XSUSLDTRK XRESLDTRK */
 	[GRP_7_7] = { K(SWAPGS, A_MODRM | ONLY64 | PRIV), KR(RDTSCP, A_MODRM, 0, 0, 0, r_AX | r_CX | r_DX),
 		KR(MONITORX, A_MODRM, 0, 0, r_AX | r_CX | r_DX, 0), KR(MWAITX, A_MODRM, 0, 0, r_AX | r_BX | r_CX, 0),
 		KR(CLZERO, A_MODRM, 0, 0, r_AX, 0), VMX_ROW /* RDPRU */,
 		KR(INVLPGB, A_MODRM | PRIV, 0, 0, r_AX | r_CX | r_DX, 0), K(TLBSYNC, A_MODRM | PRIV) },
-	[GRP_7_F3_7] = { [2] = VMX_ROW, [6] = VMX_ROW, VMX_ROW },
-	[GRP_7_F2_7] = { [6] = VMX_ROW, VMX_ROW },
+	[GRP_7_66_7] = { K(SWAPGS, A_MODRM | ONLY64 | PRIV), KR(RDTSCP, A_MODRM, 0, 0, 0, r_AX | r_CX | r_DX),
+		[4] = KR(CLZERO, A_MODRM, 0, 0, r_AX, 0), VMX_ROW },
+	[GRP_7_F3_7] = { [2] = VMX_ROW, [6] = VMX64_ROW, VMX64_ROW },
+	[GRP_7_F2_7] = { K(SWAPGS, A_MODRM | ONLY64 | PRIV), KR(RDTSCP, A_MODRM, 0, 0, 0, r_AX | r_CX | r_DX),
+		[4] = KR(CLZERO, A_MODRM, 0, 0, r_AX, 0), VMX_ROW, VMX64_ROW, VMX_ROW },
 	[GRP_8] = { MR(4, PF(Ev_r | Ib, 0, F_ALL & ~F_Z)), MR(5, PF(Ev_m | Ib | LOCKABLE, 0, F_ALL & ~F_Z)),
 		MR(6, PF(Ev_m | Ib | LOCKABLE, 0, F_ALL & ~F_Z)), MR(7, PF(Ev_m | Ib | LOCKABLE, 0, F_ALL & ~F_Z)) },
 #define CMPXCHG8B M(1, PR(M_m(SZ_C) | LOCKABLE, 0, F_Z, r_AX | r_BX | r_CX | r_DX, 0))
 #define XSAVES_ROWS M(3, KR(XRSTORS, M_r(SZ_ANY) | PRIV, 0, 0, r_AX | r_DX, 0)), \
-	M(4, KR(XSAVE, M_m(SZ_ANY), 0, 0, r_AX | r_DX, 0)), M(5, KR(XSAVES, M_m(SZ_ANY) | PRIV, 0, 0, r_AX | r_DX, 0))
+	M(4, KR(XSAVE, M_w(SZ_ANY), 0, 0, r_AX | r_DX, 0)), M(5, KR(XSAVES, M_w(SZ_ANY) | PRIV, 0, 0, r_AX | r_DX, 0))
 #define RDRAND_ROWS R(6, PF(R_w(SZ_V), 0, F_ALL)), R(7, PF(R_w(SZ_V), 0, F_ALL))
 	[GRP_9] = { CMPXCHG8B, XSAVES_ROWS, M(6, K(VMX, M_r(SZ_Q))), M(7, K(VMX, M_w(SZ_Q))), RDRAND_ROWS },
 	[GRP_9_66] = { CMPXCHG8B, M(6, K(VMX, M_r(SZ_Q))), RDRAND_ROWS },
-	[GRP_9_F3] = { CMPXCHG8B, M(6, K(VMX, M_r(SZ_Q))), R(6, K(VMX, A_MODRM | ANY_REG)), R(7, K(RDPID, R_w(SZ_Q))) },
+	[GRP_9_F3] = { CMPXCHG8B, M(6, K(VMX, M_r(SZ_Q))), R(6, VMX64_ROW), R(7, K(RDPID, R_w(SZ_Q))) },
 	[GRP_9_F2] = { CMPXCHG8B },
 	[GRP_15] = { M(0, P(M_w(SZ_ANY))), M(1, P(M_r(SZ_ANY))), M(2, P(M_r(SZ_D))), M(3, P(M_w(SZ_D))),
 		M(4, KR(XSAVE, M_m(SZ_ANY), 0, 0, r_AX | r_DX, 0)), M(5, KR(XRSTOR, M_r(SZ_ANY), 0, 0, r_AX | r_DX, 0)),
@@ -340,9 +344,9 @@ const struct row row_groups[GRP_COUNT][16] = {
 	[GRP_VEX_15] = { M(2, P(M_r(SZ_D) | VL0)), M(3, P(M_w(SZ_D) | VL0)) },
 #define BLS PF(E_r(SZ_Y) | By_w | VL0, 0, F_ALL)
 	[GRP_VEX_17] = { MR(1, BLS), MR(2, BLS), MR(3, BLS) },
-	[GRP_VEX_49] = { M(0, P(M_r(SZ_OQ) | VL0 | VW0)), SUB(0, VEX_49_0) },
-	[GRP_VEX_49_0] = { P(U_ | VL0 | VW0) },
-	[GRP_VEX_49_66] = { M(0, P(M_w(SZ_OQ) | VL0 | VW0)) },
+	[GRP_VEX_49] = { M(0, P(M_r(SZ_OQ) | VL0 | VW0 | ONLY64)), SUB(0, VEX_49_0) },
+	[GRP_VEX_49_0] = { P(U_ | VL0 | VW0 | ONLY64) },
+	[GRP_VEX_49_66] = { M(0, P(M_w(SZ_OQ) | VL0 | VW0 | ONLY64)) },
 	[GRP_VEX_49_F2] = { SUB(0, VEX_49_F2_0), SUB(1, VEX_49_F2_0), SUB(2, VEX_49_F2_0), SUB(3, VEX_49_F2_0),
 		SUB(4, VEX_49_F2_0), SUB(5, VEX_49_F2_0), SUB(6, VEX_49_F2_0), SUB(7, VEX_49_F2_0) },
 	[GRP_VEX_49_F2_0] = { P(U_ | TMM | VL0 | VW0) },

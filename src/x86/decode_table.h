@@ -43,7 +43,8 @@ enum row_size {
 	SZ_STK,                 /* selector pushed or stored: 2 bytes in memory, operand size in a register */
 	SZ_ANY,                 /* memory of a length that varies or does not matter */
 	SZ_BT,                  /* operand size, but at a bit offset that a register gives: not fixed */
-	SZ_VS,                  /* gather, scatter: one element (disp8 scale), 4, 8 with W */
+	SZ_CD, SZ_CB,           /* compress, expand: the vector length at most; disp8 scale 4 or 8, 1 or 2 with W */
+	SZ_VS,                  /* one element of a vector: 4, 8 with W */
 };
 
 /* Immediates. */
@@ -125,6 +126,7 @@ enum row_imm {
 #define UNDEF (1ull << 61)     /* UD0, UD1: has a layout, but is #UD */
 
 #define FIX (1ull << 62)       /* insn_fix_row() has more to say */
+#define HREG (1ull << 63)      /* vvvv is an operand of the register form only */
 
 /* ModRM.rm in the manual's words */
 #define E_(s, x) (A_MODRM | A_EGPR | E_SIZE(s) | (x))
@@ -230,7 +232,8 @@ enum row_imm {
 #define K(name, words) { (words), IC_##name, 0, 0, 0, 0, 0, {0} }
 #define KR(name, words, fr, fw, rr, rw) { (words), IC_##name, fr, fw, rr, rw, 0, {0} }
 #define UD { 0, 0, 0, 0, 0, 0, 0, {0} }
-#define GRP(name) { A_MODRM, IC_INVALID, 0, 0, 0, 0, GRP_##name, {0} }
+#define GRP(name) GRPA(name, A_MODRM)
+#define GRPA(name, words) { (words), IC_INVALID, 0, 0, 0, 0, GRP_##name, {0} }
 /* The same row whatever the prefix; for none and 66 only; for none only. */
 #define ANY(...) { __VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__ }
 
@@ -248,7 +251,7 @@ enum { NP, P66, PF3, PF2 };
 	X(EVEX_12) X(EVEX_13) X(EVEX_14) X(EVEX_C6) X(XOP_01) X(XOP_02) X(XOP_12) X(XOP_A12)
 #define ROW_RM_GROUPS(X) \
 	X(11B_7) X(11V_7) X(D9_2) X(D9_4) X(D9_5) X(DA_5) X(DB_4) X(DE_3) X(DF_4) \
-	X(7_0) X(7_1) X(7_2) X(7_3) X(7_5) X(7_7) X(7_66_1) X(7_F3_5) X(7_F3_7) X(7_F2_5) X(7_F2_7) \
+	X(7_0) X(7_1) X(7_2) X(7_3) X(7_5) X(7_7) X(7_66_1) X(7_66_7) X(7_F3_5) X(7_F3_7) X(7_F2_5) X(7_F2_7) \
 	X(F0_F3_0) X(VEX_49_0) X(VEX_49_F2_0)
 #define ROW_GROUP_ID(name) GRP_##name,
 enum row_group { GRP_NONE, ROW_GROUPS(ROW_GROUP_ID) GRP_BY_RM, ROW_RM_GROUPS(ROW_GROUP_ID) GRP_COUNT };
