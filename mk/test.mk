@@ -7,6 +7,9 @@
 #	/* FLAGS: -DX=1 */             compiler flags, for the test and its WITH sources
 #	/* NOSAN */                    without the address and undefined behaviour sanitizers
 #
+# each on a line of its own, in a comment of its own or as a line ` * LIBS: ...` of the head comment; a list
+# may be given in several such lines.
+#
 # `make check T=pattern` runs only tests whose path matches the shell pattern *pattern*.
 
 TEST_CFLAGS := $(COMMON_CFLAGS) -D_GNU_SOURCE -Itests -fno-omit-frame-pointer

@@ -3,7 +3,7 @@
 # Tests without flags of their own share the objects of their WITH sources.
 
 function value(line, key) {
-	sub(".*/\\* *" key ": *", "", line)
+	sub(".*\\* *" key ": *", "", line)
 	sub(" *\\*/.*", "", line)
 	return line
 }
@@ -42,8 +42,8 @@ function finish(    name, dir, all, objects, n, i, w, object) {
 
 FNR == 1 { finish(); file = FILENAME; with = libs = flags = ""; nosan = 0 }
 FNR > 30 { next }
-/\/\* *WITH:/ { with = with " " value($0, "WITH") }
-/\/\* *LIBS:/ { libs = libs " " value($0, "LIBS") }
-/\/\* *FLAGS:/ { flags = flags " " value($0, "FLAGS") }
-/\/\* *NOSAN *\*\// { nosan = 1 }
+/\* *WITH:/ { with = with " " value($0, "WITH") }
+/\* *LIBS:/ { libs = libs " " value($0, "LIBS") }
+/\* *FLAGS:/ { flags = flags " " value($0, "FLAGS") }
+/\* *NOSAN *(\*\/)?$/ { nosan = 1 }
 END { finish() }

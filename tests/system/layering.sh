@@ -62,7 +62,14 @@ sources '^src/[^/]+/.*\.[chS]$' | tr '\n' '\0' | xargs -0 -r awk -v layers="$lay
 			print FILENAME ":" FNR ": " from " includes " target ", which is not below it"
 	}' | verdict "includes point down"
 
-sources '^src/.*\.h$' | while read -r header; do
+# A header without a guard is a list of table rows; it serves one file of its own directory.
+mapfile -t headers < <(sources '^src/.*\.h$')
+for header in "${headers[@]}"; do
+	if ! grep -q '^#ifndef PENUMBRA_' "$header"; then
+		users=$(grep -lF "#include \"${header#src/}\"" "${header%/*}"/*.[chS])
+		[ "$(wc -w <<<"$users")" = 1 ] || echo "$header: no include guard and not one user: ${users//$'\n'/ }"
+		continue
+	fi
 	gcc -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -Isrc -fsyntax-only -x c - 2>&1 <<<"#include \"${header#src/}\"" |
 		grep -m 1 -E 'error|warning' | sed "s|^|$header alone: |"
 done | verdict "each header compiles alone"
