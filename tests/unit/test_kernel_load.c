@@ -670,6 +670,7 @@ int main(void)
 	struct err e = { 0 };
 	char name[64];
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	make_elf(elf);
 	if (ram_create(&vm, 128u << 20, &e)) {
 		printf("not ok - guest RAM: %s\n", e.text);
