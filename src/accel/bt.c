@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT
+ * The translating accelerator, seen from the front-end: starts the monitor, moves console bytes
+ * through its rings, and waits for the end.
+ *
+ * The monitor is an image inside this program; it runs from a sealed memfd with two descriptors: guest
+ * RAM and the shared state.  One thread sleeps on the monitor's output word and turns it into an eventfd. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "accel/accel.h"
+#include "accel/probe.h"
+#include "monitor/state.h"
+
+#define CALIBRATE_NS 10000000
+
+extern const u8 monitor_image[], monitor_image_end[];
+
+struct bt {
+	struct shared *sh;
+	int shared_fd, output_fd;
+	pid_t zygote;
+	pthread_t waiter;
+	bool waiting;
+	_Atomic bool closing;
+	u64 started;
+};
+
+static long futex(_Atomic u32 *word, int op, u32 value)
+{
+	return syscall(SYS_futex, word, op, value, NULL, NULL, 0);
+}
+
+static u64 monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+static u64 rdtsc(void)
+{
+	u32 lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (u64)hi << 32 | lo;
+}
+
+/* One pair of readings, the tightest of a few. */
+static void clock_pair(u64 *tsc, u64 *ns)
+{
+	u64 best = ~0ull;
+
+	for (int i = 0; i < 5; i++) {
+		u64 a = rdtsc(), n = monotonic(), b = rdtsc();
+
+		if (b - a < best) {
+			best = b - a;
+			*tsc = a + (b - a) / 2;
+			*ns = n;
+		}
+	}
+}
+
+static void calibrate(struct shared *sh)
+{
+	u64 tsc0, ns0, tsc1, ns1;
+	struct timespec t, wait = { 0, CALIBRATE_NS };
+
+	clock_pair(&tsc0, &ns0);
+	nanosleep(&wait, NULL);
+	clock_pair(&tsc1, &ns1);
+	sh->tsc_base = tsc1;
+	sh->ns_base = ns1;
+	sh->tsc_mult = (u64)(((unsigned __int128)(ns1 - ns0) << 32) / (tsc1 - tsc0));
+	sh->tsc_khz = (tsc1 - tsc0) * 1000000u / (ns1 - ns0);
+	clock_gettime(CLOCK_REALTIME, &t);
+	sh->utc_offset = (s64)((u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec - monotonic());
+}
+
+static int bt_probe(const struct host_info *host, struct err *why)
+{
+	if (!host->bmi2)
+		return err_set(why, -ENODEV, "the processor lacks BMI2, which translated code is made of");
+	if (!host->fsgsbase)
+		return err_set(why, -ENODEV, "this kernel does not let programs set FS and GS bases (FSGSBASE, Linux 5.9)");
+	return 0;
+}
+
+static int bt_create(struct vm *vm, struct err *e)
+{
+	struct bt *bt = calloc(1, sizeof *bt);
+
+	if (!bt)
+		return err_sys(e, ENOMEM, "translating accelerator");
+	vm->accel_state = bt;
+	bt->output_fd = -1;
+	bt->shared_fd = memfd_create("penumbra-shared", MFD_CLOEXEC);
+	if (bt->shared_fd < 0 || ftruncate(bt->shared_fd, (off_t)SHARED_FILE_SIZE))
+		return err_sys(e, errno, "shared memory of the monitor");
+	bt->sh = mmap(NULL, ALIGN_UP(sizeof(struct shared), PAGE_SIZE), PROT_READ | PROT_WRITE, MAP_SHARED, bt->shared_fd, 0);
+	if (bt->sh == MAP_FAILED)
+		return err_sys(e, errno, "shared memory of the monitor");
+	bt->output_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (bt->output_fd < 0)
+		return err_sys(e, errno, "eventfd");
+	bt->sh->cpu = vm->cpu;
+	bt->sh->ram_size = vm->ram_size;
+	bt->sh->ram_low = vm->ram_low;
+	calibrate(bt->sh);
+	return 0;
+}
+
+static int image_fd(struct err *e)
+{
+	size_t n = (size_t)(monitor_image_end - monitor_image), done = 0;
+	int fd = memfd_create("penumbra-monitor", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return err_sys(e, errno, "memfd for the monitor");
+	while (done < n) {
+		ssize_t w = write(fd, monitor_image + done, n - done);
+
+		if (w <= 0) {
+			close(fd);
+			return err_sys(e, errno, "copying the monitor");
+		}
+		done += (size_t)w;
+	}
+	fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	return fd;
+}
+
+static int spawn(struct vm *vm, struct bt *bt, struct err *e)
+{
+	char name[] = "penumbra-monitor", *const argv[] = { name, NULL }, *const envp[] = { NULL };
+	int image = image_fd(e);
+
+	if (image < 0)
+		return image;
+	bt->zygote = fork();
+	if (bt->zygote < 0) {
+		close(image);
+		return err_sys(e, errno, "fork");
+	}
+	if (!bt->zygote) {
+		sigset_t none;
+		int a = fcntl(vm->ram_fd, F_DUPFD, 10), b = fcntl(bt->shared_fd, F_DUPFD, 10);
+		int c = fcntl(image, F_DUPFD, 10);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		setpgid(0, 0);
+		if (a < 0 || b < 0 || c < 0 || dup2(a, FD_RAM) < 0 || dup2(b, FD_SHARED) < 0 || dup2(c, 5) < 0)
+			_exit(126);
+		fcntl(5, F_SETFD, FD_CLOEXEC);
+		close_range(6, ~0u, 0);
+		syscall(SYS_execveat, 5, "", argv, envp, AT_EMPTY_PATH);
+		_exit(127);
+	}
+	close(image);
+	return 0;
+}
+
+static void *wait_for_output(void *arg)
+{
+	struct bt *bt = arg;
+	u64 one = 1;
+
+	for (;;) {
+		u32 seen = atomic_load(&bt->sh->output);
+
+		if (write(bt->output_fd, &one, sizeof one) < 0 && errno != EAGAIN)
+			return NULL;
+		if (atomic_load(&bt->closing))
+			return NULL;
+		/* The top bit asks the monitor for a wake-up. */
+		if (!atomic_compare_exchange_strong(&bt->sh->output, &seen, seen | 0x80000000u))
+			continue;
+		if (bt->sh->tx.head != bt->sh->tx.tail)
+			continue;
+		futex(&bt->sh->output, FUTEX_WAIT, seen | 0x80000000u);
+	}
+}
+
+static void drain(struct vm *vm, struct bt *bt)
+{
+	struct ring *r = &bt->sh->tx;
+	u32 head = r->head, tail = r->tail;
+
+	while (tail != head && head - tail <= RING_SIZE) {
+		u32 at = tail % RING_SIZE, n = MIN(head - tail, RING_SIZE - at);
+
+		vm->ops->console_write(vm, r->bytes + at, n);
+		tail += n;
+	}
+	r->tail = tail;
+}
+
+static void kick_carrier(struct bt *bt)
+{
+	atomic_fetch_add(&bt->sh->kick, 1);
+	futex(&bt->sh->kick, FUTEX_WAKE, 1);
+	u32 tid = bt->sh->carriers[bt->sh->current % MAX_CARRIERS].tid;
+
+	if (tid)
+		kill((pid_t)tid, SIGUSR1);
+}
+
+static void feed(struct vm *vm, struct bt *bt)
+{
+	struct ring *r = &bt->sh->rx;
+	bool any = false;
+
+	for (;;) {
+		u32 head = r->head, room = RING_SIZE - (head - r->tail), at = head % RING_SIZE;
+		size_t n;
+
+		if (!room || room > RING_SIZE)
+			break;
+		n = vm->ops->console_read(vm, r->bytes + at, MIN(room, RING_SIZE - at));
+		if (!n)
+			break;
+		r->head = head + (u32)n;
+		any = true;
+	}
+	if (any)
+		kick_carrier(bt);
+}
+
+static void collect_stats(struct vm *vm, struct bt *bt)
+{
+	struct monitor_counters *m = &bt->sh->count;
+	struct vm_stats *s = &vm->stats;
+
+	s->fills = m->fills;
+	s->fill_pages = m->fill_pages;
+	s->faults = m->faults;
+	s->exceptions = m->exceptions;
+	s->page_faults = m->page_faults;
+	s->interrupts = m->interrupts;
+	s->invalidations = m->invalidations;
+	s->exit_lookup = m->lookups;
+	s->exit_link = m->exits[X_LINK] + m->exits[X_SLOT];
+	s->exit_interrupt = m->events;
+	for (int i = 0; i < X_KINDS; i++)
+		s->exits += m->exits[i];
+	s->exits += m->lookups;
+	s->exit_io = m->classes[IC_IN] + m->classes[IC_OUT] + m->classes[IC_INS] + m->classes[IC_OUTS];
+	s->exit_halt = m->classes[IC_HLT];
+	s->exit_cpuid = m->classes[IC_CPUID];
+	s->exit_msr = m->classes[IC_RDMSR] + m->classes[IC_WRMSR];
+	s->exit_cr = m->classes[IC_MOV_FROM_CR] + m->classes[IC_MOV_TO_CR] + m->classes[IC_INVLPG] + m->classes[IC_INVPCID];
+	s->exit_syscall = m->classes[IC_SYSCALL] + m->classes[IC_SYSRET];
+	s->exit_iret = m->classes[IC_IRET];
+	s->cr3_loads = m->cr3_loads;
+	s->carriers_peak = m->carriers;
+	s->vmas_peak = m->vmas_peak;
+}
+
+/* Where the guest was last, for whoever looks for a bug of ours: on stderr, if PENUMBRA_DEBUG is set. */
+static void post_mortem(const struct bt *bt)
+{
+	const struct shared *sh = bt->sh;
+	const struct cpu *c = &sh->cpu;
+
+	if (!getenv("PENUMBRA_DEBUG"))
+		return;
+	for (u32 i = 0; i < 256; i++) {
+		const u64 *t = sh->trace[(sh->trace_at + i) % 256];
+
+		if (t[0])
+			fprintf(stderr, "%016llx rsp %016llx\n", (unsigned long long)t[0], (unsigned long long)t[1]);
+	}
+	fprintf(stderr, "rip %016llx rflags %llx cpl %d cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n",
+		(unsigned long long)c->rip, (unsigned long long)c->rflags, c->cpl, (unsigned long long)c->cr0,
+		(unsigned long long)c->cr2, (unsigned long long)c->cr3, (unsigned long long)c->cr4,
+		(unsigned long long)c->efer);
+	for (int i = 0; i < 16; i++)
+		fprintf(stderr, "r%-2d %016llx%s", i, (unsigned long long)c->gpr[i], i % 4 == 3 ? "\n" : "  ");
+	fprintf(stderr, "exc %d pending %d error %x cr2 %llx\n", c->exc.vector, c->exc.pending, c->exc.error,
+		(unsigned long long)c->exc.cr2);
+}
+
+static enum vm_end end_of(u32 end)
+{
+	switch (end) {
+	case MEND_POWEROFF: return END_POWEROFF;
+	case MEND_RESET: return END_RESET;
+	case MEND_HALTED: return END_HALTED;
+	case MEND_TRIPLE_FAULT: return END_TRIPLE_FAULT;
+	default: return END_ERROR;
+	}
+}
+
+static int bt_run(struct vm *vm, struct err *e)
+{
+	struct bt *bt = vm->accel_state;
+	int rc = spawn(vm, bt, e);
+
+	if (rc)
+		goto failed;
+	rc = -pthread_create(&bt->waiter, NULL, wait_for_output, bt);
+	if (rc) {
+		err_sys(e, -rc, "thread");
+		goto failed;
+	}
+	bt->waiting = true;
+	while (bt->sh->end == MEND_RUNNING) {
+		struct pollfd p[2] = { { vm->wake_fd, POLLIN, 0 }, { bt->output_fd, POLLIN, 0 } };
+		u64 v;
+		int status;
+
+		if (poll(p, 2, 1000) < 0 && errno != EINTR)
+			break;
+		if (p[0].revents & POLLIN && read(vm->wake_fd, &v, sizeof v) < 0 && errno != EAGAIN)
+			break;
+		if (p[1].revents & POLLIN && read(bt->output_fd, &v, sizeof v) < 0 && errno != EAGAIN)
+			break;
+		drain(vm, bt);
+		feed(vm, bt);
+		if (vm->end_request != END_NONE)
+			break;
+		if (waitpid(bt->zygote, &status, WNOHANG) == bt->zygote) {
+			bt->zygote = 0;
+			rc = err_set(e, -ECHILD, "the monitor process ended with status 0x%x", status);
+			goto failed;
+		}
+	}
+	drain(vm, bt);
+	vm->end = vm->end_request != END_NONE ? (enum vm_end)vm->end_request : end_of(bt->sh->end);
+	vm->cpu = bt->sh->cpu;
+	collect_stats(vm, bt);
+	post_mortem(bt);
+	if (vm->end == END_ERROR)
+		rc = err_set(e, -EIO, "the monitor cannot go on: %.*s", (int)sizeof bt->sh->message, bt->sh->message);
+	return rc;
+failed:
+	vm->end = END_ERROR;
+	return rc;
+}
+
+static void bt_kick(struct vm *vm)
+{
+	u64 one = 1;
+
+	if (write(vm->wake_fd, &one, sizeof one) < 0)
+		return;
+}
+
+static int bt_get_state(struct vm *vm, struct cpu *c, struct err *e)
+{
+	struct bt *bt = vm->accel_state;
+
+	(void)e;
+	*c = bt->sh->cpu;
+	return 0;
+}
+
+static int bt_set_state(struct vm *vm, const struct cpu *c, struct err *e)
+{
+	struct bt *bt = vm->accel_state;
+
+	(void)e;
+	bt->sh->cpu = *c;
+	return 0;
+}
+
+static void bt_destroy(struct vm *vm)
+{
+	struct bt *bt = vm->accel_state;
+
+	if (!bt)
+		return;
+	if (bt->zygote > 0) {
+		kill(-bt->zygote, SIGKILL);
+		kill(bt->zygote, SIGKILL);
+		waitpid(bt->zygote, NULL, 0);
+	}
+	if (bt->waiting) {
+		atomic_store(&bt->closing, true);
+		atomic_fetch_add(&bt->sh->output, 1);
+		futex(&bt->sh->output, FUTEX_WAKE, 1);
+		pthread_join(bt->waiter, NULL);
+	}
+	if (bt->sh && bt->sh != MAP_FAILED)
+		munmap(bt->sh, ALIGN_UP(sizeof(struct shared), PAGE_SIZE));
+	if (bt->output_fd >= 0)
+		close(bt->output_fd);
+	if (bt->shared_fd >= 0)
+		close(bt->shared_fd);
+	free(bt);
+	vm->accel_state = NULL;
+}
+
+const struct accel accel_bt = {
+	.name = "translate",
+	.title = "binary translation",
+	.probe = bt_probe,
+	.create = bt_create,
+	.run = bt_run,
+	.kick = bt_kick,
+	.get_state = bt_get_state,
+	.set_state = bt_set_state,
+	.destroy = bt_destroy,
+};

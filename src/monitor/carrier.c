@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ * Carriers: the host processes of one vCPU, one for each guest root that is cached.
+ *
+ *   spare --(a new root)--> bound --(root reused, or least recently used)--> bound to another root
+ *
+ * Exactly one runs.  A switch stores the vector state, wakes the other and sleeps; everything else
+ * that matters is in shared memory already.  The zygote, which never runs guest code, forks them. */
+#include "monitor/private.h"
+#include "monitor/sys.h"
+#include "shadow/shadow.h"
+
+#define SPARE_MIN 2
+#define BOUND_MAX (MAX_CARRIERS - 4)
+
+static void xsave(void)
+{
+	u64 mask = SH->host_xcr0 & ~BIT(9);
+
+	__asm__ volatile("xsave64 %0" : "+m"(SH->xstate) : "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
+}
+
+static void xrstor(void)
+{
+	u64 mask = SH->host_xcr0 & ~BIT(9);
+
+	__asm__ volatile("xrstor64 %0" : : "m"(SH->xstate), "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
+}
+
+/* What happened while this carrier slept. */
+void carrier_catch_up(void)
+{
+	struct carrier_slot *s = &SH->carriers[my.number];
+
+	if (s->recycle) {
+		space_recycle();
+		s->recycle = false;
+		s->stale = false;
+	}
+	if (my.kernel_epoch != SH->kernel_epoch) {
+		my.kernel_epoch = SH->kernel_epoch;
+		space_flush_all(CPU);
+		itlb_clear();
+	}
+	if (s->stale) {
+		s->stale = false;
+		space_flush_user(CPU);
+	}
+	frames_catch_up(&my.code_epoch);
+	if (space_code_changed() || my.generation != CACHE->generation) {
+		code_reset();
+	} else {
+		for (; my.slots < CACHE->n_slots; my.slots++)
+			SLOTS[my.slots] = (u64)CODE_BASE + CACHE->slot_stub[my.slots];
+	}
+}
+
+static u32 choose(u64 root)
+{
+	u32 spare = MAX_CARRIERS, oldest = MAX_CARRIERS, bound = 0;
+
+	for (u32 i = 0; i < MAX_CARRIERS; i++) {
+		struct carrier_slot *s = &SH->carriers[i];
+
+		if (s->cr3 == root)
+			return i;
+		if (s->cr3 == ~0ull) {
+			if (spare == MAX_CARRIERS || (s->alive && !SH->carriers[spare].alive))
+				spare = i;
+			continue;
+		}
+		bound++;
+		if (i != my.number && (oldest == MAX_CARRIERS || s->used < SH->carriers[oldest].used))
+			oldest = i;
+	}
+	if (spare != MAX_CARRIERS && bound < BOUND_MAX) {
+		if (!SH->carriers[spare].alive) {
+			SH->carriers[spare].alive = true;
+			atomic_fetch_add(&SH->fork_wanted, 1);
+			futex_wake(&SH->fork_wanted);
+		}
+		SH->count.carriers++;
+		SH->carriers[spare].cr3 = root;
+		return spare;
+	}
+	SH->carriers[oldest].recycle = true;
+	SH->carriers[oldest].cr3 = root;
+	return oldest;
+}
+
+void carrier_switch(u64 cr3)
+{
+	u64 root = cr3 & PTE_ADDR;
+	u32 to = choose(root);
+	struct carrier_slot *s = &SH->carriers[to];
+
+	s->used = ++SH->use_counter;
+	s->pcid = CPU->cr4 & CR4_PCIDE ? cr3 & 0xfff : 0;
+	if (SH->flush_target)
+		s->stale = true;
+	if (to == my.number) {
+		carrier_catch_up();
+		return;
+	}
+	SH->count.switches++;
+	xsave();
+	atomic_store(&SH->current, to);
+	atomic_store(&s->run, 1);
+	futex_wake(&s->run);
+	carrier_sleep();
+}
+
+void carrier_sleep(void)
+{
+	struct carrier_slot *s = &SH->carriers[my.number];
+
+	while (!atomic_exchange(&s->run, 0))
+		futex_wait(&s->run, 0, NULL);
+	xrstor();
+	carrier_catch_up();
+}
+
+void carrier_arm_timer(void)
+{
+	u64 deadline = legacy_next_deadline(&SH->legacy), now;
+	struct { struct host_timespec interval, value; } t = { { 0, 0 }, { 0, 0 } };
+
+	if (deadline == LEGACY_NEVER || (my.armed && my.armed <= deadline && my.armed > now_ns()))
+		return;
+	now = now_ns();
+	my.armed = deadline;
+	deadline = deadline > now ? deadline - now : 1;
+	if (deadline < 20000)
+		deadline = 20000;
+	t.value.sec = (s64)(deadline / NSEC);
+	t.value.nsec = (s64)(deadline % NSEC);
+	sys4(__NR_timer_settime, my.timer, 0, &t, NULL);
+}
+
+void carrier_idle(u64 deadline)
+{
+	u64 now = now_ns();
+	struct host_timespec t;
+
+	if (deadline <= now)
+		return;
+	if (deadline - now > NSEC)
+		deadline = now + NSEC;
+	t.sec = (s64)((deadline - now) / NSEC);
+	t.nsec = (s64)((deadline - now) % NSEC);
+	futex_wait(&SH->kick, SH->kick_seen, &t);
+}

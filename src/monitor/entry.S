@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ * The doors between translated code and the monitor.
+ *
+ * Leaving: the stub in the cache has put the exit's number into its world's spill page.  Three
+ * registers are parked there too, the monitor's memory is opened by WRPKRU, the rest is saved.
+ * Entering is the reverse.  A signal in enter_begin..enter_end starts the run loop afresh: until the
+ * last jump the vCPU's state in shared memory is still the whole truth. */
+#include "monitor/layout.h"
+
+	.text
+	.globl	_start
+_start:
+	xor	%ebp, %ebp
+	mov	%rsp, %rdi
+	and	$-16, %rsp
+	call	monitor_setup
+	movabs	$(FOLD_OFF + STACK_TOP_DISP), %rsp
+	call	monitor_main
+	ud2
+
+	.globl	monitor_text_begin
+monitor_text_begin:
+
+	.macro	LEAVE spill, world
+	mov	%rax, %gs:\spill + SP_SAVE
+	mov	%rcx, %gs:\spill + SP_SAVE + 8
+	mov	%rdx, %gs:\spill + SP_SAVE + 16
+	mov	$0, %eax
+	mov	$0, %ecx
+	mov	$0, %edx
+	.globl	wrpkru_leave_\world
+wrpkru_leave_\world:
+	wrpkru
+	mov	%rbx, %gs:SHARED_DISP + SH_GPR + 24
+	mov	%rsp, %gs:SHARED_DISP + SH_GPR + 32
+	mov	%rbp, %gs:SHARED_DISP + SH_GPR + 40
+	mov	%rsi, %gs:SHARED_DISP + SH_GPR + 48
+	mov	%rdi, %gs:SHARED_DISP + SH_GPR + 56
+	mov	%r8, %gs:SHARED_DISP + SH_GPR + 64
+	mov	%r9, %gs:SHARED_DISP + SH_GPR + 72
+	mov	%r10, %gs:SHARED_DISP + SH_GPR + 80
+	mov	%r11, %gs:SHARED_DISP + SH_GPR + 88
+	mov	%r12, %gs:SHARED_DISP + SH_GPR + 96
+	mov	%r13, %gs:SHARED_DISP + SH_GPR + 104
+	mov	%r14, %gs:SHARED_DISP + SH_GPR + 112
+	mov	%r15, %gs:SHARED_DISP + SH_GPR + 120
+	movabs	$(FOLD_OFF + STACK_TOP_DISP), %rsp
+	pushfq
+	popq	%gs:SHARED_DISP + SH_HOST_FLAGS
+	cld
+	mov	%gs:\spill + SP_SAVE, %rax
+	mov	%gs:\spill + SP_SAVE + 8, %rcx
+	mov	%gs:\spill + SP_SAVE + 16, %rdx
+	mov	%rax, %gs:SHARED_DISP + SH_GPR
+	mov	%rcx, %gs:SHARED_DISP + SH_GPR + 8
+	mov	%rdx, %gs:SHARED_DISP + SH_GPR + 16
+	movl	$\world, %gs:SHARED_DISP + SH_WORLD
+	mov	%gs:\spill + SP_EXIT, %edi
+	xor	%ebp, %ebp
+	call	exit_dispatch
+	ud2
+	.endm
+
+	.globl	lookup_miss_user, exit_user, event_exit_user
+event_exit_user:
+	movl	$EXIT_EVENT, %gs:SPILL_U_DISP + SP_EXIT
+	jmp	exit_user
+lookup_miss_user:
+	movl	$EXIT_LOOKUP, %gs:SPILL_U_DISP + SP_EXIT
+exit_user:
+	LEAVE	SPILL_U_DISP, 1
+
+	.globl	lookup_miss_kernel, exit_kernel, event_exit_kernel
+event_exit_kernel:
+	movl	$EXIT_EVENT, %gs:SPILL_K_DISP + SP_EXIT
+	jmp	exit_kernel
+lookup_miss_kernel:
+	movl	$EXIT_LOOKUP, %gs:SPILL_K_DISP + SP_EXIT
+exit_kernel:
+	LEAVE	SPILL_K_DISP, 0
+
+	.macro	ENTER spill, world
+	pushq	%gs:SHARED_DISP + SH_HOST_FLAGS
+	popfq
+	mov	%gs:SHARED_DISP + SH_GPR + 24, %rbx
+	mov	%gs:SHARED_DISP + SH_GPR + 40, %rbp
+	mov	%gs:SHARED_DISP + SH_GPR + 48, %rsi
+	mov	%gs:SHARED_DISP + SH_GPR + 56, %rdi
+	mov	%gs:SHARED_DISP + SH_GPR + 64, %r8
+	mov	%gs:SHARED_DISP + SH_GPR + 72, %r9
+	mov	%gs:SHARED_DISP + SH_GPR + 80, %r10
+	mov	%gs:SHARED_DISP + SH_GPR + 88, %r11
+	mov	%gs:SHARED_DISP + SH_GPR + 96, %r12
+	mov	%gs:SHARED_DISP + SH_GPR + 104, %r13
+	mov	%gs:SHARED_DISP + SH_GPR + 112, %r14
+	mov	%gs:SHARED_DISP + SH_GPR + 120, %r15
+	mov	%gs:SHARED_DISP + SH_PKRU, %eax
+	mov	$0, %ecx
+	mov	$0, %edx
+	mov	%gs:SHARED_DISP + SH_GPR + 32, %rsp
+	.globl	wrpkru_enter_\world
+wrpkru_enter_\world:
+	wrpkru
+	mov	%gs:\spill + SP_SAVE, %rax
+	mov	%gs:\spill + SP_SAVE + 8, %rcx
+	mov	%gs:\spill + SP_SAVE + 16, %rdx
+	jmp	*%gs:\spill + SP_TARGET
+	.endm
+
+	.globl	enter_begin, enter_end, enter_user, enter_kernel
+enter_begin:
+enter_user:
+	ENTER	SPILL_U_DISP, 1
+enter_kernel:
+	ENTER	SPILL_K_DISP, 0
+enter_end:
+
+	.globl	run_loop_fresh
+run_loop_fresh:
+	movabs	$(FOLD_OFF + STACK_TOP_DISP), %rsp
+	xor	%ebp, %ebp
+	call	run_loop
+	ud2
+
+	/* The kernel enters with all keys but 0 denied, so nothing touches the stack before WRPKRU. */
+	.globl	signal_entry, signal_restorer
+signal_entry:
+	mov	%rdx, %r8
+	xor	%eax, %eax
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+	.globl	wrpkru_signal
+wrpkru_signal:
+	wrpkru
+	mov	%r8, %rdx
+	jmp	signal_handler
+signal_restorer:
+	mov	$15, %eax
+	syscall
+	ud2
+	.globl	monitor_text_end
+monitor_text_end:
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT
+ * Where everything lies in a carrier's host address space, and what the spill pages hold.
+ *
+ * Guest user addresses are mapped at the identical host address; guest kernel addresses are folded:
+ * host = guest + FOLD_OFF (mod 2^64).  Host GS base is FOLD_OFF in both worlds, so that a GS override
+ * folds a kernel address, and gs:[disp32] reaches the spill area and the monitor from any code.
+ * Host FS base is the guest's FS base in user mode and the folded guest GS base in kernel mode.
+ *
+ *   0 .. 4 TiB                    guest user only
+ *   4 TiB .. 124 TiB              guest user, and folded guest kernel (protection keys tell them apart)
+ *   FOLD_OFF - 2 MiB              spill area: no Linux maps anything at the last 2 MiB of the kernel half
+ *   FOLD_OFF .. + 2 GiB           monitor, shared state, code cache (never accessible to guest code)
+ *   RAM_BASE                      all of guest RAM, for the monitor
+ *
+ * Included by assembly. */
+#ifndef PENUMBRA_MONITOR_LAYOUT_H
+#define PENUMBRA_MONITOR_LAYOUT_H
+
+#define FOLD_OFF 0x7c0000000000 /* unsigned, also in assembly */
+
+#define SPILL_DISP (-0x200000)
+#define SPILL_U_DISP SPILL_DISP             /* key S: user world's spill page */
+#define SPILL_K_DISP (SPILL_DISP + 0x1000)  /* key K: kernel world's */
+#define CONST_DISP (SPILL_DISP + 0x2000)    /* key T: constants that guest code may read, not write */
+#define SLOT_DISP (SPILL_DISP + 0x10000)    /* per carrier: targets of cross-page user jumps */
+#define SLOT_MAX 65536
+#define ULOOKUP_DISP (SPILL_DISP + 0x90000) /* per carrier: indirect targets in user code */
+#define KLOOKUP_DISP (SPILL_DISP + 0x110000)
+#define LOOKUP_MAX_BITS 16
+#define SPILL_AREA_SIZE 0x190000
+
+#define MONITOR_DISP 0x10000000
+#define SHARED_DISP 0x20000000
+#define SHARED_MAX 0x20000000
+#define CODE_DISP 0x40000000
+#define CODE_SIZE 0x10000000 /* hot and cold halves */
+#define COLD_DISP (CODE_DISP + CODE_SIZE / 2)
+#define PRIVATE_DISP 0x60000000 /* per carrier */
+#define PRIVATE_SIZE 0x10000000
+#define RAM_DISP 0x1000000000
+
+/* Offsets in struct spill (checked against the struct in state.h). */
+#define SP_REG 0x00
+#define SP_EXIT 0x80
+#define SP_TARGET 0x88
+#define SP_STR_SRC 0x90
+#define SP_STR_DST 0x98
+#define SP_VIF 0xa0
+#define SP_VAC 0xa8
+#define SP_PENDING 0xb0
+#define SP_GS_BASE 0xb8
+#define SP_SAVE 0xc0 /* rax, rcx, rdx across WRPKRU */
+/* In struct constants. */
+#define CN_FOLD 0x00
+#define CN_FOLD_NEG 0x08
+#define CN_HASH_MASK 0x10
+#define CN_XCR0 0x18
+
+/* Offsets in the shared state (checked in state.h). */
+#define SH_GPR 0x00
+#define SH_HOST_FLAGS 0x80
+#define SH_PKRU 0x88
+#define SH_WORLD 0x8c /* 0 kernel, 1 user: which world was left */
+#define STACK_TOP_DISP (PRIVATE_DISP + 0x40000)
+#define ALTSTACK_DISP (PRIVATE_DISP + 0x40000)
+#define ALTSTACK_SIZE 0x40000
+#define CARRIER_DISP (PRIVATE_DISP + 0x80000)
+
+#define EXIT_LOOKUP 0xffffffff /* an indirect branch whose target is in RCX */
+#define EXIT_EVENT 0xfffffffe  /* a signal asked for it at a precise point */
+
+#ifndef __ASSEMBLER__
+#include "base/types.h"
+
+#define HOST(disp) ((void *)((u64)FOLD_OFF + (u64)(s64)(disp)))
+#define CODE_BASE ((u8 *)HOST(CODE_DISP))
+#define RAM_BASE ((u8 *)HOST(RAM_DISP))
+
+struct spill {
+	u64 reg[16];      /* a scratch register's guest value, while it is borrowed */
+	u64 exit;         /* which exit was taken */
+	u64 target;       /* host address at which to resume */
+	u64 str_src, str_dst; /* what to add to host RSI, RDI inside a folded string instruction */
+	u64 vif;          /* 0: guest IF is set; -0x200: clear */
+	u64 vac;          /* guest AC: 0 or 0x40000 */
+	u64 pending;      /* non-zero: an event waits for IF */
+	u64 gs_base;      /* guest GS base in user mode */
+	u64 save[3];
+};
+struct constants {
+	u64 fold, fold_neg; /* masks: FOLD_OFF and its negative */
+	u64 hash_mask;      /* index bits of the lookup tables */
+	u64 xcr0;           /* the guest's */
+};
+_Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
+_Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
+_Static_assert(offsetof(struct spill, gs_base) == SP_GS_BASE, "spill");
+_Static_assert(offsetof(struct constants, xcr0) == CN_XCR0, "constants");
+_Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
+
+#define SPILL_U ((volatile struct spill *)HOST(SPILL_U_DISP))
+#define SPILL_K ((volatile struct spill *)HOST(SPILL_K_DISP))
+#define CONSTANTS ((struct constants *)HOST(CONST_DISP))
+#define SLOTS ((u64 *)HOST(SLOT_DISP))
+#define ULOOKUP ((u64 *)HOST(ULOOKUP_DISP))
+#define KLOOKUP ((u64 *)HOST(KLOOKUP_DISP))
+
+static inline bool is_kernel_half(u64 a) { return (s64)a < 0; }
+static inline u64 fold(u64 a) { return is_kernel_half(a) ? a + FOLD_OFF : a; }
+#endif
+
+#endif

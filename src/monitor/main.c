@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ * Start of the monitor: address space, protection keys, confinement; then the zygote's loop. */
+#include "monitor/private.h"
+#include "monitor/sys.h"
+#include "shadow/shadow.h"
+#include "x86/system.h"
+
+#define PR_SET_PDEATHSIG 1
+#define PR_SET_NAME 15
+#define SIGKILL 9
+#define CLOCK_MONOTONIC 1
+#define WNOHANG 1
+
+extern u8 wrpkru_leave_0[], wrpkru_leave_1[], wrpkru_enter_0[], wrpkru_enter_1[], wrpkru_signal[];
+extern u8 __executable_start[], etext[], _end[];
+
+/* Before the shared state is there nothing can be said but by the exit status. */
+static void need(s64 r, int status)
+{
+	if (r < 0)
+		sys1(__NR_exit_group, status);
+}
+
+static void map(s64 disp, u64 size, int prot, int fd, u64 offset)
+{
+	int flags = MAP_FIXED | (fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+
+	need(host_mmap((u64)HOST(disp), size, prot, flags, fd, offset), 100);
+}
+
+static void protect(s64 disp, u64 size, int prot, int key)
+{
+	need(host_pkey_mprotect((u64)HOST(disp), size, prot, key), 102);
+}
+
+static void setup_keys(void)
+{
+	s64 k[4];
+	u8 *sites[] = { wrpkru_leave_0, wrpkru_leave_1, wrpkru_enter_0, wrpkru_enter_1, wrpkru_signal };
+	int rw = PROT_READ | PROT_WRITE, rwx = rw | PROT_EXEC;
+	u64 image = (u64)__executable_start & PAGE_MASK;
+	u64 text_end = ALIGN_UP((u64)etext, PAGE_SIZE), end = ALIGN_UP((u64)_end, PAGE_SIZE);
+	u32 closed = 0;
+
+	for (int i = 0; i < 4; i++)
+		k[i] = SH->flags & MON_NO_KEYS ? -1 : sys2(__NR_pkey_alloc, 0, 0);
+	if (k[3] < 0) {
+		need(host_mprotect(image, text_end - image, rwx), 103);
+		for (size_t i = 0; i < ARRAY_SIZE(sites); i++)
+			__builtin_memcpy(sites[i], "\x0f\x1f\x00", 3);
+		need(host_mprotect(image, text_end - image, PROT_READ | PROT_EXEC), 103);
+		SH->keys = 0;
+		return;
+	}
+	for (int i = 0; i < 16; i++)
+		closed |= 3u << (2 * i);
+	SH->keys = 1 | (u32)(k[0] << 4 | k[1] << 8 | k[2] << 12 | k[3] << 16);
+	u32 spill = 3u << (2 * k[2]), table = 1u << (2 * k[3]), kernel = 3u << (2 * k[1]);
+
+	SH->pkru_user = closed & ~(spill | table | 3u);
+	SH->pkru_kernel = closed & ~(spill | table | kernel);
+	SH->pkru_access = SH->pkru_kernel & ~3u;
+	protect(SHARED_DISP, SHARED_MAX, rw, (int)k[0]);
+	protect(CODE_DISP, CODE_SIZE, rwx, (int)k[0]);
+	protect(PRIVATE_DISP, PRIVATE_SIZE, rw, (int)k[0]);
+	protect(RAM_DISP, SH->ram_size, rw, (int)k[0]);
+	protect(SPILL_U_DISP, 0x1000, rw, (int)k[2]);
+	protect(SPILL_K_DISP, 0x1000, rw, (int)k[1]);
+	protect(CONST_DISP, 0x1000, rw, (int)k[3]);
+	protect(SLOT_DISP, SPILL_AREA_SIZE - (SLOT_DISP - SPILL_DISP), rw, (int)k[3]);
+	need(host_pkey_mprotect(image, text_end - image, PROT_READ | PROT_EXEC, (int)k[0]), 104);
+	for (u64 at = text_end; at < end; at += PAGE_SIZE)
+		host_pkey_mprotect(at, PAGE_SIZE, rw, (int)k[0]);
+}
+
+static u32 xstate_offset_of_pkru(void)
+{
+	u32 a = 0xd, b, c = 9, d;
+
+	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return b;
+}
+
+/* Runs on the stack that the kernel gave; `stack` is unused but tells where that is. */
+void monitor_setup(u64 *stack)
+{
+	u32 lo, hi;
+
+	(void)stack;
+	map(SHARED_DISP, SHARED_MAX, PROT_READ | PROT_WRITE, FD_SHARED, 0);
+	map(CODE_DISP, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, FD_SHARED, OFF_CODE);
+	map(PRIVATE_DISP, PRIVATE_SIZE, PROT_READ | PROT_WRITE, -1, 0);
+	map(RAM_DISP, SH->ram_size, PROT_READ | PROT_WRITE, FD_RAM, 0);
+	map(SPILL_DISP, 0x10000, PROT_READ | PROT_WRITE, FD_SHARED, OFF_SPILL);
+	map(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, PROT_READ | PROT_WRITE, -1, 0);
+	map(KLOOKUP_DISP, 0x80000, PROT_READ | PROT_WRITE, FD_SHARED, OFF_KLOOKUP);
+	host_wrgsbase(FOLD_OFF);
+	__asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	SH->host_xcr0 = (u64)hi << 32 | lo;
+	SH->xstate_pkru = xstate_offset_of_pkru();
+	setup_keys();
+	signal_setup();
+}
+
+static void carrier_main(u32 number)
+{
+	struct { u64 value; u32 signo, notify; u64 pad[6]; } event = { 0, 14, 0, { 0 } };
+
+	my.number = number;
+	my.host_fs = ~0ull;
+	my.code_epoch = SH->code_epoch;
+	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	need(sys3(__NR_timer_create, CLOCK_MONOTONIC, &event, &my.timer), 105);
+	SH->carriers[number].tid = (u32)sys0(__NR_getpid);
+	carrier_sleep();
+	run_loop();
+}
+
+static void make_carrier(u32 number)
+{
+	s64 pid = sys5(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0);
+
+	if (pid == 0)
+		carrier_main(number);
+	if (pid < 0)
+		monitor_fail("cannot make another carrier process: error %d", (int)-pid);
+}
+
+#define SPARE_CARRIERS 3
+
+_Noreturn void monitor_main(void)
+{
+	u32 seen = 0, made = 0;
+	u64 alive = 0;
+
+	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	sys2(__NR_prctl, PR_SET_NAME, "penumbra-guest");
+	space_init();
+	cache_init(CACHE);
+	CACHE->targets = (struct translate_targets){
+		.exit_user = exit_user, .exit_kernel = exit_kernel,
+		.lookup_miss_user = lookup_miss_user, .lookup_miss_kernel = lookup_miss_kernel,
+		.pkru_kernel = SH->pkru_kernel, .pkru_access = SH->pkru_access,
+		.protection_keys = SH->keys & 1,
+	};
+	*CONSTANTS = (struct constants){
+		.fold = FOLD_OFF, .fold_neg = -(u64)FOLD_OFF, .hash_mask = 0x1fff, .xcr0 = CPU->xcr0,
+	};
+	sys_cpuid_init(false);
+	sys_cpuid_set_tsc_khz((u32)SH->tsc_khz);
+	legacy_init(&SH->legacy, now_ns(), SH->utc_offset, SH->ram_size);
+	translations_flush();
+	for (u32 i = 0; i < MAX_CARRIERS; i++)
+		SH->carriers[i].cr3 = ~0ull;
+	/* The first carrier starts from the vector state after reset. */
+	__asm__ volatile("fninit");
+	*(u32 *)(SH->xstate + 24) = 0x1f80;
+	SH->carriers[0].alive = true;
+	SH->carriers[0].cr3 = CPU->cr3 & PTE_ADDR;
+	SH->carriers[0].run = 1;
+	for (;;) {
+		u32 spare = 0;
+		int status;
+
+		seen = SH->fork_wanted;
+		for (u32 i = 0; i < MAX_CARRIERS; i++) {
+			if (SH->carriers[i].alive && !(alive >> i & 1)) {
+				alive |= BIT(i);
+				make_carrier(i);
+				made++;
+			}
+		}
+		(void)spare;
+		futex_wait(&SH->fork_wanted, seen, NULL);
+		s64 pid = sys4(__NR_wait4, -1, &status, WNOHANG, 0);
+
+		if (pid > 0)
+			monitor_fail("carrier process %d died with status %x", (int)pid, (u32)status);
+	}
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * What belongs to one carrier alone (the monitor's .bss is private to each process), and the
+ * functions that the files of the monitor share. */
+#ifndef PENUMBRA_MONITOR_PRIVATE_H
+#define PENUMBRA_MONITOR_PRIVATE_H
+
+#include "monitor/state.h"
+
+#define ITLB_SIZE 1024
+
+struct mine {
+	u32 number;             /* of this carrier */
+	u64 code_epoch, kernel_epoch;
+	u32 generation;         /* of the code cache that slots and lookup table belong to */
+	u32 slots;              /* slots that are set up */
+	u64 host_fs;
+	u64 armed;              /* deadline for which the timer is set, ns; 0: none */
+	int timer;
+	bool want_switch;       /* CR3 was loaded */
+	bool execute;           /* the instruction at rip must be executed in C */
+	bool stepping;          /* the trap flag is set to reach a precise point */
+	bool stop_at_point;     /* leave there even with interrupts off: code changed under the block */
+	bool fix_pushf;
+	u64 fault_rip, fault_address; /* the last fault that was filled, and how often in a row */
+	u32 fault_repeats;
+	struct { u64 key, pa; } itlb[ITLB_SIZE];
+};
+extern struct mine my;
+
+/* run.c */
+struct block *lookup_block(struct cpu *c);
+void code_reset(void);          /* slots, lookup table and fetch cache of this carrier */
+void itlb_clear(void);
+void translations_flush(void);
+void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
+u8 current_mode(const struct cpu *c);
+/* vmem.c */
+void io_poll_input(void);
+/* Called from entry.S. */
+struct ucontext;
+void monitor_setup(u64 *stack);
+_Noreturn void monitor_main(void);
+_Noreturn void exit_dispatch(u32 id);
+void signal_handler(int sig, void *info, struct ucontext *uc);
+
+#endif

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: MIT
+ * The run loop: from an exit of translated code back into translated code.
+ *
+ *   translated code --exit--> exit_dispatch --> run_loop --enter--> translated code
+ *          \--fault, signal--> signal_handler --(state made whole)--> run_loop
+ *
+ * struct cpu is the whole truth while C code runs, but for vector state, which stays in the processor. */
+#include "monitor/private.h"
+#include "monitor/sys.h"
+#include "shadow/shadow.h"
+#include "translate/targets.h"
+#include "x86/system.h"
+
+#include <stdarg.h>
+
+struct mine my;
+
+#define HOST_FLAGS (FLAGS_STATUS | FLAG_DF)
+
+_Noreturn void monitor_end(enum monitor_end why)
+{
+	u32 running = MEND_RUNNING;
+
+	atomic_compare_exchange_strong(&SH->end, &running, why);
+	futex_wake(&SH->end);
+	atomic_fetch_add(&SH->output, 1);
+	futex_wake(&SH->output);
+	for (;;)
+		futex_wait(&SH->end, SH->end, NULL);
+}
+
+_Noreturn void monitor_fail(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	text_format(SH->message, sizeof SH->message, format, ap);
+	va_end(ap);
+	monitor_end(MEND_ERROR);
+}
+
+u8 current_mode(const struct cpu *c)
+{
+	u8 m = 0;
+
+	if (c->cpl == 3)
+		m |= TM_USER;
+	if (!(c->seg[SEG_CS].attr & ATTR_L))
+		m |= TM_COMPAT;
+	if (c->rflags & RF_TF)
+		m |= TM_STEP;
+	return m;
+}
+
+void itlb_clear(void) { __builtin_memset(my.itlb, 0, sizeof my.itlb); }
+
+static u32 lookup_index(u64 pc)
+{
+	u64 h = 0;
+
+	__asm__("crc32q %1, %0" : "+r"(h) : "r"(pc));
+	__asm__("pext %2, %1, %0" : "=r"(h) : "r"(h), "r"(CONSTANTS->hash_mask));
+	return (u32)h;
+}
+
+void code_reset(void)
+{
+	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
+
+	for (u32 i = 0; i < n; i++)
+		ULOOKUP[i] = (u64)lookup_miss_user;
+	for (u32 i = 0; i < CACHE->n_slots; i++)
+		SLOTS[i] = (u64)CODE_BASE + CACHE->slot_stub[i];
+	my.slots = CACHE->n_slots;
+	my.generation = CACHE->generation;
+	itlb_clear();
+}
+
+void translations_flush(void)
+{
+	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
+
+	cache_flush(CACHE);
+	frames_reset();
+	SH->n_kexec = 0;
+	for (u32 i = 0; i < n; i++)
+		KLOOKUP[i] = (u64)lookup_miss_kernel;
+	code_reset();
+}
+
+/* Kernel translations are linked to each other whatever the address space, so the pages they came from
+ * are watched for all carriers together. */
+static void kernel_code_note(u64 va, u64 pa)
+{
+	u64 page = va & PAGE_MASK;
+
+	for (u32 i = 0; i < SH->n_kexec; i++)
+		if (SH->kexec[i].va == page) {
+			SH->kexec[i].pa = pa & PAGE_MASK;
+			return;
+		}
+	if (SH->n_kexec == MAX_KEXEC)
+		translations_flush();
+	SH->kexec[SH->n_kexec].va = page;
+	SH->kexec[SH->n_kexec++].pa = pa & PAGE_MASK;
+}
+
+void kernel_code_check(struct cpu *c, u64 va)
+{
+	for (u32 i = 0; i < SH->n_kexec; i++) {
+		u64 at = SH->kexec[i].va, pa, e;
+		int level;
+
+		if (va != ~0ull && at != (va & PAGE_MASK))
+			continue;
+		level = mmu_peek(c, at, &e);
+		u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 1;
+
+		pa = (e & PTE_ADDR & ~(size - 1)) | (at & (size - 1));
+		if (level && !(e & PTE_NX) && (pa & PAGE_MASK) == SH->kexec[i].pa)
+			continue;
+		block_kill_page(CACHE, ram_offset(SH->kexec[i].pa) >> PAGE_SHIFT, at);
+		SH->kexec[i--] = SH->kexec[--SH->n_kexec];
+	}
+	itlb_clear();
+}
+
+/* Physical address of the code byte at va; raises #PF where it may not be fetched. */
+static int fetch_address(struct cpu *c, u64 va, u64 *pa)
+{
+	u32 h = (u32)(va >> PAGE_SHIFT) & (ITLB_SIZE - 1), error;
+	u64 key = (va & PAGE_MASK) | 2 | (c->cpl == 3);
+	struct walk w;
+
+	if (my.itlb[h].key == key) {
+		*pa = my.itlb[h].pa | (va & ~PAGE_MASK);
+		return 0;
+	}
+	if ((s64)(va << 16) >> 16 != (s64)va) {
+		sys_raise_error(c, VEC_GP, 0);
+		return -1;
+	}
+	if (mmu_walk(c, va, PF_I | (c->cpl == 3 ? PF_U : 0), false, &w, &error)) {
+		c->exc = (struct cpu_exception){
+			.pending = 1, .vector = VEC_PF, .has_error = 1, .error = error, .cr2 = va };
+		return -1;
+	}
+	if (ram_offset(w.pa) == ~0ull) {
+		sys_raise_error(c, VEC_GP, 0);
+		return -1;
+	}
+	if (is_kernel_half(va))
+		kernel_code_note(va, w.pa);
+	else
+		space_note_exec(c, va, &w);
+	my.itlb[h].key = key;
+	my.itlb[h].pa = w.pa & PAGE_MASK;
+	*pa = w.pa;
+	return 0;
+}
+
+struct block *lookup_block(struct cpu *c)
+{
+	u8 mode = current_mode(c);
+	u64 pc = mode & TM_COMPAT ? (u32)c->rip : c->rip;
+
+	for (;;) {
+		struct translate_request r = { .pc = pc, .mode = mode };
+		struct block *b;
+
+		r.rdtsc_exits = (c->cr4 & CR4_TSD) || c->tsc_offset;
+		if (fetch_address(c, pc, &r.pa))
+			return NULL;
+		b = block_find(CACHE, r.pa, pc, mode);
+		if (b && (b->flags & BLOCK_SPANS)) {
+			if (fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r.pa2))
+				return NULL;
+			if (r.pa2 != b->pa2) {
+				block_kill(CACHE, b);
+				continue;
+			}
+		}
+		if (b)
+			return b;
+		r.bytes = ram_pointer(r.pa);
+		b = translate_block(CACHE, &r);
+		if (!b && r.need_next) {
+			if (fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r.pa2))
+				return NULL;
+			r.next = ram_pointer(r.pa2);
+			b = translate_block(CACHE, &r);
+		}
+		if (b) {
+			my.slots = CACHE->n_slots;
+			return b;
+		}
+		translations_flush();
+	}
+}
+
+/* Executes the instruction at rip in C. */
+static void execute(struct cpu *c)
+{
+	enum insn_mode mode = c->seg[SEG_CS].attr & ATTR_L ? MODE_64 : MODE_32;
+	u64 pa, left = PAGE_SIZE - (c->rip & ~PAGE_MASK);
+	bool tf = c->rflags & RF_TF;
+	u8 bytes[INSN_MAX];
+	struct insn in;
+	int r;
+
+	if (fetch_address(c, c->rip, &pa))
+		return;
+	const u8 *p = ram_pointer(pa);
+
+	__builtin_memcpy(bytes, p, MIN(left, (u64)INSN_MAX));
+	r = insn_decode(&in, bytes, MIN(left, (u64)INSN_MAX), mode);
+	if (r == -1) {
+		if (fetch_address(c, (c->rip & PAGE_MASK) + PAGE_SIZE, &pa))
+			return;
+		__builtin_memcpy(bytes + left, ram_pointer(pa), INSN_MAX - left);
+		r = insn_decode(&in, bytes, INSN_MAX, mode);
+	}
+	if (r == -2) {
+		sys_raise_error(c, VEC_GP, 0);
+		return;
+	}
+	SH->count.classes[in.klass < IC_COUNT ? in.klass : 0]++;
+	r = in.has_mem && in.klass == IC_PLAIN ? -1 : (int)sys_execute(c, &in);
+	if (r == -1)
+		r = sys_execute_memory(c, &in);
+	if (r == -1)
+		monitor_fail("cannot execute %lx %lx at guest %lx", *(u64 *)bytes, *(u64 *)(bytes + 7), c->rip);
+	c->sti_shadow = 0;
+	if (r == SYS_DONE && tf && (c->rflags & RF_TF)) {
+		sys_raise(c, VEC_DB);
+		c->exc.dr6 = BIT(14);
+	}
+}
+
+/* Timers, input and interrupts. */
+static void events(struct cpu *c)
+{
+	u64 deadline;
+
+	SPILL_K->pending = 0;
+	SH->kick_seen = SH->kick;
+	SH->count.events++;
+	io_poll_input();
+	legacy_advance(&SH->legacy, now_ns());
+	if (c->nmi_pending && !c->nmi_masked) {
+		c->nmi_pending = 0;
+		c->halted = 0;
+		sys_deliver_nmi(c);
+	} else if (legacy_interrupt_pending(&SH->legacy)) {
+		if (c->rflags & RF_IF) {
+			c->halted = 0;
+			SH->count.interrupts++;
+			sys_deliver_interrupt(c, legacy_interrupt_acknowledge(&SH->legacy));
+		} else {
+			SPILL_K->pending = 1;
+		}
+	}
+	deadline = legacy_next_deadline(&SH->legacy);
+	if (c->halted) {
+		if (!(c->rflags & RF_IF))
+			monitor_end(MEND_HALTED);
+		carrier_idle(deadline);
+		SPILL_K->pending = 1;
+	} else {
+		carrier_arm_timer();
+	}
+}
+
+static _Noreturn void enter(struct cpu *c, struct block *b)
+{
+	bool user = c->cpl == 3;
+	volatile struct spill *s = user ? SPILL_U : SPILL_K;
+	u64 fs = user ? c->seg[SEG_FS].base : fold(c->seg[SEG_GS].base);
+
+	for (int i = 0; i < 16; i++)
+		SH->gpr[i] = c->gpr[i];
+	SH->host_flags = (c->rflags & HOST_FLAGS) | RF_FIXED | RF_IF;
+	s->save[0] = c->gpr[RAX];
+	s->save[1] = c->gpr[RCX];
+	s->save[2] = c->gpr[RDX];
+	s->target = block_host(b);
+	if (fs != my.host_fs) {
+		host_wrfsbase(fs);
+		my.host_fs = fs;
+	}
+	if (CONSTANTS->xcr0 != c->xcr0)
+		CONSTANTS->xcr0 = c->xcr0;
+	SH->trace[SH->trace_at % 256][0] = c->rip;
+	SH->trace[SH->trace_at++ % 256][1] = c->gpr[RSP];
+	if (user) {
+		s->gs_base = c->seg[SEG_GS].base;
+		SH->pkru = SH->pkru_user;
+		enter_user();
+	}
+	SH->gpr[RSP] += FOLD_OFF;
+	s->vif = c->rflags & RF_IF ? 0 : -0x200ull;
+	s->vac = c->rflags & RF_AC;
+	SH->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? SH->pkru_access : SH->pkru_kernel;
+	enter_kernel();
+}
+
+_Noreturn void run_loop(void)
+{
+	struct cpu *c = CPU;
+
+	for (;;) {
+		struct block *b;
+
+		if (SH->stop)
+			monitor_end(MEND_STOPPED);
+		if (my.want_switch) {
+			my.want_switch = false;
+			carrier_switch(c->cr3);
+		}
+		if (my.execute) {
+			my.execute = false;
+			execute(c);
+		}
+		if (c->exc.pending) {
+			SH->count.exceptions++;
+			SH->count.page_faults += c->exc.vector == VEC_PF;
+			sys_deliver_exception(c);
+			if (c->shutdown)
+				monitor_end(MEND_TRIPLE_FAULT);
+		}
+		if (SPILL_K->pending || SH->kick != SH->kick_seen || c->halted) {
+			events(c);
+			if (c->halted || c->exc.pending)
+				continue;
+		}
+		b = lookup_block(c);
+		if (b)
+			enter(c, b);
+	}
+}
+
+static void state_in(struct cpu *c)
+{
+	for (int i = 0; i < 16; i++)
+		c->gpr[i] = SH->gpr[i];
+	c->rflags = (c->rflags & ~(u64)HOST_FLAGS) | (SH->host_flags & HOST_FLAGS);
+	if (SH->world)
+		return;
+	c->gpr[RSP] -= FOLD_OFF;
+	c->rflags &= ~(RF_IF | RF_AC);
+	c->rflags |= (SPILL_K->vif ? 0 : RF_IF) | SPILL_K->vac;
+}
+
+static void exit_lookup(struct cpu *c)
+{
+	volatile struct spill *s = SH->world ? SPILL_U : SPILL_K;
+	u64 target = c->gpr[RCX];
+	struct block *b;
+
+	SH->count.lookups++;
+	c->gpr[RCX] = s->reg[RCX];
+	c->gpr[RDX] = s->reg[RDX];
+	c->rip = current_mode(c) & TM_COMPAT ? (u32)target : target;
+	if (c->rflags & RF_TF) {
+		sys_raise(c, VEC_DB);
+		c->exc.dr6 = BIT(14);
+		return;
+	}
+	b = lookup_block(c);
+	if (b) {
+		u64 entry = block_indirect_entry(CACHE, b);
+
+		if (entry)
+			(SH->world ? ULOOKUP : KLOOKUP)[lookup_index(target)] = entry;
+	}
+}
+
+/* Called by entry.S on the monitor's stack, with what was left saved in the shared state. */
+_Noreturn void exit_dispatch(u32 id)
+{
+	struct cpu *c = CPU;
+
+	state_in(c);
+	if (id == EXIT_LOOKUP) {
+		exit_lookup(c);
+		run_loop();
+	}
+	if (id == EXIT_EVENT) {
+		c->rip = SH->event_pc;
+		run_loop();
+	}
+	struct exit_record x = CACHE->exits[id < MAX_EXITS ? id : 0];
+	u32 generation = CACHE->generation;
+	struct block *b;
+
+	SH->count.exits[x.kind]++;
+	c->rip = x.target;
+	switch (x.kind) {
+	case X_LINK:
+		b = lookup_block(c);
+		if (b && generation == CACHE->generation)
+			block_link(CACHE, &x, b);
+		break;
+	case X_SLOT:
+		b = lookup_block(c);
+		if (b && generation == CACHE->generation)
+			SLOTS[x.patch] = block_host(b);
+		break;
+	case X_INSN:
+		execute(c);
+		break;
+	case X_STEPPED:
+		sys_raise(c, VEC_DB);
+		c->exc.dr6 = BIT(14);
+		break;
+	default:
+		break;
+	}
+	run_loop();
+}
+
+/* ---- hooks of x86/system.h that concern the address space ---- */
+
+static void mark_stale(u64 pcid)
+{
+	for (u32 i = 0; i < MAX_CARRIERS; i++)
+		if (SH->carriers[i].cr3 != ~0ull && (pcid == ~0ull || SH->carriers[i].pcid == pcid))
+			SH->carriers[i].stale = true;
+}
+
+static void after_user_flush(void)
+{
+	if (space_code_changed())
+		code_reset();
+}
+
+static void flush_everything(struct cpu *c)
+{
+	SH->kernel_epoch++;
+	my.kernel_epoch = SH->kernel_epoch;
+	mark_stale(~0ull);
+	space_flush_all(c);
+	kernel_code_check(c, ~0ull);
+	after_user_flush();
+}
+
+void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
+{
+	bool pcid = c->cr4 & CR4_PCIDE;
+
+	(void)old;
+	SH->count.cr3_loads++;
+	my.want_switch = true;
+	if (!(pcid && value_written >> 63))
+		mark_stale(pcid ? c->cr3 & 0xfff : 0);
+	SH->flush_target = !(pcid && value_written >> 63);
+}
+
+void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
+{
+	u64 paging = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PSE;
+
+	if (((c->cr0 ^ old_cr0) & (CR0_PG | CR0_WP)) || ((c->cr4 ^ old_cr4) & paging) ||
+	    ((c->efer ^ old_efer) & (EFER_NX | EFER_LMA)))
+		flush_everything(c);
+	if ((c->cr4 ^ old_cr4) & CR4_TSD)
+		translations_flush();
+}
+
+void mmu_invlpg(struct cpu *c, gva_t address)
+{
+	if (is_kernel_half(address.v)) {
+		SH->kernel_epoch++;
+		my.kernel_epoch = SH->kernel_epoch;
+		kernel_code_check(c, address.v);
+	} else {
+		itlb_clear();
+	}
+	space_invalidate(c, address.v);
+	after_user_flush();
+}
+
+void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
+{
+	u64 current = c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
+
+	if (type == 2) {
+		flush_everything(c);
+		return;
+	}
+	mark_stale(type == 3 ? ~0ull : pcid);
+	if (type == 3 || (type == 1 && pcid == current)) {
+		space_flush_user(c);
+		SH->carriers[my.number].stale = false;
+	} else if (type == 0 && pcid == current) {
+		space_invalidate(c, address.v);
+		SH->carriers[my.number].stale = false;
+		itlb_clear();
+	}
+	after_user_flush();
+}
+
+void mmu_msr_changed(struct cpu *c, u32 what)
+{
+	(void)c;
+	(void)what;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT
+ * Host signals: faults of translated code become fills or guest exceptions; timer and kicks become
+ * events at the next precise point.
+ *
+ * A point is precise where an expansion begins: the registers are the guest's.  Elsewhere the trap flag
+ * steps to one.  The handler either returns to where it was, or makes struct cpu whole and returns
+ * into the run loop. */
+#include "monitor/private.h"
+#include "monitor/sys.h"
+#include "shadow/shadow.h"
+#include "x86/system.h"
+
+#define SIGILL 4
+#define SIGTRAP 5
+#define SIGBUS 7
+#define SIGFPE 8
+#define SIGUSR1 10
+#define SIGSEGV 11
+#define SIGALRM 14
+#define SIGCHLD 17
+#define SA_SIGINFO 4
+#define SA_RESTORER 0x04000000
+#define SA_ONSTACK 0x08000000
+
+struct ucontext {
+	u64 flags, link;
+	struct { u64 sp; u32 flags, pad; u64 size; } stack;
+	u64 r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+	u16 cs, gs, fs, ss;
+	u64 err, trapno, oldmask, cr2;
+	u8 *fpstate;
+};
+
+extern u8 signal_entry[], signal_restorer[];
+
+void signal_setup(void)
+{
+	static const u8 signals[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGUSR1, SIGSEGV, SIGALRM, SIGCHLD };
+	struct { u64 handler, flags, restorer, mask; } act = {
+		(u64)signal_entry, SA_SIGINFO | SA_ONSTACK | SA_RESTORER, (u64)signal_restorer, ~0ull,
+	};
+	struct { u64 sp; u32 flags, pad; u64 size; } stack = { (u64)HOST(ALTSTACK_DISP), 0, 0, ALTSTACK_SIZE };
+
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sys4(__NR_rt_sigaction, signals[i], &act, NULL, 8);
+	sys2(__NR_sigaltstack, &stack, NULL);
+}
+
+static void set_pkru(struct ucontext *uc, u32 value)
+{
+	if (!(SH->keys & 1))
+		return;
+	*(u64 *)(uc->fpstate + 512) |= BIT(9);
+	*(u32 *)(uc->fpstate + SH->xstate_pkru) = value;
+}
+
+static _Noreturn void die(struct ucontext *uc, int sig, const char *what)
+{
+	monitor_fail("%s: signal %d trap %ld at host %lx address %lx error %lx, guest rip %lx cpl %d rsp %lx",
+		     what, sig, uc->trapno, uc->rip, uc->cr2, uc->err, CPU->rip, CPU->cpl, uc->rsp);
+}
+
+/* Returns into the run loop, with struct cpu whole. */
+static void to_run_loop(struct ucontext *uc)
+{
+	uc->rip = (u64)run_loop_fresh;
+	uc->eflags = RF_FIXED | RF_IF;
+	set_pkru(uc, 0);
+	my.stepping = my.stop_at_point = false;
+}
+
+static u64 *uc_register(struct ucontext *uc, int r)
+{
+	switch (r) {
+	case RAX: return &uc->rax;
+	case RCX: return &uc->rcx;
+	case RDX: return &uc->rdx;
+	case RBX: return &uc->rbx;
+	case RSP: return &uc->rsp;
+	case RBP: return &uc->rbp;
+	case RSI: return &uc->rsi;
+	case RDI: return &uc->rdi;
+	default: return &uc->r8 + (r - R8);
+	}
+}
+
+/* The guest's state at a fault inside, or at the precise point of, an expansion. */
+static void state_from(struct cpu *c, struct ucontext *uc, struct block *b, struct insn_record *rec)
+{
+	bool user = b->mode & TM_USER;
+	volatile struct spill *s = user ? SPILL_U : SPILL_K;
+	u64 flags = FLAGS_STATUS | FLAG_DF;
+
+	for (int i = 0; i < 16; i++)
+		c->gpr[i] = rec->borrowed >> i & 1 ? s->reg[i] : *uc_register(uc, i);
+	if (rec->flags & REC_STRING) {
+		c->gpr[RSI] += s->str_src;
+		c->gpr[RDI] += s->str_dst;
+	}
+	c->rip = b->pc + rec->guest;
+	c->rflags = (c->rflags & ~flags) | (uc->eflags & flags);
+	if (user)
+		return;
+	c->gpr[RSP] -= FOLD_OFF;
+	c->rflags &= ~(RF_IF | RF_AC);
+	c->rflags |= (s->vif ? 0 : RF_IF) | s->vac;
+}
+
+static bool in_cache(u64 pc) { return pc - (u64)CODE_BASE < CODE_SIZE; }
+
+/* A signal, or a step towards a precise point. */
+static void handle_event(struct ucontext *uc)
+{
+	struct block *b;
+	struct insn_record *rec;
+	bool deliver;
+
+	uc->eflags &= ~RF_TF;
+	if (uc->rip >= (u64)enter_begin && uc->rip < (u64)enter_end) {
+		to_run_loop(uc);
+		return;
+	}
+	if (!in_cache(uc->rip)) {
+		my.stepping = false;
+		return;
+	}
+	b = block_at_host(CACHE, uc->rip);
+	rec = b ? block_record(CACHE, b, uc->rip) : NULL;
+	if (b && (b->mode & TM_USER))
+		deliver = true;
+	else
+		deliver = !SPILL_K->vif || my.stop_at_point;
+	if (rec && !deliver) {
+		my.stepping = false;
+		return;
+	}
+	if (rec && !(rec->flags & (REC_NO_INTERRUPT | REC_MIDDLE)) && uc->rip == (u64)CODE_BASE + b->host + rec->host) {
+		struct cpu *c = CPU;
+
+		state_from(c, uc, b, rec);
+		to_run_loop(uc);
+		return;
+	}
+	if (*(u8 *)uc->rip == 0x9c)
+		my.fix_pushf = true;
+	my.stepping = true;
+	SH->count.steps++;
+	uc->eflags |= RF_TF;
+}
+
+/* Guest address of a kernel-world access that faulted at `host`; false where it must be found out
+ * by executing the instruction in C. */
+static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *rec, u64 host, bool write, u64 *va)
+{
+	u64 pa = ((b->pc + rec->guest) ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK;
+	const u8 *code = ram_pointer(pa | ((b->pc + rec->guest) & ~PAGE_MASK));
+	struct insn in;
+
+	if (rec->access == AK_STRING) {
+		u64 s = fold(c->gpr[RSI]), d = fold(c->gpr[RDI]);
+
+		if (host - d + 64 < 128 && (write || host - s + 64 >= 128)) {
+			*va = host - d + c->gpr[RDI];
+			return true;
+		}
+		*va = host - s + c->gpr[RSI];
+		return host - s + 64 < 128;
+	}
+	if (insn_decode(&in, code, PAGE_SIZE - ((u64)code & ~PAGE_MASK), MODE_64) || !in.has_mem) {
+		*va = host - FOLD_OFF;
+		return is_kernel_half(*va);
+	}
+	*va = sys_operand_address(c, &in).v;
+	if (rec->access == AK_BOTH || in.seg == SEG_GS) {
+		*va += host - fold(*va);
+		return true;
+	}
+	/* A push of memory, or a call through it, may fault on either access. */
+	if (host - fold(*va) < 4096)
+		*va += host - fold(*va);
+	else
+		*va = host - FOLD_OFF;
+	return true;
+}
+
+static void site_to_both(struct cpu *c, struct block *b, struct insn_record *rec)
+{
+	u64 pc = b->pc + rec->guest;
+	u64 pa = ((pc ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK) | (pc & ~PAGE_MASK);
+
+	(void)c;
+	SH->count.both_sites++;
+	site_set_both(CACHE, pa);
+	/* Every block that contains the instruction has to go. */
+	block_kill_site(CACHE, ram_offset(pa) >> PAGE_SHIFT, pa);
+}
+
+static void raise(struct cpu *c, int vector, bool has_error, u32 error, u64 cr2)
+{
+	c->exc = (struct cpu_exception){
+		.pending = 1, .vector = (u8)vector, .has_error = has_error, .error = error, .cr2 = cr2 };
+}
+
+/* A fault on memory.  True: the access can be tried again where it was. */
+static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, struct insn_record *rec)
+{
+	bool write = uc->err & 2, user = b->mode & TM_USER;
+	u64 host = uc->cr2, va = host;
+	u32 error;
+	struct walk w;
+
+	if (!user) {
+		if (uc->trapno == 14 && (rec->access == AK_FOLD || rec->access == AK_STACK) &&
+		    is_kernel_half(host - FOLD_OFF)) {
+			va = host - FOLD_OFF;
+		} else if (uc->trapno != 14 || !kernel_address(c, b, rec, host, write, &va)) {
+			/* Not canonical as folded: a user address, or a bad one. */
+			if (rec->access == AK_FOLD) {
+				site_to_both(c, b, rec);
+				if (my.fault_rip == c->rip)
+					my.execute = true;
+				my.fault_rip = c->rip;
+			} else {
+				my.execute = true;
+			}
+			return false;
+		}
+		if (!is_kernel_half(va) && rec->access == AK_FOLD) {
+			site_to_both(c, b, rec);
+			return false;
+		}
+	} else if (uc->trapno != 14) {
+		raise(c, uc->trapno == 12 ? VEC_SS : VEC_GP, true, 0, 0);
+		return false;
+	}
+	if (mmu_walk(c, va, (write ? PF_W : 0) | (user ? PF_U : 0), false, &w, &error)) {
+		raise(c, VEC_PF, true, error, va);
+		return false;
+	}
+	if (my.fault_rip == c->rip && my.fault_address == va) {
+		if (++my.fault_repeats > 8) {
+			my.fault_repeats = 0;
+			my.execute = true;
+			return false;
+		}
+	} else {
+		my.fault_rip = c->rip;
+		my.fault_address = va;
+		my.fault_repeats = 0;
+	}
+	if (write) {
+		u64 frame = ram_offset(w.pa) >> PAGE_SHIFT;
+
+		if (frame_flags(frame) & FRAME_CODE) {
+			frame_clear_code(frame);
+			if (b->flags & BLOCK_DEAD) {
+				my.stop_at_point = true;
+				my.stepping = true;
+			}
+		}
+	}
+	if (space_fill(c, va, &w, write)) {
+		my.execute = true;
+		return false;
+	}
+	return true;
+}
+
+static void guest_fault(int sig, struct ucontext *uc)
+{
+	struct block *b = block_at_host(CACHE, uc->rip);
+	struct insn_record *rec = b ? block_record(CACHE, b, uc->rip) : NULL;
+	struct cpu *c = CPU;
+	bool retry = false;
+
+	SH->count.faults++;
+	if (!rec)
+		die(uc, sig, "fault outside a block");
+	state_from(c, uc, b, rec);
+	switch (sig) {
+	case SIGSEGV:
+	case SIGBUS:
+		if (uc->trapno == 17)
+			raise(c, VEC_AC, true, 0, 0);
+		else if (rec->access == AK_NONE && uc->trapno == 13)
+			raise(c, VEC_GP, true, 0, 0);
+		else
+			retry = memory_fault(c, uc, b, rec);
+		break;
+	case SIGFPE:
+		raise(c, uc->trapno == 0 ? VEC_DE : uc->trapno == 16 ? VEC_MF : VEC_XM, false, 0, 0);
+		break;
+	case SIGILL:
+		raise(c, VEC_UD, false, 0, 0);
+		break;
+	default:
+		die(uc, sig, "unexpected signal");
+	}
+	if (!retry) {
+		to_run_loop(uc);
+		return;
+	}
+	if (my.stop_at_point) {
+		if (*(u8 *)uc->rip == 0x9c)
+			my.fix_pushf = true;
+		uc->eflags |= RF_TF;
+	}
+}
+
+void signal_handler(int sig, void *info, struct ucontext *uc)
+{
+	(void)info;
+	if (sig == SIGCHLD)
+		return;
+	if (sig == SIGALRM || sig == SIGUSR1) {
+		if (sig == SIGALRM)
+			my.armed = 0;
+		if (SH->current != my.number)
+			return;
+		SPILL_K->pending = 1;
+		handle_event(uc);
+		return;
+	}
+	if (sig == SIGTRAP && my.stepping) {
+		if (my.fix_pushf) {
+			*(u64 *)uc->rsp &= ~RF_TF;
+			my.fix_pushf = false;
+		}
+		handle_event(uc);
+		return;
+	}
+	if (!in_cache(uc->rip))
+		die(uc, sig, "monitor fault");
+	guest_fault(sig, uc);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ * The state that the front-end and all carriers of a vCPU share, and what is a carrier's own.
+ *
+ * One carrier runs at a time (shared->current); only it touches the shared state, save for the fields
+ * marked (front-end), which are atomic.  A carrier that does not run waits on its futex word. */
+#ifndef PENUMBRA_MONITOR_STATE_H
+#define PENUMBRA_MONITOR_STATE_H
+
+#include <stdatomic.h>
+
+#include "machine/legacy.h"
+#include "monitor/layout.h"
+#include "translate/block.h"
+#include "x86/cpu.h"
+#include "x86/paging.h"
+
+#define MAX_CARRIERS 64
+#define XSTATE_MAX 16384
+#define RING_SIZE 65536
+#define MAX_KEXEC 8192
+
+/* Byte ring with one reader and one writer. */
+struct ring {
+	_Atomic u32 head, tail; /* head: written by the producer */
+	u8 bytes[RING_SIZE];
+};
+
+enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_STOPPED, MEND_ERROR };
+
+struct carrier_slot {
+	_Atomic u32 run;        /* futex: 1 = it is this carrier's turn */
+	u32 tid;
+	u64 cr3;                /* root that it shadows, ~0 none */
+	u64 used;               /* for least-recently-used */
+	u32 pcid;
+	bool alive, stale;      /* stale: must check its user mappings before it runs guest user code */
+	bool recycle;           /* must drop all user mappings first */
+};
+
+struct monitor_counters {
+	u64 exits[X_KINDS], lookups, events, faults, fills, fill_pages, exceptions, page_faults, interrupts;
+	u64 cr3_loads, switches, carriers, steps, classes[IC_COUNT];
+	u64 invalidations, both_sites, vmas_peak, revalidated, unmapped;
+};
+
+struct shared {
+	/* What entry.S reaches by displacement. */
+	u64 gpr[16];
+	u64 host_flags;
+	u32 pkru;               /* world to enter next */
+	u32 world;
+	/* Set up by the front-end before start. */
+	u64 ram_size, ram_low;
+	u64 tsc_mult;           /* ns = (tsc * tsc_mult) >> 32 after subtracting tsc_base */
+	u64 tsc_base, ns_base;  /* ns_base: CLOCK_MONOTONIC at tsc_base */
+	u64 tsc_khz;
+	s64 utc_offset;         /* ns to add to monotonic time for UTC */
+	u64 flags;              /* MON_* */
+	struct cpu cpu;
+	/* Life cycle. */
+	_Atomic u32 end;        /* futex: enum monitor_end */
+	_Atomic u32 stop;       /* (front-end) asks for the end */
+	_Atomic u32 kick;       /* (front-end) futex: bumped after each input */
+	u32 kick_seen;
+	_Atomic u32 fork_wanted;/* futex: carrier number + 1 that the zygote shall make */
+	_Atomic u32 current;
+	_Atomic u32 output;     /* futex: bumped when the tx ring was written */
+	struct carrier_slot carriers[MAX_CARRIERS];
+	u64 use_counter;
+	u32 keys;               /* protection keys in use */
+	u32 pkru_user, pkru_kernel, pkru_access;
+	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
+	u64 host_xcr0;
+	u64 event_pc;
+	u64 code_epoch;         /* bumped when a frame becomes code: carriers write-protect it before they run */
+	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
+	bool flush_target;      /* the CR3 load that is under way flushes */
+	u32 n_kexec;            /* kernel pages with translations */
+	struct { u64 va, pa; } kexec[MAX_KEXEC];
+	char message[256];      /* for MEND_ERROR */
+	struct monitor_counters count;
+	struct legacy legacy;
+	struct ring rx, tx;     /* console: to the guest, from the guest */
+	u8 xstate[XSTATE_MAX] __attribute__((aligned(64)));
+	u64 trace[256][2];      /* last guest PCs, for the post-mortem dump */
+	u32 trace_at;
+};
+#define MON_TRACE 1
+#define MON_NO_KEYS 2
+
+_Static_assert(offsetof(struct shared, gpr) == SH_GPR, "shared");
+_Static_assert(offsetof(struct shared, host_flags) == SH_HOST_FLAGS, "shared");
+_Static_assert(offsetof(struct shared, pkru) == SH_PKRU, "shared");
+_Static_assert(offsetof(struct shared, world) == SH_WORLD, "shared");
+
+/* Offsets within the shared mapping and its memfd. */
+#define OFF_SHARED 0x0
+#define OFF_FRAMES 0x400000     /* struct frames: see frames.c */
+#define OFF_CACHE 0xa000000
+#define OFF_KLOOKUP 0x1ff00000  /* also mapped at KLOOKUP */
+#define OFF_SPILL 0x1fff0000    /* also mapped at SPILL */
+#define OFF_CODE 0x20000000     /* mapped at CODE */
+#define SHARED_FILE_SIZE (0x20000000ull + CODE_SIZE)
+
+#define FD_RAM 3
+#define FD_SHARED 4
+
+#define SH ((struct shared *)HOST(SHARED_DISP))
+#define CPU (&SH->cpu)
+#define CACHE ((struct cache *)HOST(SHARED_DISP + OFF_CACHE))
+_Static_assert(sizeof(struct shared) <= OFF_FRAMES, "shared state size");
+_Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_KLOOKUP, "cache size");
+
+/* Offset in RAM of guest physical `pa`; UINT64_MAX where there is none. */
+static inline u64 ram_offset(u64 pa)
+{
+	if (pa < SH->ram_low)
+		return pa;
+	if (pa >= 0x100000000ull && pa - 0x100000000ull < SH->ram_size - SH->ram_low)
+		return SH->ram_low + (pa - 0x100000000ull);
+	return ~0ull;
+}
+static inline void *ram_pointer(u64 pa)
+{
+	u64 off = ram_offset(pa);
+
+	return off == ~0ull ? NULL : RAM_BASE + off;
+}
+
+/* ---- run.c ---- */
+_Noreturn void run_loop(void);
+_Noreturn void monitor_end(enum monitor_end why);
+_Noreturn void monitor_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+u64 now_ns(void);
+/* ---- entry.S ---- */
+_Noreturn void enter_user(void);
+_Noreturn void enter_kernel(void);
+extern const u8 exit_user[], exit_kernel[], lookup_miss_user[], lookup_miss_kernel[];
+extern const u8 event_exit_user[], event_exit_kernel[], enter_begin[], enter_end[], run_loop_fresh[];
+extern const u8 monitor_text_begin[], monitor_text_end[];
+/* ---- carrier.c ---- */
+void carrier_switch(u64 cr3);
+void carrier_idle(u64 deadline_ns);
+void carrier_arm_timer(void);
+void carrier_catch_up(void);
+void carrier_sleep(void);
+/* ---- signal.c ---- */
+void signal_setup(void);
+/* ---- host.c ---- */
+size_t text_format(char *out, size_t room, const char *format, __builtin_va_list ap);
+
+#endif

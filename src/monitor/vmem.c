@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT
+ * Guest memory as C code sees it, port I/O and the paravirtual clock: the hooks of x86/system.h. */
+#include "monitor/private.h"
+#include "monitor/sys.h"
+#include "shadow/shadow.h"
+#include "x86/system.h"
+
+static bool canonical(u64 va) { return (s64)(va << 16) >> 16 == (s64)va; }
+
+/* Device memory: nothing is there, as on an open bus. */
+static void device_read(void *buffer, size_t n) { __builtin_memset(buffer, 0xff, n); }
+
+static int translate(struct cpu *c, u64 va, size_t n, u32 access, u64 pa[2])
+{
+	bool implicit = access & VM_SYSTEM;
+	u32 how = (access & (PF_W | PF_I)) | (c->cpl == 3 && !implicit ? PF_U : 0), error;
+	u64 last = va + n - 1;
+	struct walk w;
+
+	if (!canonical(va) || !canonical(last)) {
+		c->exc = (struct cpu_exception){ .pending = 1, .vector = VEC_GP, .has_error = 1 };
+		return -1;
+	}
+	for (int i = 0; i < 2; i++) {
+		u64 at = i ? last & PAGE_MASK : va;
+
+		if (i && !((va ^ last) & PAGE_MASK))
+			break;
+		if (mmu_walk(c, at, how, implicit, &w, &error)) {
+			c->exc = (struct cpu_exception){
+				.pending = 1, .vector = VEC_PF, .has_error = 1, .error = error, .cr2 = at };
+			return -1;
+		}
+		pa[i] = w.pa;
+	}
+	return 0;
+}
+
+int vmem_read(struct cpu *c, gva_t address, void *buffer, size_t n, u32 access)
+{
+	u8 *to = buffer;
+	u64 va = address.v, pa[2];
+
+	while (n) {
+		size_t step = MIN(n, (size_t)PAGE_SIZE), first = MIN(step, (size_t)(PAGE_SIZE - (va & ~PAGE_MASK)));
+
+		if (translate(c, va, step, access, pa))
+			return -1;
+		for (int i = 0; i < 2; i++) {
+			size_t part = i ? step - first : first;
+			const u8 *from = part ? ram_pointer(pa[i]) : NULL;
+
+			if (part && from)
+				__builtin_memcpy(to, from, part);
+			else if (part)
+				device_read(to, part);
+			to += part;
+		}
+		va += step;
+		n -= step;
+	}
+	return 0;
+}
+
+int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 access)
+{
+	const u8 *from = buffer;
+	u64 va = address.v, pa[2];
+
+	while (n) {
+		size_t step = MIN(n, (size_t)PAGE_SIZE), first = MIN(step, (size_t)(PAGE_SIZE - (va & ~PAGE_MASK)));
+
+		if (translate(c, va, step, access | PF_W, pa))
+			return -1;
+		for (int i = 0; i < 2; i++) {
+			size_t part = i ? step - first : first;
+			u8 *to = part ? ram_pointer(pa[i]) : NULL;
+
+			if (to) {
+				frame_written(pa[i]);
+				__builtin_memcpy(to, from, part);
+			}
+			from += part;
+		}
+		va += step;
+		n -= step;
+	}
+	return 0;
+}
+
+u64 host_tsc(void) { return host_rdtsc(); }
+
+u64 now_ns(void)
+{
+	u64 d = host_rdtsc() - SH->tsc_base;
+
+	return SH->ns_base + (u64)(((unsigned __int128)d * SH->tsc_mult) >> 32);
+}
+
+static void push_output(void)
+{
+	struct ring *r = &SH->tx;
+	u32 head = r->head, tail = r->tail, n = 0;
+
+	while (head - tail < RING_SIZE) {
+		u32 at = head % RING_SIZE;
+		size_t room = MIN(RING_SIZE - at, RING_SIZE - (head - tail));
+		size_t got = legacy_uart_transmit(&SH->legacy, r->bytes + at, room);
+
+		if (!got)
+			break;
+		head += (u32)got;
+		n += (u32)got;
+	}
+	if (!n)
+		return;
+	r->head = head;
+	if (atomic_fetch_add(&SH->output, 1) & 0x80000000u) {
+		atomic_fetch_and(&SH->output, 0x7fffffffu);
+		futex_wake(&SH->output);
+	}
+}
+
+void io_poll_input(void)
+{
+	struct ring *r = &SH->rx;
+	u32 head = r->head, tail = r->tail;
+
+	while (tail != head) {
+		u32 at = tail % RING_SIZE;
+		size_t n = legacy_uart_receive(&SH->legacy, r->bytes + at, MIN(head - tail, RING_SIZE - at));
+
+		if (!n)
+			break;
+		tail += (u32)n;
+	}
+	r->tail = tail;
+}
+
+static void after_io(void)
+{
+	u32 events = legacy_events(&SH->legacy);
+
+	if (events & LEGACY_TX)
+		push_output();
+	if (events & LEGACY_POWEROFF)
+		monitor_end(MEND_POWEROFF);
+	if (events & LEGACY_RESET)
+		monitor_end(MEND_RESET);
+}
+
+u32 io_in(struct cpu *c, u16 port, int size)
+{
+	u32 v = legacy_io_read(&SH->legacy, port, size, now_ns());
+
+	(void)c;
+	io_poll_input();
+	after_io();
+	SPILL_K->pending = 1;
+	return v;
+}
+
+void io_out(struct cpu *c, u16 port, int size, u32 value)
+{
+	(void)c;
+	legacy_io_write(&SH->legacy, port, size, value, now_ns());
+	after_io();
+	/* A deadline or a line may have changed. */
+	SPILL_K->pending = 1;
+}
+
+/* struct pvclock_vcpu_time_info and pvclock_wall_clock of the KVM paravirtual interface. */
+struct pvclock {
+	u32 version, pad;
+	u64 tsc_timestamp, system_time;
+	u32 tsc_to_system_mul;
+	s8 tsc_shift;
+	u8 flags, pad2[2];
+};
+#define PVCLOCK_TSC_STABLE 1
+
+void clock_write_system_time(struct cpu *c, gpa_t page)
+{
+	struct pvclock *p = ram_pointer(page.v & ~3ull);
+	u64 tsc = host_rdtsc(), mult = SH->tsc_mult;
+	int shift = 0;
+
+	if (!p || !ram_pointer((page.v & ~3ull) + sizeof *p))
+		return;
+	while (mult > 0xffffffff) {
+		mult >>= 1;
+		shift++;
+	}
+	while (!(mult & 0x80000000u) && shift > -31) {
+		mult <<= 1;
+		shift--;
+	}
+	frame_written(page.v);
+	p->version |= 1;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	p->tsc_timestamp = tsc + c->tsc_offset;
+	p->system_time = SH->ns_base + (u64)(((unsigned __int128)(tsc - SH->tsc_base) * SH->tsc_mult) >> 32);
+	p->tsc_to_system_mul = (u32)mult;
+	p->tsc_shift = (s8)shift;
+	p->flags = PVCLOCK_TSC_STABLE;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	p->version++;
+}
+
+void clock_write_wall_clock(struct cpu *c, gpa_t page)
+{
+	u32 *p = ram_pointer(page.v);
+	/* Wall-clock time at system_time 0. */
+	u64 at = (u64)SH->utc_offset;
+
+	(void)c;
+	if (!p || !ram_pointer(page.v + 12))
+		return;
+	frame_written(page.v);
+	p[0] |= 1;
+	p[1] = (u32)(at / 1000000000u);
+	p[2] = (u32)(at % 1000000000u);
+	p[0]++;
+}

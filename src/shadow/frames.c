@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ * What is known of each page of guest RAM: whether it holds translated code, and which blocks. */
+#include "monitor/state.h"
+#include "shadow/shadow.h"
+#include "translate/targets.h"
+
+#define MAX_FRAMES (1u << 23) /* 32 GiB of RAM */
+#define MAX_NODES (MAX_BLOCKS * 2)
+#define CODE_LOG 16384
+
+struct frames {
+	u8 flags[MAX_FRAMES];
+	u32 head[MAX_FRAMES];        /* frame node + 1 */
+	struct frame_node nodes[MAX_NODES];
+	u32 n_nodes, free_nodes;
+	u32 log[CODE_LOG];           /* frames in the order in which they became code */
+};
+#define FRAMES ((struct frames *)HOST(SHARED_DISP + OFF_FRAMES))
+_Static_assert(OFF_FRAMES + sizeof(struct frames) <= OFF_CACHE, "frames size");
+
+u8 frame_flags(u64 frame) { return frame < MAX_FRAMES ? FRAMES->flags[frame] : 0; }
+u32 frame_blocks(u64 frame) { return FRAMES->head[frame]; }
+void frame_set_blocks(u64 frame, u32 head) { FRAMES->head[frame] = head; }
+struct frame_node *frame_node(u32 n) { return &FRAMES->nodes[n - 1]; }
+
+void frame_node_free(struct frame_node *node)
+{
+	node->next = FRAMES->free_nodes;
+	FRAMES->free_nodes = (u32)(node - FRAMES->nodes) + 1;
+}
+
+static void add(u64 pa, u32 block)
+{
+	u64 frame = ram_offset(pa) >> PAGE_SHIFT;
+	struct frame_node *node;
+	u32 n = FRAMES->free_nodes;
+
+	if (n)
+		FRAMES->free_nodes = frame_node(n)->next;
+	else
+		n = ++FRAMES->n_nodes;
+	node = frame_node(n);
+	node->block = block;
+	node->next = FRAMES->head[frame];
+	FRAMES->head[frame] = n;
+	if (!(FRAMES->flags[frame] & FRAME_CODE)) {
+		u32 f = (u32)frame;
+
+		FRAMES->flags[frame] |= FRAME_CODE;
+		FRAMES->log[SH->code_epoch++ % CODE_LOG] = f;
+		space_protect_code(&f, 1);
+	}
+}
+
+void frame_add_block(struct cache *k, struct block *b)
+{
+	add(b->pa, (u32)(b - k->blocks));
+	if (b->flags & BLOCK_SPANS)
+		add(b->pa2, (u32)(b - k->blocks));
+}
+
+void frames_reset(void)
+{
+	u64 n = SH->ram_size >> PAGE_SHIFT;
+
+	__builtin_memset(FRAMES->flags, 0, n);
+	__builtin_memset(FRAMES->head, 0, n * sizeof(u32));
+	FRAMES->n_nodes = FRAMES->free_nodes = 0;
+}
+
+void frame_clear_code(u64 frame)
+{
+	SH->count.invalidations++;
+	block_kill_frame(CACHE, frame);
+	FRAMES->flags[frame] &= (u8)~FRAME_CODE;
+}
+
+void frame_written(u64 pa)
+{
+	u64 off = ram_offset(pa);
+
+	if (off != ~0ull && (FRAMES->flags[off >> PAGE_SHIFT] & FRAME_CODE))
+		frame_clear_code(off >> PAGE_SHIFT);
+}
+
+/* Write-protects what became code since `seen`; the carrier has run with all of it before then. */
+void frames_catch_up(u64 *seen)
+{
+	u64 now = SH->code_epoch;
+
+	if (now - *seen > CODE_LOG) {
+		space_protect_code(NULL, 0);
+	} else {
+		while (*seen < now) {
+			u64 at = *seen % CODE_LOG, n = MIN(now - *seen, CODE_LOG - at);
+
+			space_protect_code(&FRAMES->log[at], n);
+			*seen += n;
+		}
+	}
+	*seen = now;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ * Shadow page tables hosted in the carriers' own host page tables.
+ *
+ * A carrier is a host process that shadows one guest root (CR3).  Its shadow is what it has mapped;
+ * struct space remembers each mapping with the guest entry that permits it.
+ *
+ * Owner: the running carrier; struct space is private to it.
+ *
+ * Invariants:
+ *  S1  Each host mapping is permitted by a guest entry that was present with its accessed bit (and,
+ *      where writable, its dirty bit) at or after the last flush that covered it.
+ *  S2  No running carrier maps a frame writable that is flagged FRAME_CODE.
+ *  S3  A page whose guest entry has U clear carries the kernel's key, whatever its address.
+ *  S4  Nothing of the guest is mapped at FOLD_OFF - 2 MiB and above within the monitor's ranges. */
+#ifndef PENUMBRA_SHADOW_SHADOW_H
+#define PENUMBRA_SHADOW_SHADOW_H
+
+#include "base/types.h"
+#include "x86/cpu.h"
+#include "x86/paging.h"
+
+/* ---- walk.c ---- */
+/* Walks the guest's tables for an access: PF_W, PF_U (as user), PF_I.  `implicit`: a supervisor access
+ * that AC does not excuse.  Sets accessed and dirty bits on success.  0; or -1 with the page-fault
+ * error code in *error. */
+int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error);
+/* Reads the leaf entry for va without side effects: level 1..3 and its value, 0 where not present. */
+int mmu_peek(struct cpu *c, u64 va, u64 *entry);
+/* The table entry at `level` (2: PDE), its address in *gpa; 0 where an upper level is absent or large. */
+u64 mmu_peek_table(struct cpu *c, u64 va, u64 *gpa);
+
+/* ---- space.c ---- */
+void space_init(void);
+/* Maps the page(s) around va as the walk permits.  0; -1 where it cannot be mapped (device memory, a
+ * reserved host range): the access must be executed in C. */
+int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write);
+/* Guest invalidated va (INVLPG), or everything that is not global, or everything. */
+void space_invalidate(struct cpu *c, u64 va);
+void space_flush_user(struct cpu *c);
+void space_flush_all(struct cpu *c);
+/* Drops every user mapping: the carrier gets another root. */
+void space_recycle(void);
+/* Code at va was looked up: its entry is watched like a mapping's. */
+void space_note_exec(struct cpu *c, u64 va, const struct walk *w);
+/* Frames that became code since the carrier last ran are write-protected; all of them if `all`. */
+void space_protect_code(const u32 *frames, size_t n);
+/* A write to a page that is mapped read-only for being code: it is no longer code, and writable. */
+void space_unprotect(u64 va, const struct walk *w);
+/* A user page with code changed since the last call (and forgets it). */
+bool space_code_changed(void);
+u32 space_vmas(void);
+
+/* ---- frames.c: one entry a page of RAM ---- */
+#define FRAME_CODE 1
+#define FRAME_BUSY_MAX 64
+u8 frame_flags(u64 frame);
+void frames_reset(void);
+/* A write by the monitor or a device to physical memory. */
+void frame_written(u64 pa);
+/* Write-protects, in this carrier, what became code since the epoch *seen. */
+void frames_catch_up(u64 *seen);
+/* Kills the translations of a frame that is about to be written. */
+void frame_clear_code(u64 frame);
+
+#endif

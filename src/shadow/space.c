@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT
+ * The mappings of one carrier: leaves (one a guest last-level table, or a 2 MiB user page) and runs
+ * (long stretches of large kernel pages, such as the direct map). */
+#include "monitor/state.h"
+#include "monitor/sys.h"
+#include "shadow/shadow.h"
+
+#define LEAF_SIZE 0x200000ull
+#define MAX_LEAVES 8192
+#define LEAF_HASH 4096
+#define MAX_RUNS 128
+#define WINDOW 16 /* pages around a fault that are mapped together */
+
+struct leaf {
+	u64 va;
+	u64 pde;            /* entry that leads here, with address and permissions */
+	u32 next;           /* in the hash chain, number + 1 */
+	bool large;         /* the PDE itself maps 2 MiB; bit 0 of the maps stands for it */
+	bool kernel;        /* upper half */
+	u64 mapped[8], writable[8], exec[8];
+	u64 snap[512];      /* entries as they were when mapped */
+};
+
+struct run {
+	u64 va, pa, length;
+	bool writable;
+};
+
+struct space {
+	u32 n_leaves, free;
+	u32 n_runs;
+	bool code_changed;
+	u16 hash[LEAF_HASH];
+	struct run runs[MAX_RUNS];
+	struct leaf leaves[MAX_LEAVES];
+};
+static struct space *const S = HOST(CARRIER_DISP);
+
+#define PTE_COMPARE (PTE_P | PTE_W | PTE_U | PTE_NX | PTE_ADDR | PTE_A | PTE_PS)
+#define BITTEST(map, i) ((map)[(i) >> 6] >> ((i) & 63) & 1)
+#define BITSET(map, i) ((map)[(i) >> 6] |= BIT((i) & 63))
+#define BITCLEAR(map, i) ((map)[(i) >> 6] &= ~BIT((i) & 63))
+
+static u32 hash_of(u64 va) { return (u32)((va >> 21) * 0x9e3779b97f4a7c15ull >> 52); }
+
+void space_init(void)
+{
+	S->n_leaves = S->free = S->n_runs = 0;
+	__builtin_memset(S->hash, 0, sizeof S->hash);
+}
+
+static struct leaf *leaf_find(u64 va)
+{
+	u64 base = va & ~(LEAF_SIZE - 1);
+
+	for (u32 n = S->hash[hash_of(va)]; n; n = S->leaves[n - 1].next)
+		if (S->leaves[n - 1].va == base)
+			return &S->leaves[n - 1];
+	return NULL;
+}
+
+static void unmap(u64 va, u64 length)
+{
+	host_munmap(fold(va), length);
+	SH->count.unmapped += length >> PAGE_SHIFT;
+}
+
+static void leaf_drop(struct leaf *l)
+{
+	u16 *link = &S->hash[hash_of(l->va)];
+	u32 n = (u32)(l - S->leaves) + 1;
+
+	if (*link == n) {
+		*link = (u16)l->next;
+	} else {
+		u32 *chain = &S->leaves[*link - 1].next;
+
+		while (*chain != n)
+			chain = &S->leaves[*chain - 1].next;
+		*chain = l->next;
+	}
+	for (int i = 0; i < 8; i++)
+		if (l->exec[i] && !l->kernel)
+			S->code_changed = true;
+	l->va = ~0ull;
+	l->next = S->free;
+	S->free = n;
+}
+
+/* Unmaps what of the leaf is mapped, as one range. */
+static void leaf_unmap(struct leaf *l)
+{
+	int first = -1, last = -1;
+
+	if (l->large) {
+		if (l->mapped[0])
+			unmap(l->va, LEAF_SIZE);
+	} else {
+		for (int i = 0; i < 8; i++) {
+			if (!l->mapped[i])
+				continue;
+			if (first < 0)
+				first = i * 64 + __builtin_ctzll(l->mapped[i]);
+			last = i * 64 + 63 - __builtin_clzll(l->mapped[i]);
+		}
+		if (first >= 0)
+			unmap(l->va + (u64)first * PAGE_SIZE, (u64)(last - first + 1) * PAGE_SIZE);
+	}
+	__builtin_memset(l->mapped, 0, sizeof l->mapped);
+	__builtin_memset(l->writable, 0, sizeof l->writable);
+}
+
+static struct leaf *leaf_get(struct cpu *c, u64 va, bool large)
+{
+	struct leaf *l = leaf_find(va);
+	u64 gpa, pde = mmu_peek_table(c, va, &gpa) & PTE_COMPARE;
+	u32 n, h = hash_of(va);
+
+	if (l) {
+		if (l->pde == pde && l->large == large)
+			return l;
+		leaf_unmap(l);
+		leaf_drop(l);
+	}
+	n = S->free;
+	if (n)
+		S->free = S->leaves[n - 1].next;
+	else if (S->n_leaves < MAX_LEAVES)
+		n = ++S->n_leaves;
+	else
+		return NULL;
+	l = &S->leaves[n - 1];
+	__builtin_memset(l, 0, offsetof(struct leaf, snap));
+	l->va = va & ~(LEAF_SIZE - 1);
+	l->pde = pde;
+	l->large = large;
+	l->kernel = is_kernel_half(va);
+	l->next = S->hash[h];
+	S->hash[h] = (u16)n;
+	return l;
+}
+
+/* Ranges of the host that no guest page may take. */
+static bool reserved(u64 host, u64 length)
+{
+	u64 from = FOLD_OFF + (s64)SPILL_DISP, to = FOLD_OFF + RAM_DISP + SH->ram_size;
+
+	return host + length > 0x7ffffffff000ull || host < 0x1000 || (host < to && host + length > from);
+}
+
+static int map_pages(u64 va, u64 pa, u64 length, bool write, bool user, bool populate)
+{
+	u64 host = fold(va), off = ram_offset(pa);
+	int prot = PROT_READ | (write ? PROT_WRITE : 0);
+	s64 r = host_mmap(host, length, prot, MAP_SHARED | MAP_FIXED | (populate ? MAP_POPULATE : 0), FD_RAM, off);
+
+	if (r < 0)
+		return -1;
+	if (!user && (SH->keys & 1))
+		host_pkey_mprotect(host, length, prot, (int)(SH->keys >> 8 & 15));
+	SH->count.fills++;
+	SH->count.fill_pages += length >> PAGE_SHIFT;
+	return 0;
+}
+
+static void protect_in_run(const struct run *r, u64 pa)
+{
+	host_mprotect(fold(r->va + (pa - r->pa)), PAGE_SIZE, PROT_READ);
+}
+
+/* A large page and its equally permitted, physically adjacent neighbours. */
+static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
+{
+	u64 size = 1ull << (12 + 9 * (w->level - 1));
+	u64 start = va & ~(size - 1), pa = w->pa & ~(size - 1), end = start + size;
+	u64 same = PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | PTE_D | PTE_PS, e;
+	u64 ram_end = pa < SH->ram_low ? SH->ram_low : 0x100000000ull + SH->ram_size - SH->ram_low;
+
+	if (ram_offset(pa) == ~0ull)
+		return -1;
+	while (pa + (end - start) < ram_end) {
+		int level = mmu_peek(c, end, &e);
+
+		if (level < 2 || (end & ((1ull << (12 + 9 * (level - 1))) - 1)) ||
+		    ((e ^ w->entry) & same) || (e & PTE_ADDR & ~0x1fffull) != pa + (end - start))
+			break;
+		end += 1ull << (12 + 9 * (level - 1));
+	}
+	if (pa + (end - start) > ram_end)
+		end = start + (ram_end - pa);
+	if (reserved(fold(start), end - start))
+		return -1;
+	if (map_pages(start, pa, end - start, writable, w->user, false))
+		return -1;
+	struct run r = { start, pa, end - start, writable };
+
+	/* Overlapping runs merge into the newest; what they covered beyond is refilled on demand. */
+	for (u32 i = 0; i < S->n_runs;) {
+		if (S->runs[i].va >= r.va && S->runs[i].va + S->runs[i].length <= r.va + r.length)
+			S->runs[i] = S->runs[--S->n_runs];
+		else
+			i++;
+	}
+	if (S->n_runs == MAX_RUNS) {
+		unmap(S->runs[0].va, S->runs[0].length);
+		S->runs[0] = S->runs[--S->n_runs];
+	}
+	S->runs[S->n_runs++] = r;
+	if (writable) {
+		u64 f = ram_offset(pa) >> PAGE_SHIFT;
+
+		for (u64 i = 0; i < r.length >> PAGE_SHIFT; i++)
+			if (frame_flags(f + i) & FRAME_CODE)
+				protect_in_run(&r, pa + i * PAGE_SIZE);
+	}
+	return 0;
+}
+
+static bool entry_writable(struct cpu *c, u64 e, const struct walk *w)
+{
+	bool allowed = w->write || (!w->user && !(c->cr0 & CR0_WP));
+
+	return allowed && (e & PTE_D) && !(frame_flags(ram_offset(e & PTE_ADDR) >> PAGE_SHIFT) & FRAME_CODE);
+}
+
+static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
+{
+	struct leaf *l = leaf_get(c, va, false);
+	u64 *table = ram_pointer(w->entry_gpa & PAGE_MASK);
+	int at = (int)(va >> PAGE_SHIFT & 511), from = at, to = at + 1, low = at & ~(WINDOW - 1);
+	u64 same = PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | (w->write ? PTE_D : 0);
+	u64 pa = w->entry & PTE_ADDR;
+	bool write = entry_writable(c, w->entry, w);
+
+	if (!l || !table || ram_offset(pa) == ~0ull)
+		return -1;
+	while (to < low + WINDOW && !BITTEST(l->mapped, to) && !((table[to] ^ w->entry) & same) &&
+	       (table[to] & PTE_ADDR) == pa + (u64)(to - at) * PAGE_SIZE &&
+	       ram_offset(table[to] & PTE_ADDR) != ~0ull && entry_writable(c, table[to], w) == write)
+		to++;
+	while (from > low && !BITTEST(l->mapped, from - 1) && !((table[from - 1] ^ w->entry) & same) &&
+	       (table[from - 1] & PTE_ADDR) == pa - (u64)(at - from + 1) * PAGE_SIZE &&
+	       ram_offset(table[from - 1] & PTE_ADDR) != ~0ull && entry_writable(c, table[from - 1], w) == write)
+		from--;
+	u64 first = l->va + (u64)from * PAGE_SIZE, length = (u64)(to - from) * PAGE_SIZE;
+
+	if (reserved(fold(first), length))
+		return -1;
+	if (map_pages(first, pa - (u64)(at - from) * PAGE_SIZE, length, write, w->user, true))
+		return -1;
+	for (int i = from; i < to; i++) {
+		l->snap[i] = table[i];
+		BITSET(l->mapped, i);
+		if (write)
+			BITSET(l->writable, i);
+		else
+			BITCLEAR(l->writable, i);
+	}
+	return 0;
+}
+
+static int fill_large(struct cpu *c, u64 va, const struct walk *w)
+{
+	struct leaf *l = leaf_get(c, va, true);
+	u64 pa = w->entry & PTE_ADDR & ~0x1fffffull;
+	bool write = w->write && (w->entry & PTE_D);
+
+	if (!l || ram_offset(pa) == ~0ull || reserved(fold(l->va), LEAF_SIZE))
+		return -1;
+	if (map_pages(l->va, pa, LEAF_SIZE, write, w->user, true))
+		return -1;
+	l->snap[0] = w->entry;
+	l->mapped[0] = 1;
+	l->writable[0] = write;
+	for (u64 i = 0; write && i < 512; i++)
+		if (frame_flags((ram_offset(pa) >> PAGE_SHIFT) + i) & FRAME_CODE)
+			host_mprotect(fold(l->va) + i * PAGE_SIZE, PAGE_SIZE, PROT_READ);
+	return 0;
+}
+
+int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write)
+{
+	u64 other;
+
+	(void)write;
+	/* The other half's page at the same host address gives way. */
+	other = is_kernel_half(va) ? va + FOLD_OFF : va - FOLD_OFF;
+	if (is_kernel_half(other) != is_kernel_half(va)) {
+		struct leaf *o = leaf_find(other);
+
+		if (o && w->level == 1 && !o->large)
+			BITCLEAR(o->mapped, other >> PAGE_SHIFT & 511);
+		else if (o) {
+			leaf_unmap(o);
+			leaf_drop(o);
+		}
+	}
+	if (w->level == 1)
+		return fill_leaf(c, va, w);
+	if (w->level == 2 && w->user)
+		return fill_large(c, va, w);
+	return fill_run(c, va, w, (w->write || !(c->cr0 & CR0_WP)) && (w->entry & PTE_D));
+}
+
+/* Compares one page of a leaf with its guest entry; returns true where it had to be unmapped. */
+static bool page_stale(struct leaf *l, const u64 *table, int i)
+{
+	u64 e = table[i], s = l->snap[i];
+
+	if (!((e ^ s) & PTE_COMPARE) && !(BITTEST(l->writable, i) && !(e & PTE_D)))
+		return false;
+	if (BITTEST(l->exec, i)) {
+		S->code_changed = true;
+		BITCLEAR(l->exec, i);
+	}
+	return true;
+}
+
+static void leaf_check(struct cpu *c, struct leaf *l)
+{
+	u64 gpa, pde = mmu_peek_table(c, l->va, &gpa) & PTE_COMPARE;
+	int start = -1;
+
+	if (pde != l->pde) {
+		leaf_unmap(l);
+		leaf_drop(l);
+		return;
+	}
+	if (l->large)
+		return;
+	const u64 *table = ram_pointer(pde & PTE_ADDR);
+
+	for (int i = 0; i <= 512; i++) {
+		bool gone = false;
+
+		if (i < 512 && !(i & 63) && !(l->mapped[i >> 6] | l->exec[i >> 6]) && start < 0) {
+			i += 63;
+			continue;
+		}
+		if (i < 512 && (BITTEST(l->mapped, i) | BITTEST(l->exec, i)) && page_stale(l, table, i))
+			gone = BITTEST(l->mapped, i);
+		if (gone) {
+			BITCLEAR(l->mapped, i);
+			BITCLEAR(l->writable, i);
+			if (start < 0)
+				start = i;
+		} else if (start >= 0) {
+			unmap(l->va + (u64)start * PAGE_SIZE, (u64)(i - start) * PAGE_SIZE);
+			start = -1;
+		}
+	}
+	SH->count.revalidated++;
+}
+
+static void check_runs(struct cpu *c)
+{
+	for (u32 i = 0; i < S->n_runs; i++) {
+		struct run *r = &S->runs[i];
+		u64 at = r->va, e;
+		bool good = true;
+
+		while (good && at < r->va + r->length) {
+			int level = mmu_peek(c, at, &e);
+			u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 0;
+
+			good = level >= 2 && (e & PTE_ADDR & ~(size - 1)) + (at & (size - 1)) == r->pa + (at - r->va) &&
+			       (e & PTE_A) && (!r->writable || ((e & PTE_W) && (e & PTE_D)));
+			at += size;
+		}
+		if (good)
+			continue;
+		/* Keep what lies before the change; the rest comes back on demand. */
+		u64 keep = at - r->va;
+		u64 bad = keep > LEAF_SIZE ? ALIGN_DOWN(keep - 1, LEAF_SIZE) : 0;
+
+		unmap(r->va + bad, r->length - bad);
+		if (bad)
+			r->length = bad;
+		else
+			S->runs[i--] = S->runs[--S->n_runs];
+	}
+}
+
+void space_invalidate(struct cpu *c, u64 va)
+{
+	struct leaf *l = leaf_find(va);
+
+	if (l) {
+		u64 gpa, pde = mmu_peek_table(c, va, &gpa) & PTE_COMPARE;
+		int i = (int)(va >> PAGE_SHIFT & 511);
+
+		if (pde != l->pde) {
+			leaf_unmap(l);
+			leaf_drop(l);
+		} else if (!l->large && (BITTEST(l->mapped, i) | BITTEST(l->exec, i)) &&
+			   page_stale(l, ram_pointer(pde & PTE_ADDR), i) && BITTEST(l->mapped, i)) {
+			unmap(l->va + (u64)i * PAGE_SIZE, PAGE_SIZE);
+			BITCLEAR(l->mapped, i);
+			BITCLEAR(l->writable, i);
+		}
+	}
+	for (u32 i = 0; i < S->n_runs; i++)
+		if (va - S->runs[i].va < S->runs[i].length) {
+			check_runs(c);
+			return;
+		}
+}
+
+void space_flush_user(struct cpu *c)
+{
+	for (u32 i = 0; i < S->n_leaves; i++)
+		if (S->leaves[i].va != ~0ull && !S->leaves[i].kernel)
+			leaf_check(c, &S->leaves[i]);
+}
+
+void space_flush_all(struct cpu *c)
+{
+	for (u32 i = 0; i < S->n_leaves; i++)
+		if (S->leaves[i].va != ~0ull)
+			leaf_check(c, &S->leaves[i]);
+	check_runs(c);
+}
+
+void space_recycle(void)
+{
+	for (u32 i = 0; i < S->n_leaves; i++) {
+		struct leaf *l = &S->leaves[i];
+
+		if (l->va == ~0ull || l->kernel)
+			continue;
+		leaf_unmap(l);
+		leaf_drop(l);
+	}
+	for (u32 i = 0; i < S->n_runs; i++)
+		if (!is_kernel_half(S->runs[i].va)) {
+			unmap(S->runs[i].va, S->runs[i].length);
+			S->runs[i--] = S->runs[--S->n_runs];
+		}
+	S->code_changed = true;
+}
+
+void space_note_exec(struct cpu *c, u64 va, const struct walk *w)
+{
+	struct leaf *l;
+	int i = (int)(va >> PAGE_SHIFT & 511);
+
+	if (is_kernel_half(va) || w->level > 2)
+		return;
+	l = leaf_get(c, va, w->level == 2);
+	if (!l) {
+		S->code_changed = true;
+		return;
+	}
+	if (w->level == 2) {
+		l->exec[0] = 1;
+		return;
+	}
+	/* Its own note does not make a page mapped. */
+	if (!BITTEST(l->mapped, i))
+		l->snap[i] = w->entry;
+	BITSET(l->exec, i);
+}
+
+static void protect_frame(u64 frame)
+{
+	for (u32 i = 0; i < S->n_runs; i++) {
+		struct run *r = &S->runs[i];
+		u64 off = ram_offset(r->pa) >> PAGE_SHIFT;
+
+		if (r->writable && frame - off < r->length >> PAGE_SHIFT)
+			protect_in_run(r, r->pa + (frame - off) * PAGE_SIZE);
+	}
+}
+
+/* Takes write permission from the leaves' pages whose frames are code. */
+static void protect_leaves(void)
+{
+	for (u32 n = 0; n < S->n_leaves; n++) {
+		struct leaf *l = &S->leaves[n];
+
+		if (l->va == ~0ull || (l->large && !l->writable[0]))
+			continue;
+		if (l->large) {
+			u64 f = ram_offset(l->snap[0] & PTE_ADDR & ~0x1fffffull) >> PAGE_SHIFT;
+
+			for (u64 i = 0; i < 512; i++)
+				if (frame_flags(f + i) & FRAME_CODE)
+					host_mprotect(fold(l->va) + i * PAGE_SIZE, PAGE_SIZE, PROT_READ);
+			continue;
+		}
+		for (int word = 0; word < 8; word++)
+			for (u64 m = l->writable[word]; m; m &= m - 1) {
+				int i = word * 64 + __builtin_ctzll(m);
+
+				if (!(frame_flags(ram_offset(l->snap[i] & PTE_ADDR) >> PAGE_SHIFT) & FRAME_CODE))
+					continue;
+				host_mprotect(fold(l->va) + (u64)i * PAGE_SIZE, PAGE_SIZE, PROT_READ);
+				BITCLEAR(l->writable, i);
+			}
+	}
+}
+
+void space_protect_code(const u32 *frames, size_t n)
+{
+	if (!frames)
+		for (u64 f = 0; f < SH->ram_size >> PAGE_SHIFT; f++)
+			if (frame_flags(f) & FRAME_CODE)
+				protect_frame(f);
+	for (size_t i = 0; i < n; i++)
+		if (frame_flags(frames[i]) & FRAME_CODE)
+			protect_frame(frames[i]);
+	protect_leaves();
+}
+
+void space_unprotect(u64 va, const struct walk *w)
+{
+	struct leaf *l = leaf_find(va);
+
+	host_mprotect(fold(va) & PAGE_MASK, PAGE_SIZE, PROT_READ | PROT_WRITE);
+	if (l && !l->large && w->level == 1)
+		BITSET(l->writable, va >> PAGE_SHIFT & 511);
+}
+
+bool space_code_changed(void)
+{
+	bool r = S->code_changed;
+
+	S->code_changed = false;
+	return r;
+}

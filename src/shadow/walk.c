@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ * Guest page-table walks: long mode, four levels (Intel SDM 3A, 4.5 to 4.8). */
+#include "monitor/state.h"
+#include "shadow/shadow.h"
+
+static u64 *entry_at(u64 gpa) { return ram_pointer(gpa & ~7ull); }
+
+static bool canonical(u64 va) { return (s64)(va << 16) >> 16 == (s64)va; }
+
+static void set_bits(u64 *entry, u64 gpa, u64 bits)
+{
+	if ((*entry & bits) != bits) {
+		__atomic_fetch_or(entry, bits, __ATOMIC_SEQ_CST);
+		frame_written(gpa);
+	}
+}
+
+static bool permitted(struct cpu *c, const struct walk *w, u32 access, bool implicit)
+{
+	if (access & PF_U) {
+		if (!w->user || ((access & PF_W) && !w->write) || ((access & PF_I) && !w->exec))
+			return false;
+		return true;
+	}
+	if (access & PF_I)
+		return w->exec && !(w->user && (c->cr4 & CR4_SMEP));
+	if (w->user && (c->cr4 & CR4_SMAP) && (implicit || !(c->rflags & RF_AC)))
+		return false;
+	return !(access & PF_W) || w->write || !(c->cr0 & CR0_WP);
+}
+
+int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error)
+{
+	u64 table = c->cr3 & PTE_ADDR, reserved = c->efer & EFER_NX ? 0 : PTE_NX;
+	u64 *path[4], gpas[4];
+	u32 base = access & (PF_W | PF_U);
+	int n = 0;
+
+	if ((c->efer & EFER_NX) || (c->cr4 & CR4_SMEP))
+		base |= access & PF_I;
+	*w = (struct walk){ .write = true, .user = true, .exec = true };
+	if (!(c->cr0 & CR0_PG)) {
+		w->pa = va;
+		w->level = 3;
+		w->entry = PTE_P | PTE_W | PTE_A | PTE_D;
+		return 0;
+	}
+	*error = base;
+	if (!canonical(va))
+		return -1;
+	for (int level = 4;; level--) {
+		u64 gpa = table + (va >> (12 + 9 * (level - 1)) & 511) * 8;
+		u64 *p = entry_at(gpa), e;
+
+		if (!p)
+			return -1;
+		e = *(volatile u64 *)p;
+		if (!(e & PTE_P))
+			return -1;
+		if ((e & reserved) || (level == 4 && (e & PTE_PS))) {
+			*error = base | PF_P | PF_RSVD;
+			return -1;
+		}
+		w->write &= !!(e & PTE_W);
+		w->user &= !!(e & PTE_U);
+		w->exec &= !(e & PTE_NX);
+		path[n] = p;
+		gpas[n++] = gpa;
+		if (level == 1 || (level < 4 && (e & PTE_PS))) {
+			u64 size = 1ull << (12 + 9 * (level - 1));
+
+			w->level = level;
+			w->entry_gpa = gpa;
+			w->entry = e;
+			w->pa = (e & PTE_ADDR & ~(size - 1)) | (va & (size - 1));
+			break;
+		}
+		table = e & PTE_ADDR;
+	}
+	*error = base | PF_P;
+	if (!permitted(c, w, access, implicit))
+		return -1;
+	for (int i = 0; i < n - 1; i++)
+		set_bits(path[i], gpas[i], PTE_A);
+	set_bits(path[n - 1], gpas[n - 1], PTE_A | (access & PF_W ? PTE_D : 0));
+	w->entry = *path[n - 1];
+	return 0;
+}
+
+u64 mmu_peek_table(struct cpu *c, u64 va, u64 *gpa)
+{
+	u64 table = c->cr3 & PTE_ADDR;
+
+	for (int level = 4; level >= 2; level--) {
+		u64 *p;
+
+		*gpa = table + (va >> (12 + 9 * (level - 1)) & 511) * 8;
+		p = entry_at(*gpa);
+		if (!p || !(*p & PTE_P) || (level > 2 && (*p & PTE_PS)))
+			return 0;
+		if (level == 2)
+			return *p;
+		table = *p & PTE_ADDR;
+	}
+	return 0;
+}
+
+int mmu_peek(struct cpu *c, u64 va, u64 *entry)
+{
+	u64 table = c->cr3 & PTE_ADDR;
+
+	for (int level = 4; level >= 1; level--) {
+		u64 *p = entry_at(table + (va >> (12 + 9 * (level - 1)) & 511) * 8);
+
+		if (!p || !(*p & PTE_P))
+			return 0;
+		*entry = *p;
+		if (level == 1 || (level < 4 && (*p & PTE_PS)))
+			return level;
+		table = *p & PTE_ADDR;
+	}
+	return 0;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "translate/block.h"
+
+#include "monitor/layout.h"
+#include "translate/targets.h"
+#include "x86/emit.h"
+
+#define DEAD_JUMP 5
+#define INDIRECT_STUB 64
+
+static u32 hash_key(u64 pa, u64 pc, u8 mode)
+{
+	u64 h = (pa ^ (pc >> 12) * 0x9e3779b97f4a7c15ull ^ (u64)mode << 40) * 0xff51afd7ed558ccdull;
+
+	return (u32)(h >> 40) & (HASH_SIZE - 1);
+}
+
+struct block *block_find(struct cache *k, u64 pa, u64 pc, u8 mode)
+{
+	u32 n = k->hash[hash_key(pa, pc, mode)];
+
+	while (n) {
+		struct block *b = &k->blocks[n - 1];
+
+		if (b->pa == pa && b->pc == pc && b->mode == mode)
+			return b;
+		n = b->hash_next;
+	}
+	return NULL;
+}
+
+void block_register(struct cache *k, struct block *b)
+{
+	u32 h = hash_key(b->pa, b->pc, b->mode);
+
+	b->hash_next = k->hash[h];
+	k->hash[h] = (u32)(b - k->blocks) + 1;
+}
+
+static void hash_remove(struct cache *k, struct block *b)
+{
+	u32 *link = &k->hash[hash_key(b->pa, b->pc, b->mode)];
+
+	while (*link) {
+		if (&k->blocks[*link - 1] == b) {
+			*link = b->hash_next;
+			return;
+		}
+		link = &k->blocks[*link - 1].hash_next;
+	}
+}
+
+/* Blocks are made in the order of their host addresses, hot and cold parts alike. */
+struct block *block_at_host(struct cache *k, u64 host)
+{
+	u64 off = host - (u64)CODE_BASE;
+	bool cold = off >= CODE_SIZE / 2;
+	u32 lo = 0, hi = k->n_blocks;
+
+	if (off >= CODE_SIZE)
+		return NULL;
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+		struct block *b = &k->blocks[mid];
+
+		if (off >= (cold ? b->cold_end : b->host_end))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == k->n_blocks)
+		return NULL;
+	if (off < (cold ? k->blocks[lo].cold : k->blocks[lo].host))
+		return NULL;
+	return &k->blocks[lo];
+}
+
+struct insn_record *block_record(struct cache *k, struct block *b, u64 host)
+{
+	u64 off = host - (u64)CODE_BASE - b->host;
+	struct insn_record *r = &k->records[b->records];
+	u32 lo = 0, hi = b->n_records;
+
+	if (off >= b->host_end - b->host)
+		return NULL;
+	while (hi - lo > 1) {
+		u32 mid = (lo + hi) / 2;
+
+		if (r[mid].host <= off)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return &r[lo];
+}
+
+void block_kill(struct cache *k, struct block *b)
+{
+	struct emit e = { CODE_BASE + b->host, NULL };
+
+	if (b->flags & BLOCK_DEAD)
+		return;
+	hash_remove(k, b);
+	b->flags |= BLOCK_DEAD;
+	/* The dead stub is the first thing in the cold part. */
+	e_jmp(&e, CODE_BASE + b->cold);
+	k->stats.killed++;
+}
+
+void block_kill_frame(struct cache *k, u64 frame)
+{
+	u32 n = frame_blocks(frame);
+
+	frame_set_blocks(frame, 0);
+	while (n) {
+		struct frame_node *node = frame_node(n);
+
+		block_kill(k, &k->blocks[node->block]);
+		n = node->next;
+		frame_node_free(node);
+	}
+}
+
+void block_kill_site(struct cache *k, u64 frame, u64 pa)
+{
+	for (u32 n = frame_blocks(frame); n; n = frame_node(n)->next) {
+		struct block *b = &k->blocks[frame_node(n)->block];
+
+		if (pa - b->pa < b->guest_len || (b->flags & BLOCK_SPANS))
+			block_kill(k, b);
+	}
+}
+
+void block_kill_page(struct cache *k, u64 frame, u64 page)
+{
+	for (u32 n = frame_blocks(frame); n; n = frame_node(n)->next) {
+		struct block *b = &k->blocks[frame_node(n)->block];
+
+		if (((b->pc ^ page) & PAGE_MASK) == 0 ||
+		    ((b->flags & BLOCK_SPANS) && (((b->pc + PAGE_SIZE) ^ page) & PAGE_MASK) == 0))
+			block_kill(k, b);
+	}
+}
+
+/* Entered with the target in RCX; guest RCX and RDX in the spill page. */
+u64 block_indirect_entry(struct cache *k, struct block *b)
+{
+	bool user = b->mode & TM_USER;
+	s32 spill = user ? SPILL_U_DISP : SPILL_K_DISP;
+	struct emit e = { CODE_BASE + k->cold, NULL };
+	struct block *last = &k->blocks[k->n_blocks - 1];
+	u8 *over;
+
+	if (b->indirect)
+		return (u64)CODE_BASE + b->indirect;
+	if (k->cold + INDIRECT_STUB > k->limit_cold)
+		return 0;
+	b->indirect = k->cold;
+	e_mov_imm(&e, RDX, -b->pc);
+	e_lea_bi(&e, RCX, RCX, RDX);
+	e8(&e, 0xe3); /* jrcxz */
+	over = e.p;
+	e8(&e, 0);
+	e_mov_imm(&e, RDX, b->pc);
+	e_lea_bi(&e, RCX, RCX, RDX);
+	e_jmp(&e, user ? k->targets.lookup_miss_user : k->targets.lookup_miss_kernel);
+	*over = (u8)(e.p - over - 1);
+	e_load_gs(&e, RDX, spill + SP_REG + 8 * RDX);
+	e_load_gs(&e, RCX, spill + SP_REG + 8 * RCX);
+	e_jmp(&e, CODE_BASE + b->host);
+	k->cold = (u32)(e.p - CODE_BASE);
+	/* The stub belongs to the cold part of the newest block, which keeps those parts contiguous. */
+	last->cold_end = k->cold;
+	return (u64)CODE_BASE + b->indirect;
+}
+
+void block_link(struct cache *k, struct exit_record *x, struct block *to)
+{
+	struct block *from = &k->blocks[x->block];
+
+	if (from->flags & BLOCK_DEAD)
+		return;
+	if ((to->mode & TM_USER) && (to->flags & BLOCK_SPANS))
+		return; /* B1 */
+	e_patch(CODE_BASE + x->patch, CODE_BASE + to->host);
+}
+
+bool cache_full(const struct cache *k)
+{
+	return k->n_blocks + 2 > MAX_BLOCKS || k->n_records + 4 * BLOCK_INSNS > MAX_RECORDS ||
+	       k->n_exits + 4 * BLOCK_INSNS > MAX_EXITS || k->n_slots + 2 * BLOCK_INSNS > SLOT_MAX ||
+	       k->hot + BLOCK_INSNS * 256 > k->limit_hot || k->cold + BLOCK_INSNS * 256 > k->limit_cold;
+}
+
+void cache_flush(struct cache *k)
+{
+	__builtin_memset(k->hash, 0, sizeof k->hash);
+	k->n_blocks = k->n_records = k->n_exits = k->n_slots = 0;
+	k->hot = 0;
+	k->cold = CODE_SIZE / 2;
+	k->generation++;
+	k->stats.flushes++;
+}
+
+void cache_init(struct cache *k)
+{
+	cache_flush(k);
+	k->stats.flushes = 0;
+	k->limit_hot = CODE_SIZE / 2;
+	k->limit_cold = CODE_SIZE;
+	k->max_insns = BLOCK_INSNS;
+}
+
+bool site_is_both(struct cache *k, u64 pa)
+{
+	u32 h = (u32)(pa * 0x9e3779b97f4a7c15ull >> 48);
+
+	for (u32 i = 0; i < 16; i++) {
+		u64 s = k->sites[(h + i) & (SITE_SIZE - 1)];
+
+		if (s == pa + 1)
+			return true;
+		if (!s)
+			return false;
+	}
+	return false;
+}
+
+void site_set_both(struct cache *k, u64 pa)
+{
+	u32 h = (u32)(pa * 0x9e3779b97f4a7c15ull >> 48);
+
+	if (site_is_both(k, pa))
+		return;
+	for (u32 i = 0; i < 16; i++) {
+		u64 *s = &k->sites[(h + i) & (SITE_SIZE - 1)];
+
+		if (!*s) {
+			*s = pa + 1;
+			return;
+		}
+	}
+	/* The neighbourhood is full: forget an old site; it will fault once and come back. */
+	k->sites[h & (SITE_SIZE - 1)] = pa + 1;
+}

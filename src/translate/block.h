@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ * Translation blocks and the code cache.
+ *
+ * A block is a run of guest instructions within one page (the last may end in the next), keyed by
+ * (physical address, virtual address, mode).  Its host code is written once and never moves; a block
+ * that dies has its entry overwritten with a jump to its own dead stub, so nobody needs to be told.
+ * The whole cache is dropped when it is full.
+ *
+ * Owner: the running carrier of the vCPU (one at a time); shared by all its carriers.
+ *
+ * Invariants:
+ *  B1  A direct rel32 link joins two kernel blocks, or two user blocks of one page of which the target
+ *      does not span into the next; every other user transfer goes through a per-carrier slot or table.
+ *  B2  A frame with a live block is flagged FRAME_CODE and no carrier that runs maps it writable.
+ *  B3  Every host instruction that can fault lies in a block's hot part and has an insn record. */
+#ifndef PENUMBRA_TRANSLATE_BLOCK_H
+#define PENUMBRA_TRANSLATE_BLOCK_H
+
+#include "base/types.h"
+#include "x86/cpu.h"
+
+#define BLOCK_INSNS 48
+
+/* Translation mode: part of the key. */
+#define TM_USER 1     /* CPL 3 */
+#define TM_COMPAT 2   /* 32-bit code segment */
+#define TM_STEP 4     /* one instruction, then #DB or a stop */
+
+enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2 };
+
+struct block {
+	u64 pc, pa;
+	u64 pa2;          /* BLOCK_SPANS: physical page of the second part */
+	u32 host, host_end; /* hot part: offsets from CODE_BASE */
+	u32 cold, cold_end;
+	u32 hash_next;    /* block number + 1 */
+	u32 records;      /* first of n_records in the record array */
+	u16 n_records, guest_len;
+	u8 mode, flags;
+	u8 entry[6];      /* what the dead jump replaced */
+	u32 indirect;     /* offset of the verifying entry stub, 0: none */
+};
+
+/* How the memory access of an instruction reaches the host. */
+enum access_kind { AK_NONE, AK_IDENT, AK_FOLD, AK_BOTH, AK_STRING, AK_STACK };
+
+struct insn_record {
+	u16 host;         /* offset from block host at which the expansion begins: the precise point */
+	u16 guest;        /* offset from block pc */
+	u16 borrowed;     /* registers whose guest value lies in the spill page at a fault inside */
+	u8 access;        /* enum access_kind */
+	u8 flags;
+};
+#define REC_STRING 1      /* RSI and RDI are folded by str_src, str_dst */
+#define REC_END 2         /* trailing jump: the guest stands at the next instruction */
+#define REC_MIDDLE 8      /* not a precise point: goes on with the expansion before it */
+#define REC_NO_INTERRUPT 4 /* STI or MOV SS shadow */
+
+enum exit_kind {
+	X_LINK,      /* patch the rel32 at `patch` to the block at `target` */
+	X_SLOT,      /* fill slot `patch` */
+	X_INSN,      /* execute the instruction at `target` in C */
+	X_EVENT,     /* an event is pending; the guest stands at `target` */
+	X_DEAD,      /* the block is dead; look up `target` */
+	X_STEPPED,   /* single-stepped block is done; the guest stands at `target` */
+	X_GO,        /* continue at `target` through C: another mode or a page that needs a check */
+	X_KINDS
+};
+
+struct exit_record {
+	u64 target;
+	u32 block;
+	u32 patch;
+	u8 kind;
+};
+
+struct cache_stats { u64 translated, flushes, killed, revived, guest_insns, code_bytes; };
+
+/* All of it lies in shared memory at a fixed address. */
+#define MAX_BLOCKS (1u << 19)
+#define MAX_RECORDS (1u << 22)
+#define MAX_EXITS (1u << 21)
+#define HASH_SIZE (1u << 18)
+#define SITE_SIZE (1u << 16)
+
+/* Entry points outside the cache that translations jump to. */
+struct translate_targets {
+	const u8 *exit_user, *exit_kernel;               /* exit number in the spill page */
+	const u8 *lookup_miss_user, *lookup_miss_kernel; /* target in RCX; RCX, RDX spilled */
+	u32 pkru_kernel, pkru_access;                    /* kernel world with AC clear, set */
+	bool protection_keys;
+};
+
+struct cache {
+	struct translate_targets targets;
+	u32 n_blocks, n_records, n_exits, n_slots;
+	u32 hot, cold;            /* next free offsets from CODE_BASE */
+	u32 generation;           /* bumped by each flush */
+	u32 limit_hot, limit_cold;/* test knobs: a tiny cache flushes all the time */
+	u32 max_insns;
+	struct cache_stats stats;
+	u32 hash[HASH_SIZE];
+	u64 sites[SITE_SIZE];     /* physical addresses of instructions that need AK_BOTH */
+	u32 slot_stub[65536];
+	struct block blocks[MAX_BLOCKS];
+	struct insn_record records[MAX_RECORDS];
+	struct exit_record exits[MAX_EXITS];
+};
+
+struct frame_node { u32 block, next; };
+
+struct block *block_find(struct cache *k, u64 pa, u64 pc, u8 mode);
+/* Block whose hot or cold part contains the host address, or NULL. */
+struct block *block_at_host(struct cache *k, u64 host);
+/* Record of the expansion that contains `host`, NULL outside the hot part. */
+struct insn_record *block_record(struct cache *k, struct block *b, u64 host);
+void block_kill(struct cache *k, struct block *b);
+/* Kills every block with code in the frame; clears FRAME_CODE. */
+void block_kill_frame(struct cache *k, u64 frame);
+/* Kills the blocks that contain the instruction at physical address pa. */
+void block_kill_site(struct cache *k, u64 frame, u64 pa);
+void block_kill_page(struct cache *k, u64 frame, u64 page);
+/* The indirect entry of a block, made at its first use: host address for the lookup tables. */
+u64 block_indirect_entry(struct cache *k, struct block *b);
+void block_link(struct cache *k, struct exit_record *x, struct block *to);
+void cache_init(struct cache *k);
+void cache_flush(struct cache *k);
+bool cache_full(const struct cache *k);
+void block_register(struct cache *k, struct block *b);
+static inline u64 block_host(const struct block *b) { return 0x7c0040000000ull + b->host; }
+
+/* Sites that must be translated as both-ways accessors. */
+bool site_is_both(struct cache *k, u64 pa);
+void site_set_both(struct cache *k, u64 pa);
+
+/* Translates the code at pc, whose bytes at physical address pa are at `bytes` (to the end of the page)
+ * and, where the next page is readable, continue at `next` (else NULL; pa2 is its address).
+ * Returns NULL where the cache is full (flush and call again).  An instruction that would need `next`
+ * and has none ends the block before it; as the first one: *need_next is set and NULL returned. */
+struct translate_request {
+	u64 pc, pa, pa2;
+	const u8 *bytes, *next;
+	u8 mode;
+	bool need_next;
+	bool rdtsc_exits;  /* CR4.TSD, or an offset between guest and host TSC */
+};
+struct block *translate_block(struct cache *k, struct translate_request *r);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ * One translation in progress: shared by the files of the translator, nobody else. */
+#ifndef PENUMBRA_TRANSLATE_INTERNAL_H
+#define PENUMBRA_TRANSLATE_INTERNAL_H
+
+#include "monitor/layout.h"
+#include "translate/block.h"
+#include "x86/emit.h"
+
+struct tx_insn {
+	struct insn in;
+	u64 pc;
+	u8 raw[INSN_MAX + 1];
+};
+
+struct tx {
+	struct cache *k;
+	struct translate_request *r;
+	struct block *b;
+	struct emit hot, cold;
+	s32 spill;          /* displacement of this world's spill page */
+	bool kernel, user_access, sti_shadow, check_event, ended;
+	int n;
+	struct tx_insn insns[BLOCK_INSNS];
+};
+
+static inline s32 spill_reg(const struct tx *t, int reg) { return t->spill + SP_REG + 8 * reg; }
+
+/* A scratch register that the instruction does not use (nor `avoid`), with its guest value spilled and
+ * noted as borrowed in the current record. */
+int tx_borrow(struct tx *t, const struct insn *in, u16 *taken);
+void tx_return(struct tx *t, int reg);
+
+/* Begins the expansion of one instruction; returns its record. */
+struct insn_record *tx_record(struct tx *t, u64 pc, u8 access, u8 flags);
+struct insn_record *tx_current(struct tx *t);
+/* Notes an exit and returns its cold stub. */
+u8 *tx_exit(struct tx *t, enum exit_kind kind, u64 target, u32 patch);
+/* Leaves through C to execute the instruction there; ends the block. */
+void tx_execute(struct tx *t, const struct tx_insn *ti);
+/* Jump (cond < 0) or conditional jump to a guest address. */
+void tx_branch(struct tx *t, int cond, u64 target);
+
+/* operand.c: instructions whose memory operand, or RSP operand, must be rewritten. */
+void tx_plain(struct tx *t, const struct tx_insn *ti, int index);
+/* mov reg, [operand] with 64 bits (or `opcode` of the one-byte map) */
+void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg);
+void tx_string(struct tx *t, const struct tx_insn *ti);
+void tx_xsave(struct tx *t, const struct tx_insn *ti);
+void tx_moffs(struct tx *t, const struct tx_insn *ti);
+/* compat.c: all of a block of 32-bit code. */
+void compat_emit(struct tx *t);
+bool tx_flags_dead(const struct tx *t, int index);
+
+#endif

@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: MIT
+ * Rewriting of operands: where an instruction's memory operand lies in the host, and what stands for RSP.
+ *
+ *   user world     as it is; RIP-relative through a borrowed register; GS through its base
+ *   kernel world   GS override folds; guest GS becomes FS; RIP-relative becomes gs:[disp32]; RSP is folded
+ *                  already; sites that may see either half select the fold by the sign of the address */
+#include "translate/internal.h"
+#include "translate/targets.h"
+
+/* How the memory operand is written in the host instruction. */
+enum form { F_NONE, F_SAME, F_GS, F_FS, F_ABS, F_PAIR };
+
+struct rewrite {
+	enum form form;
+	int base, index;  /* F_PAIR: [base + index]; index may be REG_NONE */
+	s32 disp;         /* F_ABS: gs:[disp] or fs:[disp] */
+	bool fs;
+	int reg, rm;      /* replacement for ModRM.reg / a register in rm, or -1 */
+};
+
+static const u8 scratch_pool[] = { RAX, RCX, RDX, RBX, RSI, RDI, R8, R9, R10, R11, R14, R15 };
+
+int tx_borrow(struct tx *t, const struct insn *in, u16 *taken)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(scratch_pool); i++) {
+		int r = scratch_pool[i];
+
+		if (((in->reg_touch | *taken) >> r & 1) || (r >= 8 && in->byte_reg_high))
+			continue;
+		*taken |= (u16)BIT(r);
+		e_store_gs(&t->hot, spill_reg(t, r), r);
+		tx_current(t)->borrowed |= (u16)BIT(r);
+		return r;
+	}
+	__builtin_trap(); /* an instruction touches at most seven registers */
+}
+
+void tx_return(struct tx *t, int reg)
+{
+	e_load_gs(&t->hot, reg, spill_reg(t, reg));
+}
+
+/* ModRM, SIB and displacement of [base + index*scale + disp]; base is not RIP. */
+static void e_operand(struct emit *e, int reg, int base, int index, int scale, s32 disp)
+{
+	int ss = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
+	u8 r = (u8)((reg & 7) << 3);
+
+	if (base == REG_NONE) {
+		e8(e, 0x04 | r);
+		e8(e, (u8)(ss << 6 | (index == REG_NONE ? 4 : index & 7) << 3 | 5));
+		e32(e, (u32)disp);
+		return;
+	}
+	int mod = disp == 0 && (base & 7) != RBP ? 0 : disp == (s8)disp ? 1 : 2;
+
+	if (index != REG_NONE || (base & 7) == RSP) {
+		e8(e, (u8)(mod << 6 | r | 4));
+		e8(e, (u8)(ss << 6 | (index == REG_NONE ? 4 : index & 7) << 3 | (base & 7)));
+	} else {
+		e8(e, (u8)(mod << 6 | r | (base & 7)));
+	}
+	if (mod == 1)
+		e8(e, (u8)disp);
+	else if (mod == 2)
+		e32(e, (u32)disp);
+}
+
+/* op reg, [the instruction's own operand], 64-bit, with an optional segment prefix. */
+static void e_op_own(struct emit *e, u8 seg, u8 op, int reg, const struct insn *in)
+{
+	int base = in->base == REG_NONE ? 0 : in->base, index = in->index == REG_NONE ? 0 : in->index;
+
+	if (seg)
+		e8(e, seg);
+	if (in->addrsize_prefix)
+		e8(e, 0x67);
+	e_rex(e, 1, reg, index, base);
+	e8(e, op);
+	e_operand(e, reg, in->base, in->index, in->scale, (s32)in->disp);
+}
+
+static void e_prefixes(struct emit *e, const struct insn *in, const u8 *raw, const struct rewrite *w)
+{
+	bool drop67 = w->form == F_PAIR || w->form == F_ABS;
+
+	if (w->form == F_GS || (w->form == F_ABS && !w->fs))
+		e8(e, 0x65);
+	else if (w->form == F_FS || (w->form == F_ABS && w->fs))
+		e8(e, 0x64);
+	for (int i = 0; i < in->nprefix; i++) {
+		u8 p = raw[i];
+		bool segment = p == 0x26 || p == 0x2e || p == 0x36 || p == 0x3e || p == 0x64 || p == 0x65;
+
+		/* The user world keeps FS, whose base is the guest's. */
+		if (segment && !(p == 0x64 && in->seg == SEG_FS && (w->form == F_SAME || w->form == F_PAIR)))
+			continue;
+		if (p == 0x67 && drop67)
+			continue;
+		e8(e, p);
+	}
+}
+
+/* The encoding prefix and opcode with new R, X, B bits. */
+static void e_opcode(struct emit *e, const struct insn *in, const u8 *raw, int reg, int x, int b)
+{
+	const u8 *p = raw + in->off_enc;
+
+	switch (in->enc) {
+	case ENC_LEGACY: {
+		u8 rex = (u8)((in->rex & 0x48) | (reg >> 3 & 1) << 2 | x << 1 | b);
+
+		if (in->rex || (rex & 7))
+			e8(e, 0x40 | rex);
+		if (in->rex)
+			p++;
+		break;
+	}
+	case ENC_VEX:
+		if (p[0] == 0xc5 && !x && !b) {
+			e_bytes(e, p, 2);
+			p += 2;
+		} else if (p[0] == 0xc5) {
+			e8(e, 0xc4);
+			e8(e, (u8)((p[1] & 0x80) | (x ? 0 : 0x40) | (b ? 0 : 0x20) | 1));
+			e8(e, p[1] & 0x7f);
+			p += 2;
+		} else {
+			e8(e, p[0]);
+			e8(e, (u8)((p[1] & 0x9f) | (x ? 0 : 0x40) | (b ? 0 : 0x20)));
+			e8(e, p[2]);
+			p += 3;
+		}
+		break;
+	case ENC_XOP:
+		e8(e, p[0]);
+		e8(e, (u8)((p[1] & 0x9f) | (x ? 0 : 0x40) | (b ? 0 : 0x20)));
+		e8(e, p[2]);
+		p += 3;
+		break;
+	case ENC_EVEX:
+		e8(e, p[0]);
+		e8(e, (u8)((p[1] & 0x9f) | (x ? 0 : 0x40) | (b ? 0 : 0x20)));
+		e8(e, p[2]);
+		e8(e, p[3]);
+		p += 4;
+		break;
+	}
+	while (p <= raw + in->off_opcode)
+		e8(e, *p++);
+}
+
+/* The instruction with its operands rewritten. */
+static void e_rewritten(struct emit *e, const struct tx_insn *ti, const struct rewrite *w)
+{
+	const struct insn *in = &ti->in;
+	const u8 *raw = ti->raw;
+	int reg = w->reg >= 0 ? w->reg : (in->modrm >> 3 & 7) | (in->rex & 4) << 1;
+	int x = in->rex >> 1 & 1, b = in->rex & 1;
+
+	e_prefixes(e, in, raw, w);
+	if (!in->has_mem) {
+		int rm = w->rm >= 0 ? w->rm : (in->modrm & 7) | b << 3;
+
+		e_opcode(e, in, raw, reg, x, rm >> 3);
+		e8(e, (u8)(0xc0 | (reg & 7) << 3 | (rm & 7)));
+	} else if (w->form == F_PAIR) {
+		e_opcode(e, in, raw, reg, w->index != REG_NONE ? w->index >> 3 : 0, w->base >> 3);
+		e_operand(e, reg, w->base, w->index, 1, 0);
+	} else if (w->form == F_ABS) {
+		e_opcode(e, in, raw, reg, 0, 0);
+		e_operand(e, reg, REG_NONE, REG_NONE, 1, w->disp);
+	} else {
+		e_opcode(e, in, raw, reg, x, b);
+		e8(e, (u8)((in->modrm & 0xc7) | (reg & 7) << 3));
+		for (int i = in->off_modrm + 1; i < in->off_disp + in->disp_size || i == in->off_sib; i++)
+			e8(e, raw[i]);
+	}
+	for (int i = 0; i < in->imm_size; i++)
+		e8(e, raw[in->off_imm + i]);
+}
+
+static u64 rip_target(const struct tx_insn *ti)
+{
+	u64 a = ti->pc + ti->in.len + (u64)ti->in.disp;
+
+	return ti->in.addrsize_prefix ? (u32)a : a;
+}
+
+/* reg = guest address of the operand, without segment base. */
+static void e_address(struct tx *t, const struct tx_insn *ti, int reg)
+{
+	if (ti->in.base == REG_RIP)
+		e_mov_imm(&t->hot, reg, rip_target(ti));
+	else
+		e_op_own(&t->hot, 0, 0x8d, reg, &ti->in);
+}
+
+/* u = FOLD_OFF where a is a kernel address, else 0. */
+static void e_fold_select(struct tx *t, int u, int a)
+{
+	e_mov_imm(&t->hot, u, 63);
+	e_sarx(&t->hot, u, a, u);
+	e_pdep_gs(&t->hot, u, u, CONST_DISP + CN_FOLD);
+}
+
+static bool operand_both(struct tx *t, const struct tx_insn *ti)
+{
+	const struct insn *in = &ti->in;
+	u64 pa = ((ti->pc ^ t->r->pc) & PAGE_MASK) ? t->r->pa2 : (t->r->pa & PAGE_MASK);
+
+	if (!t->kernel || in->seg != SEG_NONE || (in->base == RSP && !in->addrsize_prefix))
+		return false;
+	if (in->addrsize_prefix || t->user_access)
+		return true;
+	if (in->base == REG_RIP && (s64)rip_target(ti) != (s32)rip_target(ti))
+		return true;
+	return site_is_both(t->k, pa | (ti->pc & ~PAGE_MASK));
+}
+
+/* Chooses the form of the memory operand and emits what must come before the instruction. */
+static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u16 *taken)
+{
+	const struct insn *in = &ti->in;
+	struct insn_record *rec = tx_current(t);
+
+	if (!in->has_mem) {
+		w->form = F_NONE;
+		return;
+	}
+	if (!t->kernel) {
+		rec->access = AK_IDENT;
+		if (in->seg == SEG_GS) {
+			w->form = F_PAIR;
+			w->base = tx_borrow(t, in, taken);
+			w->index = tx_borrow(t, in, taken);
+			e_address(t, ti, w->base);
+			e_load_gs(&t->hot, w->index, t->spill + SP_GS_BASE);
+		} else if (in->base == REG_RIP) {
+			w->form = F_PAIR;
+			w->base = tx_borrow(t, in, taken);
+			w->index = REG_NONE;
+			e_mov_imm(&t->hot, w->base, rip_target(ti));
+		} else {
+			w->form = F_SAME;
+		}
+		return;
+	}
+	rec->access = AK_FOLD;
+	if (in->seg == SEG_GS) {
+		w->fs = true;
+		w->form = in->base == REG_RIP ? F_ABS : F_FS;
+		w->disp = (s32)rip_target(ti);
+	} else if (operand_both(t, ti)) {
+		rec->access = AK_BOTH;
+		w->form = F_PAIR;
+		w->base = tx_borrow(t, in, taken);
+		w->index = tx_borrow(t, in, taken);
+		e_address(t, ti, w->base);
+		e_fold_select(t, w->index, w->base);
+	} else if (in->base == RSP) {
+		rec->access = AK_STACK;
+		w->form = F_SAME;
+	} else if (in->base == REG_RIP) {
+		w->form = F_ABS;
+		w->disp = (s32)rip_target(ti);
+	} else {
+		w->form = F_GS;
+	}
+}
+
+static void finish(struct tx *t, u16 taken)
+{
+	for (int r = 0; r < 16; r++)
+		if (taken >> r & 1)
+			tx_return(t, r);
+}
+
+/* One-byte and 0F opcodes whose ModRM.reg is a general register. */
+static bool reg_is_general(const struct insn *in)
+{
+	u8 op = in->op;
+
+	if (in->enc != ENC_LEGACY || !in->off_modrm)
+		return false;
+	if (in->map == MAP_1B)
+		return (op < 0x40 && (op & 7) < 4) || op == 0x63 || op == 0x69 || op == 0x6b ||
+		       (op >= 0x84 && op <= 0x8b) || op == 0x8d;
+	if (in->map == MAP_0F)
+		return (op >= 0x40 && op <= 0x4f) || op == 0xa3 || op == 0xa4 || op == 0xa5 || op == 0xab ||
+		       op == 0xac || op == 0xad || op == 0xaf || op == 0xb0 || op == 0xb1 || op == 0xb3 ||
+		       op == 0xb6 || op == 0xb7 || op == 0xb8 || (op >= 0xbb && op <= 0xc1) || op == 0xc3 ||
+		       op == 0x02 || op == 0x03 || op == 0x50 || op == 0xd7 || op == 0x2c || op == 0x2d;
+	return in->map == MAP_0F38 && (op >= 0xf0 && op <= 0xf9);
+}
+
+static bool rm_is_general(const struct insn *in)
+{
+	if (in->has_mem || !in->off_modrm || in->enc != ENC_LEGACY)
+		return false;
+	if (in->map == MAP_1B)
+		return !(in->op >= 0xd8 && in->op <= 0xdf);
+	return in->reg_touch >> RSP & 1;
+}
+
+static bool high_or_byte(const struct insn *in)
+{
+	/* Without REX, register 4 of a byte operation is AH. */
+	return in->osize == 1 && !in->rex;
+}
+
+/* rsp = host RSP for the guest value in `from` */
+static void e_fold_rsp(struct tx *t, int from)
+{
+	e_mov_imm(&t->hot, RSP, FOLD_OFF);
+	e_lea_bi(&t->hot, RSP, RSP, from);
+}
+
+/* to = guest RSP; `to` is not RSP. */
+static void e_guest_rsp(struct tx *t, int to)
+{
+	e_mov_imm(&t->hot, to, -(u64)FOLD_OFF);
+	e_lea_bi(&t->hot, to, to, RSP);
+}
+
+static void plain_lea(struct tx *t, const struct tx_insn *ti)
+{
+	const struct insn *in = &ti->in;
+	int reg = (in->modrm >> 3 & 7) | (in->rex & 4) << 1;
+	struct emit *e = &t->hot;
+	u16 taken = 0;
+
+	if (in->base == REG_RIP && in->osize != 2) {
+		u64 a = rip_target(ti);
+
+		if (in->osize == 4)
+			a = (u32)a;
+		if (t->kernel && reg == RSP)
+			a += FOLD_OFF;
+		e_mov_imm(e, reg, a);
+		return;
+	}
+	bool rsp_in = t->kernel && in->base == RSP && in->osize == 8 && !in->addrsize_prefix;
+	bool rsp_out = t->kernel && reg == RSP && in->osize != 2;
+
+	if (in->base == REG_RIP) { /* 16-bit destination */
+		e8(e, 0x66);
+		if (reg >= 8)
+			e8(e, 0x41);
+		e8(e, 0xb8 | (reg & 7));
+		e16(e, (u16)rip_target(ti));
+	} else if (rsp_in && !rsp_out && in->index == REG_NONE) {
+		e_mov_imm(e, reg, (u64)in->disp - FOLD_OFF);
+		e_lea_bi(e, reg, reg, RSP);
+	} else if (rsp_in == rsp_out) {
+		e_bytes(e, ti->raw, in->len);
+	} else {
+		int s = tx_borrow(t, in, &taken);
+
+		/* RSP is written last, by an LEA: no window with a half-made stack pointer matters,
+		 * since a signal steps to the end of the expansion. */
+		e_bytes(e, ti->raw, in->len);
+		e_mov_imm(e, s, rsp_out ? (u64)FOLD_OFF : -(u64)FOLD_OFF);
+		e_lea_bi(e, reg, reg, s);
+		finish(t, taken);
+	}
+}
+
+/* An instruction of the kernel world that names RSP as a register operand. */
+static void plain_rsp(struct tx *t, const struct tx_insn *ti, bool in_reg, bool in_rm)
+{
+	const struct insn *in = &ti->in;
+	struct rewrite w = { .reg = -1, .rm = -1 };
+	u16 taken = 0;
+	int s = tx_borrow(t, in, &taken);
+
+	e_guest_rsp(t, s);
+	if (in_reg)
+		w.reg = s;
+	if (in_rm)
+		w.rm = s;
+	prepare(t, ti, &w, &taken);
+	e_rewritten(&t->hot, ti, &w);
+	/* Comparisons and stores leave it; folding it again is harmless then. */
+	if (!(in_reg && !in_rm && in->map == MAP_1B && (in->op == 0x88 || in->op == 0x89)))
+		e_fold_rsp(t, s);
+	finish(t, taken);
+}
+
+bool tx_flags_dead(const struct tx *t, int index)
+{
+	u16 open = FLAGS_STATUS;
+
+	for (int i = index + 1; i < t->n; i++) {
+		const struct insn *in = &t->insns[i].in;
+
+		if (in->flags_read & open)
+			return false;
+		open &= (u16)~in->flags_write;
+		if (!open || in->klass == IC_RET)
+			return true;
+		if (in->klass != IC_PLAIN && in->klass != IC_PUSH && in->klass != IC_POP &&
+		    in->klass != IC_JCC && in->klass != IC_LEAVE)
+			return false;
+		if (in->klass == IC_JCC)
+			return false;
+	}
+	return false;
+}
+
+static bool one_byte_rsp(struct tx *t, const struct tx_insn *ti)
+{
+	const struct insn *in = &ti->in;
+	int r = (in->op & 7) | (in->rex & 1) << 3;
+	struct emit *e = &t->hot;
+
+	if (in->map != MAP_1B || in->off_modrm || in->enc != ENC_LEGACY || r != RSP)
+		return false;
+	if (in->op >= 0xb8 && in->op <= 0xbf && in->osize != 2) { /* mov rsp, imm */
+		u64 v = in->imm_size == 8 ? (u64)in->imm : (u32)in->imm;
+
+		e_mov_imm(e, RSP, v + FOLD_OFF);
+		return true;
+	}
+	if (in->op >= 0x91 && in->op <= 0x97 && in->osize == 8) { /* xchg rax, rsp */
+		struct insn none = { .reg_touch = 1 };
+		u16 taken = 0;
+		int s = tx_borrow(t, &none, &taken);
+
+		e_guest_rsp(t, s);
+		e_fold_rsp(t, RAX);
+		e_mov_rr(e, RAX, s);
+		finish(t, taken);
+		return true;
+	}
+	return false;
+}
+
+void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
+{
+	const struct insn *in = &ti->in;
+	struct rewrite w = { .reg = -1, .rm = -1 };
+	struct emit *e = &t->hot;
+	u16 taken = 0;
+
+	if (in->enc == ENC_LEGACY && in->map == MAP_1B && in->op == 0x8d) {
+		plain_lea(t, ti);
+		return;
+	}
+	if (t->kernel) {
+		bool r = reg_is_general(in) && ((in->modrm >> 3 & 7) | (in->rex & 4) << 1) == RSP && !high_or_byte(in);
+		bool m = rm_is_general(in) && ((in->modrm & 7) | (in->rex & 1) << 3) == RSP && !high_or_byte(in);
+		u8 group = in->modrm >> 3 & 7;
+
+		if (m && in->map == MAP_1B && in->osize == 8 && (in->op == 0x81 || in->op == 0x83) &&
+		    (group == 0 || group == 5 || group == 4) && tx_flags_dead(t, index)) {
+			e_bytes(e, ti->raw, in->len);
+			return;
+		}
+		if (in->map == MAP_1B && in->osize == 8 && (in->op == 0x89 || in->op == 0x8b) && !in->has_mem && r != m) {
+			int other = r ? (in->modrm & 7) | (in->rex & 1) << 3 : (in->modrm >> 3 & 7) | (in->rex & 4) << 1;
+			bool to_rsp = in->op == 0x89 ? m : r;
+
+			if (to_rsp)
+				e_fold_rsp(t, other);
+			else
+				e_guest_rsp(t, other);
+			return;
+		}
+		if (r || m) {
+			plain_rsp(t, ti, r, m);
+			return;
+		}
+		if (one_byte_rsp(t, ti))
+			return;
+		if (in->has_mem && in->seg == SEG_FS) {
+			tx_execute(t, ti);
+			return;
+		}
+	}
+	if (!in->has_mem) {
+		e_bytes(e, ti->raw, in->len);
+		return;
+	}
+	if (!in->mem_read && !in->mem_write && in->mem_size == 0 && in->base == REG_RIP) {
+		return; /* a prefetch or NOP that would only be turned into something longer */
+	}
+	prepare(t, ti, &w, &taken);
+	if (w.form == F_SAME)
+		e_bytes(e, ti->raw, in->len);
+	else
+		e_rewritten(e, ti, &w);
+	finish(t, taken);
+}
+
+/* reg must be spilled by the caller, who notes it as borrowed. */
+void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
+{
+	struct tx_insn load = *ti;
+	struct rewrite w = { .reg = reg, .rm = -1 };
+	u16 taken = (u16)(BIT(reg) | BIT(RDX) | BIT(RCX)), mine;
+
+	load.in.reg_touch |= taken;
+	mine = taken;
+	/* Same ModRM, opcode 8B with REX.W: rebuilt from its parts. */
+	if (!ti->in.has_mem) {
+		int rm = (ti->in.modrm & 7) | (ti->in.rex & 1) << 3;
+
+		if (t->kernel && rm == RSP)
+			e_guest_rsp(t, reg);
+		else
+			e_mov_rr(&t->hot, reg, rm);
+		return;
+	}
+	prepare(t, &load, &w, &taken);
+	if (w.form == F_PAIR) {
+		if (ti->in.seg == SEG_FS)
+			e8(&t->hot, 0x64);
+		e_rex(&t->hot, 1, reg, w.index == REG_NONE ? 0 : w.index, w.base);
+		e8(&t->hot, 0x8b);
+		e_operand(&t->hot, reg, w.base, w.index, 1, 0);
+	} else if (w.form == F_ABS) {
+		e8(&t->hot, w.fs ? 0x64 : 0x65);
+		e_rex(&t->hot, 1, reg, 0, 0);
+		e8(&t->hot, 0x8b);
+		e_operand(&t->hot, reg, REG_NONE, REG_NONE, 1, w.disp);
+	} else {
+		u8 seg = w.form == F_GS ? 0x65 : w.form == F_FS ? 0x64 : ti->in.seg == SEG_FS ? 0x64 : 0;
+
+		e_op_own(&t->hot, seg, 0x8b, reg, &ti->in);
+	}
+	finish(t, (u16)(taken & ~mine));
+}
+
+/* MOV between AL/eAX/RAX and an absolute address. */
+void tx_moffs(struct tx *t, const struct tx_insn *ti)
+{
+	const struct insn *in = &ti->in;
+
+	tx_current(t)->access = t->kernel ? AK_FOLD : AK_IDENT;
+	if (!t->kernel && in->seg != SEG_GS) {
+		e_bytes(&t->hot, ti->raw, in->len);
+		return;
+	}
+	u16 taken = BIT(RAX);
+	int s = tx_borrow(t, in, &taken);
+	u64 a = (u64)in->disp;
+
+	/* op [s] with the opcode of the ModRM form */
+	if (!t->kernel) {
+		e_load_gs(&t->hot, s, t->spill + SP_GS_BASE);
+		int u = tx_borrow(t, in, &taken);
+
+		e_mov_imm(&t->hot, u, a);
+		e_lea_bi(&t->hot, s, s, u);
+	} else if (in->seg == SEG_GS) {
+		e_mov_imm(&t->hot, s, a);
+		e8(&t->hot, 0x64);
+	} else {
+		e_mov_imm(&t->hot, s, fold(a));
+	}
+	if (in->opsize_prefix)
+		e8(&t->hot, 0x66);
+	e_rex(&t->hot, in->osize == 8, RAX, 0, s);
+	e8(&t->hot, (u8)(in->op == 0xa0 ? 0x8a : in->op == 0xa1 ? 0x8b : in->op == 0xa2 ? 0x88 : 0x89));
+	e_operand(&t->hot, RAX, s, REG_NONE, 1, 0);
+	taken &= (u16)~BIT(RAX);
+	finish(t, taken);
+}
+
+/* ptr += fold of ptr, and the opposite into the spill page, for the way back. */
+static void fold_pointer(struct tx *t, int ptr, int count, int u, s32 undo)
+{
+	struct emit *e = &t->hot;
+
+	e_sarx(e, u, ptr, count);
+	e_pdep_gs(e, u, u, CONST_DISP + CN_FOLD_NEG);
+	e_store_gs(e, undo, u);
+	e_sarx(e, u, ptr, count);
+	e_pdep_gs(e, u, u, CONST_DISP + CN_FOLD);
+	e_lea_bi(e, ptr, ptr, u);
+}
+
+void tx_string(struct tx *t, const struct tx_insn *ti)
+{
+	const struct insn *in = &ti->in;
+	struct emit *e = &t->hot;
+	bool src = in->klass == IC_MOVS || in->klass == IC_LODS || in->klass == IC_CMPS;
+	bool dst = in->klass != IC_LODS;
+
+	if (!t->kernel && in->seg != SEG_GS) {
+		tx_current(t)->access = AK_IDENT;
+		e_bytes(e, ti->raw, in->len);
+		return;
+	}
+	if (in->addrsize_prefix || in->seg == SEG_GS || in->seg == SEG_FS) {
+		tx_execute(t, ti);
+		return;
+	}
+	e_store_gs(e, spill_reg(t, RDX), RDX);
+	e_store_gs(e, spill_reg(t, RBX), RBX);
+	e_mov_imm(e, RBX, 63);
+	e_store_gs_imm(e, t->spill + SP_STR_SRC, 0);
+	e_store_gs_imm(e, t->spill + SP_STR_DST, 0);
+	if (src)
+		fold_pointer(t, RSI, RBX, RDX, t->spill + SP_STR_SRC);
+	if (dst)
+		fold_pointer(t, RDI, RBX, RDX, t->spill + SP_STR_DST);
+	tx_return(t, RBX);
+	tx_return(t, RDX);
+	/* A precise point of its own: a signal or a fault here stands at this instruction, with what
+	 * has been done so far counted in the registers. */
+	tx_record(t, ti->pc, AK_STRING, REC_STRING);
+	e_bytes(e, ti->raw, in->len);
+	tx_record(t, ti->pc + in->len, AK_NONE, REC_STRING);
+	e_store_gs(e, spill_reg(t, RDX), RDX);
+	if (src) {
+		e_load_gs(e, RDX, t->spill + SP_STR_SRC);
+		e_lea_bi(e, RSI, RSI, RDX);
+	}
+	if (dst) {
+		e_load_gs(e, RDX, t->spill + SP_STR_DST);
+		e_lea_bi(e, RDI, RDI, RDX);
+	}
+	tx_return(t, RDX);
+}
+
+/* The component mask in EDX:EAX is cut to the guest's XCR0: the host's has more, and would overrun the
+ * guest's buffer or reach the protection keys. */
+void tx_xsave(struct tx *t, const struct tx_insn *ti)
+{
+	const struct insn *in = &ti->in;
+	struct insn_record *rec = tx_current(t);
+	struct rewrite w = { .form = F_PAIR, .reg = -1, .rm = -1 };
+	struct insn with = *in;
+	u16 taken = 0;
+	u16 mask = BIT(RAX) | BIT(RDX);
+
+	with.reg_touch |= mask;
+	w.base = tx_borrow(t, &with, &taken);
+	w.index = tx_borrow(t, &with, &taken);
+	e_address(t, ti, w.base);
+	rec->access = t->kernel ? AK_BOTH : AK_IDENT;
+	if (t->kernel && in->base == RSP)
+		e_mov_imm(&t->hot, w.index, 0);
+	else if (t->kernel && in->seg == SEG_NONE)
+		e_fold_select(t, w.index, w.base);
+	else if (in->seg == SEG_GS)
+		e_load_gs(&t->hot, w.index, t->spill + SP_GS_BASE);
+	else
+		e_mov_imm(&t->hot, w.index, 0);
+	e_store_gs(&t->hot, spill_reg(t, RAX), RAX);
+	e_store_gs(&t->hot, spill_reg(t, RDX), RDX);
+	rec->borrowed |= mask;
+	e_pext_gs(&t->hot, RAX, RAX, CONST_DISP + CN_XCR0);
+	e_pdep_gs(&t->hot, RAX, RAX, CONST_DISP + CN_XCR0);
+	e_mov_imm(&t->hot, RDX, 0);
+	e_rewritten(&t->hot, ti, &w);
+	finish(t, taken | mask);
+}

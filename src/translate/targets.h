@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ * What the translator needs from the program around it. */
+#ifndef PENUMBRA_TRANSLATE_TARGETS_H
+#define PENUMBRA_TRANSLATE_TARGETS_H
+
+#include "translate/block.h"
+
+/* Lists of the blocks with code in a frame (an index of RAM pages). */
+u32 frame_blocks(u64 frame);
+void frame_set_blocks(u64 frame, u32 head);
+struct frame_node *frame_node(u32 n);
+void frame_node_free(struct frame_node *node);
+/* Enters the block into its frames' lists and marks them as code (invariant B2). */
+void frame_add_block(struct cache *k, struct block *b);
+
+#endif

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: MIT
+ * From guest code to a translation block: decoding, control flow, and what must not run as it is.
+ *
+ * A block goes on past conditional branches that are not taken, to BLOCK_INSNS instructions or the end
+ * of the page.  Nothing in an expansion changes the status flags but the guest's own instruction. */
+#include "translate/internal.h"
+#include "translate/targets.h"
+
+struct insn_record *tx_current(struct tx *t)
+{
+	return &t->k->records[t->b->records + t->b->n_records - 1];
+}
+
+struct insn_record *tx_record(struct tx *t, u64 pc, u8 access, u8 flags)
+{
+	struct insn_record *r = &t->k->records[t->b->records + t->b->n_records++];
+
+	*r = (struct insn_record){
+		.host = (u16)(t->hot.p - (CODE_BASE + t->b->host)),
+		.guest = (u16)(pc - t->b->pc),
+		.access = access,
+		.flags = flags,
+	};
+	return r;
+}
+
+u8 *tx_exit(struct tx *t, enum exit_kind kind, u64 target, u32 patch)
+{
+	u32 n = t->k->n_exits++;
+	u8 *stub = t->cold.p;
+
+	t->k->exits[n] = (struct exit_record){
+		.target = target, .block = (u32)(t->b - t->k->blocks), .patch = patch, .kind = (u8)kind,
+	};
+	e_store_gs_imm32(&t->cold, t->spill + SP_EXIT, n);
+	e_jmp(&t->cold, t->kernel ? t->k->targets.exit_kernel : t->k->targets.exit_user);
+	return stub;
+}
+
+void tx_execute(struct tx *t, const struct tx_insn *ti)
+{
+	e_jmp(&t->hot, tx_exit(t, X_INSN, ti->pc, 0));
+	t->ended = true;
+}
+
+static u32 new_slot(struct tx *t, u64 target)
+{
+	u32 slot = t->k->n_slots++;
+	u8 *stub = tx_exit(t, X_SLOT, target, slot);
+
+	t->k->slot_stub[slot] = (u32)(stub - CODE_BASE);
+	SLOTS[slot] = (u64)stub;
+	return slot;
+}
+
+void tx_branch(struct tx *t, int cond, u64 target)
+{
+	bool step = t->b->mode & TM_STEP;
+
+	if (t->b->mode & TM_COMPAT)
+		target = (u32)target;
+	if (step) {
+		u8 *stub = tx_exit(t, X_STEPPED, target, 0);
+
+		if (cond < 0)
+			e_jmp(&t->hot, stub);
+		else
+			e_jcc(&t->hot, cond, stub);
+	} else if (t->kernel || ((target ^ t->b->pc) & PAGE_MASK) == 0) {
+		u32 n = t->k->n_exits;
+		u8 *stub = tx_exit(t, X_LINK, target, 0);
+		u8 *where = cond < 0 ? e_jmp(&t->hot, stub) : e_jcc(&t->hot, cond, stub);
+
+		t->k->exits[n].patch = (u32)(where - CODE_BASE);
+	} else {
+		u32 slot = new_slot(t, target);
+
+		if (cond < 0) {
+			e_jmp_gs(&t->hot, SLOT_DISP + 8 * (s32)slot);
+		} else {
+			e_jcc(&t->hot, cond, t->cold.p);
+			e_jmp_gs(&t->cold, SLOT_DISP + 8 * (s32)slot);
+		}
+	}
+}
+
+static void push_return(struct tx *t, u64 address)
+{
+	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
+	if ((s64)address == (s32)address) {
+		e_push_imm(&t->hot, (s32)address);
+		return;
+	}
+	e_store_gs(&t->hot, spill_reg(t, R11), R11);
+	tx_current(t)->borrowed |= (u16)BIT(R11);
+	e_mov_imm(&t->hot, R11, address);
+	e_push(&t->hot, R11);
+	tx_return(t, R11);
+}
+
+/* The target is in RCX, guest RCX in the spill page. */
+static void indirect_tail(struct tx *t)
+{
+	struct emit *e = &t->hot;
+
+	/* Nothing from here on can fault. */
+	e_store_gs(e, spill_reg(t, RDX), RDX);
+	if (t->b->mode & TM_STEP) {
+		e_jmp(e, t->kernel ? t->k->targets.lookup_miss_kernel : t->k->targets.lookup_miss_user);
+		return;
+	}
+	e_mov_imm(e, RDX, 0);
+	e_crc32(e, RDX, RCX);
+	e_pext_gs(e, RDX, RDX, CONST_DISP + CN_HASH_MASK);
+	e_jmp_gs_index(e, RDX, t->kernel ? KLOOKUP_DISP : ULOOKUP_DISP);
+}
+
+static void spill_target(struct tx *t)
+{
+	e_store_gs(&t->hot, spill_reg(t, RCX), RCX);
+	tx_current(t)->borrowed |= (u16)BIT(RCX);
+}
+
+static void tx_ret(struct tx *t, const struct tx_insn *ti)
+{
+	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
+	spill_target(t);
+	e_pop(&t->hot, RCX);
+	if (ti->in.imm)
+		e_lea_bd(&t->hot, RSP, RSP, (u16)ti->in.imm);
+	indirect_tail(t);
+}
+
+static void tx_indirect(struct tx *t, const struct tx_insn *ti)
+{
+	bool call = ti->in.klass == IC_CALL_IND;
+
+	if (!ti->in.has_mem && call && ((ti->in.modrm & 7) | (ti->in.rex & 1) << 3) == RSP && !t->kernel) {
+		tx_execute(t, ti);
+		return;
+	}
+	spill_target(t);
+	tx_load_operand(t, ti, RCX);
+	if (call) {
+		/* The push borrows registers that the load did not. */
+		tx_record(t, ti->pc, AK_NONE, REC_MIDDLE)->borrowed = BIT(RCX);
+		push_return(t, ti->pc + ti->in.len);
+	}
+	indirect_tail(t);
+}
+
+static void tx_loop(struct tx *t, const struct tx_insn *ti)
+{
+	struct emit *e = &t->hot;
+	u8 *over;
+
+	if (ti->in.addrsize_prefix)
+		e8(e, 0x67);
+	e8(e, ti->in.op);
+	e8(e, 2);
+	e8(e, 0xeb);
+	over = e->p;
+	e8(e, 0);
+	tx_branch(t, -1, ti->pc + ti->in.len + (u64)ti->in.imm);
+	*over = (u8)(e->p - over - 1);
+}
+
+static void tx_push_pop(struct tx *t, const struct tx_insn *ti, int index)
+{
+	const struct insn *in = &ti->in;
+	int r = (in->op & 7) | (in->rex & 1) << 3;
+	bool on_register = in->map == MAP_1B && in->op >= 0x50 && in->op <= 0x5f;
+
+	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
+	if (in->off_modrm) {
+		if (in->has_mem) {
+			tx_plain(t, ti, index);
+			return;
+		}
+		r = (in->modrm & 7) | (in->rex & 1) << 3;
+		on_register = true;
+	}
+	if (!t->kernel || !on_register || r != RSP || in->osize == 2) {
+		e_bytes(&t->hot, ti->raw, in->len);
+		return;
+	}
+	u16 taken = 0;
+	int s = tx_borrow(t, in, &taken);
+
+	if (in->klass == IC_PUSH) {
+		e_mov_imm(&t->hot, s, -(u64)FOLD_OFF);
+		e_lea_bi(&t->hot, s, s, RSP);
+		e_push(&t->hot, s);
+	} else {
+		e_pop(&t->hot, s);
+		e_mov_imm(&t->hot, RSP, FOLD_OFF);
+		e_lea_bi(&t->hot, RSP, RSP, s);
+	}
+	tx_return(t, s);
+}
+
+static void tx_leave(struct tx *t, const struct tx_insn *ti)
+{
+	struct emit *e = &t->hot;
+
+	if (!t->kernel) {
+		tx_current(t)->access = AK_IDENT;
+		e_bytes(e, ti->raw, ti->in.len);
+		return;
+	}
+	if (ti->in.osize == 2) {
+		tx_execute(t, ti);
+		return;
+	}
+	tx_current(t)->access = AK_STACK;
+	e_store_gs(e, spill_reg(t, RSP), RSP);
+	tx_current(t)->borrowed |= (u16)BIT(RSP);
+	e_mov_imm(e, RSP, FOLD_OFF);
+	e_lea_bi(e, RSP, RSP, RBP);
+	e_pop(e, RBP);
+}
+
+/* The host pushes IF = 1 and AC = 0: bring in the virtual ones.  PUSHFQ comes first, as the only
+ * instruction here that can fault. */
+static void tx_pushf(struct tx *t)
+{
+	struct emit *e = &t->hot;
+
+	tx_current(t)->access = AK_STACK;
+	e8(e, 0x9c);
+	e_store_gs(e, spill_reg(t, RCX), RCX);
+	e_store_gs(e, spill_reg(t, RDX), RDX);
+	e_pop(e, RCX);
+	e_load_gs(e, RDX, t->spill + SP_VIF);
+	e_lea_bi(e, RCX, RCX, RDX);
+	e_load_gs(e, RDX, t->spill + SP_VAC);
+	e_lea_bi(e, RCX, RCX, RDX);
+	e_push(e, RCX);
+	tx_return(t, RDX);
+	tx_return(t, RCX);
+}
+
+static void tx_access_control(struct tx *t, bool allow)
+{
+	struct emit *e = &t->hot;
+
+	e_store_gs_imm(e, t->spill + SP_VAC, allow ? (s32)RF_AC : 0);
+	t->user_access = allow;
+	if (!t->k->targets.protection_keys)
+		return;
+	e_store_gs(e, spill_reg(t, RAX), RAX);
+	e_store_gs(e, spill_reg(t, RCX), RCX);
+	e_store_gs(e, spill_reg(t, RDX), RDX);
+	e_mov_imm(e, RAX, allow ? t->k->targets.pkru_access : t->k->targets.pkru_kernel);
+	e_mov_imm(e, RCX, 0);
+	e_mov_imm(e, RDX, 0);
+	e_wrpkru(e);
+	tx_return(t, RDX);
+	tx_return(t, RCX);
+	tx_return(t, RAX);
+}
+
+/* After STI and the instruction behind it: leave if an event waits. */
+static void tx_check_event(struct tx *t, u64 pc)
+{
+	struct emit *e = &t->hot;
+	u8 *stub = t->cold.p, *over;
+
+	tx_record(t, pc, AK_NONE, 0);
+	e_store_gs(e, spill_reg(t, RCX), RCX);
+	e_load_gs(e, RCX, t->spill + SP_PENDING);
+	e8(e, 0xe3);
+	over = e->p;
+	e8(e, 0);
+	e_load_gs(&t->cold, RCX, spill_reg(t, RCX));
+	tx_exit(t, X_EVENT, pc, 0);
+	e_jmp(e, stub);
+	*over = (u8)(e->p - over - 1);
+	tx_return(t, RCX);
+	t->check_event = false;
+}
+
+/* Classes of the kernel world that have an expansion; all else privileged goes through C. */
+static bool tx_kernel(struct tx *t, const struct tx_insn *ti)
+{
+	switch (ti->in.klass) {
+	case IC_CLI:
+		e_store_gs_imm(&t->hot, t->spill + SP_VIF, -0x200);
+		return true;
+	case IC_STI:
+		e_store_gs_imm(&t->hot, t->spill + SP_VIF, 0);
+		t->sti_shadow = true;
+		return true;
+	case IC_PUSHF:
+		if (ti->in.osize != 8)
+			return false;
+		tx_pushf(t);
+		return true;
+	case IC_STAC:
+	case IC_CLAC:
+		tx_access_control(t, ti->in.klass == IC_STAC);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
+{
+	const struct insn *in = &ti->in;
+	u64 next = ti->pc + in->len;
+
+	switch (in->klass) {
+	case IC_PLAIN:
+		tx_plain(t, ti, index);
+		break;
+	case IC_JMP:
+		tx_branch(t, -1, next + (u64)in->imm);
+		t->ended = true;
+		break;
+	case IC_JCC:
+		tx_branch(t, in->op & 15, next + (u64)in->imm);
+		break;
+	case IC_LOOP:
+		tx_loop(t, ti);
+		break;
+	case IC_CALL:
+		push_return(t, next);
+		tx_branch(t, -1, next + (u64)in->imm);
+		t->ended = true;
+		break;
+	case IC_RET:
+		tx_ret(t, ti);
+		t->ended = true;
+		break;
+	case IC_JMP_IND:
+	case IC_CALL_IND:
+		tx_indirect(t, ti);
+		t->ended = true;
+		break;
+	case IC_PUSH:
+	case IC_POP:
+		tx_push_pop(t, ti, index);
+		break;
+	case IC_LEAVE:
+		tx_leave(t, ti);
+		break;
+	case IC_MOFFS:
+		tx_moffs(t, ti);
+		break;
+	case IC_MOVS: case IC_STOS: case IC_LODS: case IC_CMPS: case IC_SCAS:
+		tx_string(t, ti);
+		break;
+	case IC_XSAVE: case IC_XRSTOR:
+		tx_xsave(t, ti);
+		break;
+	case IC_ENTER: case IC_XLAT: case IC_MASKMOV: case IC_CLZERO: case IC_MOVDIR64B:
+		if (!t->kernel && in->seg != SEG_GS && in->base != REG_RIP) {
+			tx_current(t)->access = AK_IDENT;
+			e_bytes(&t->hot, ti->raw, in->len);
+		} else {
+			tx_execute(t, ti);
+		}
+		break;
+	case IC_RDTSC:
+		if (t->r->rdtsc_exits)
+			tx_execute(t, ti);
+		else
+			e_bytes(&t->hot, ti->raw, in->len);
+		break;
+	default:
+		if (!t->kernel || !tx_kernel(t, ti))
+			tx_execute(t, ti);
+		break;
+	}
+}
+
+/* Decodes up to the end of the block; returns false where the first instruction needs the next page. */
+static bool decode(struct tx *t)
+{
+	struct translate_request *r = t->r;
+	size_t left = PAGE_SIZE - (r->pc & ~PAGE_MASK), at = 0;
+	int max = r->mode & TM_STEP ? 1 : (int)t->k->max_insns;
+	enum insn_mode mode = r->mode & TM_COMPAT ? MODE_32 : MODE_64;
+
+	while (t->n < max && at < left) {
+		struct tx_insn *ti = &t->insns[t->n];
+		size_t have = MIN(left - at, (size_t)INSN_MAX);
+		bool spans = false;
+
+		__builtin_memcpy(ti->raw, r->bytes + at, have);
+		int rc = insn_decode(&ti->in, ti->raw, have, mode);
+
+		if (rc == -1) {
+			if (t->n)
+				break;
+			if (!r->next) {
+				r->need_next = true;
+				return false;
+			}
+			__builtin_memcpy(ti->raw + have, r->next, INSN_MAX - have);
+			rc = insn_decode(&ti->in, ti->raw, INSN_MAX, mode);
+			spans = true;
+		}
+		if (rc < 0) {
+			ti->in.klass = IC_INVALID;
+			ti->in.len = INSN_MAX;
+		}
+		ti->pc = r->pc + at;
+		at += ti->in.len;
+		t->n++;
+		if (spans) {
+			t->b->flags |= BLOCK_SPANS;
+			t->b->pa2 = r->pa2;
+		}
+		if (spans || (ti->in.ends_block && ti->in.klass != IC_JCC && ti->in.klass != IC_LOOP) ||
+		    ti->in.klass == IC_INVALID)
+			break;
+	}
+	t->b->guest_len = (u16)at;
+	return true;
+}
+
+static void emit_all(struct tx *t)
+{
+	for (int i = 0; i < t->n && !t->ended; i++) {
+		struct tx_insn *ti = &t->insns[i];
+		bool shadow = t->sti_shadow;
+
+		if (shadow && (ti->in.ends_block || ti->in.klass == IC_STI)) {
+			/* HLT and the like leave through C, which looks for events itself. */
+			if (ti->in.klass == IC_RET || ti->in.klass == IC_JMP || ti->in.klass == IC_CALL ||
+			    ti->in.klass == IC_JCC || ti->in.klass == IC_JMP_IND || ti->in.klass == IC_CALL_IND)
+				tx_check_event(t, ti->pc);
+			shadow = false;
+		}
+		t->sti_shadow = false;
+		tx_record(t, ti->pc, AK_NONE, shadow ? REC_NO_INTERRUPT : 0);
+		tx_insn(t, ti, i);
+		if (shadow && !t->ended)
+			tx_check_event(t, ti->pc + ti->in.len);
+	}
+	if (!t->ended) {
+		u64 next = t->b->pc + t->b->guest_len;
+
+		if (t->sti_shadow)
+			tx_check_event(t, next);
+		tx_record(t, next, AK_NONE, REC_END);
+		tx_branch(t, -1, next);
+	}
+}
+
+struct block *translate_block(struct cache *k, struct translate_request *r)
+{
+	struct block *b = &k->blocks[k->n_blocks];
+	static struct tx t;
+
+	if (cache_full(k))
+		return NULL;
+	/* The same alignment modulo 16 as the guest's keeps what its compiler arranged. */
+	k->hot += (u32)((r->pc - k->hot) & 15);
+	*b = (struct block){
+		.pc = r->pc, .pa = r->pa, .host = k->hot, .cold = k->cold, .mode = r->mode,
+		.records = k->n_records,
+	};
+	t.k = k;
+	t.r = r;
+	t.b = b;
+	t.hot.p = CODE_BASE + k->hot;
+	t.cold.p = CODE_BASE + k->cold;
+	t.kernel = !(r->mode & TM_USER);
+	t.spill = t.kernel ? SPILL_K_DISP : SPILL_U_DISP;
+	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
+	t.n = 0;
+	if (!decode(&t))
+		return NULL;
+	tx_exit(&t, X_DEAD, r->pc, 0);
+	if (r->mode & TM_COMPAT)
+		compat_emit(&t);
+	else
+		emit_all(&t);
+	while (t.hot.p < CODE_BASE + b->host + 6)
+		e8(&t.hot, 0x90);
+	k->n_blocks++;
+	k->n_records += b->n_records;
+	b->host_end = k->hot = (u32)(t.hot.p - CODE_BASE);
+	b->cold_end = k->cold = (u32)(t.cold.p - CODE_BASE);
+	k->stats.translated++;
+	k->stats.guest_insns += (u64)t.n;
+	k->stats.code_bytes += b->host_end - b->host + b->cold_end - b->cold;
+	block_register(k, b);
+	frame_add_block(k, b);
+	return b;
+}
