@@ -62,7 +62,9 @@ static bool is_choice(const char *text, const char *choices)
 {
 	size_t n = strlen(text);
 
-	for (const char *p = choices; n && p; p = strchr(p, '|')) {
+	if (!n || strchr(text, '|'))
+		return false;
+	for (const char *p = choices; p; p = strchr(p, '|')) {
 		p += *p == '|';
 		if (!strncmp(p, text, n) && (p[n] == '|' || !p[n]))
 			return true;

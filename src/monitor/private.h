@@ -20,6 +20,7 @@ struct mine {
 	bool execute;           /* the instruction at rip must be executed in C */
 	bool stepping;          /* the trap flag is set to reach a precise point */
 	bool stop_at_point;     /* leave there even with interrupts off: code changed under the block */
+	struct block *finishing;/* dead block whose entry bytes are back until its instruction is done */
 	bool fix_pushf;
 	u64 fault_rip, fault_address; /* the last fault that was filled, and how often in a row */
 	u32 fault_repeats;

@@ -116,6 +116,10 @@ static void handle_event(struct ucontext *uc)
 	bool deliver;
 
 	uc->eflags &= ~RF_TF;
+	if (my.finishing) {
+		block_entry_kill(my.finishing);
+		my.finishing = NULL;
+	}
 	if (uc->rip >= (u64)enter_begin && uc->rip < (u64)enter_end) {
 		to_run_loop(uc);
 		return;
@@ -256,6 +260,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 			if (b->flags & BLOCK_DEAD) {
 				my.stop_at_point = true;
 				my.stepping = true;
+				block_entry_restore(b);
+				my.finishing = b;
 			}
 		}
 	}

@@ -102,9 +102,22 @@ void block_kill(struct cache *k, struct block *b)
 		return;
 	hash_remove(k, b);
 	b->flags |= BLOCK_DEAD;
+	__builtin_memcpy(b->entry, e.p, sizeof b->entry);
 	/* The dead stub is the first thing in the cold part. */
 	e_jmp(&e, CODE_BASE + b->cold);
 	k->stats.killed++;
+}
+
+void block_entry_restore(struct block *b)
+{
+	__builtin_memcpy(CODE_BASE + b->host, b->entry, sizeof b->entry);
+}
+
+void block_entry_kill(struct block *b)
+{
+	struct emit e = { CODE_BASE + b->host, NULL };
+
+	e_jmp(&e, CODE_BASE + b->cold);
 }
 
 void block_kill_frame(struct cache *k, u64 frame)

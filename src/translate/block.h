@@ -115,6 +115,10 @@ struct block *block_at_host(struct cache *k, u64 host);
 /* Record of the expansion that contains `host`, NULL outside the hot part. */
 struct insn_record *block_record(struct cache *k, struct block *b, u64 host);
 void block_kill(struct cache *k, struct block *b);
+/* An instruction at the head of a block that killed its own block has to be finished first: its bytes
+ * come back for that long. */
+void block_entry_restore(struct block *b);
+void block_entry_kill(struct block *b);
 /* Kills every block with code in the frame; clears FRAME_CODE. */
 void block_kill_frame(struct cache *k, u64 frame);
 /* Kills the blocks that contain the instruction at physical address pa. */

@@ -423,7 +423,7 @@ static bool vex_allowed(const struct insn *in, const struct cursor *c, u64 a)
 		return false;
 	if ((a & HK) && in->vvvv > 7)
 		return false;
-	if ((a & TMM) && (in->vvvv > 7 || (in->mod == 3 && in->rm > 7)))
+	if ((a & TMM) && (in->vvvv > 7 || (in->mod == 3 && (a & A_H) && in->rm > 7)))
 		return false;
 	if ((a & NOSIB_UD) && !in->off_sib)
 		return false;

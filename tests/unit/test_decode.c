@@ -633,8 +633,8 @@ static void test_opcodes(enum insn_mode mode, const char *name)
 
 static void test_vex(enum insn_mode mode, const char *name)
 {
-	for (unsigned k = 0; k < 256 * 4 * 4 * 64; k++) {
-		unsigned op = k & 255, pp = (k >> 8) & 3, wl = (k >> 10) & 3, form = k >> 12;
+	for (unsigned k = 0; k < 256 * 4 * 4 * 64 * 8; k++) {
+		unsigned op = k & 255, pp = (k >> 8) & 3, wl = (k >> 10) & 3, form = (k >> 12) & 63;
 		u32 r = next_random();
 		u8 b[24];
 
@@ -664,8 +664,8 @@ static void test_evex(enum insn_mode mode, const char *name)
 {
 	static const u8 maps[8] = { 1, 1, 2, 2, 2, 3, 5, 6 };
 
-	for (unsigned k = 0; k < 256 * 4 * 8 * 128; k++) {
-		unsigned op = k & 255, pp = (k >> 8) & 3, map = maps[(k >> 10) & 7], form = k >> 13;
+	for (unsigned k = 0; k < 256 * 4 * 8 * 128 * 4; k++) {
+		unsigned op = k & 255, pp = (k >> 8) & 3, map = maps[(k >> 10) & 7], form = (k >> 13) & 127;
 		u32 r = next_random(), s = next_random();
 		u8 b[24];
 
@@ -685,7 +685,7 @@ static void test_random(enum insn_mode mode, const char *name)
 {
 	u8 b[24];
 
-	for (unsigned k = 0; k < 1000000; k++) {
+	for (unsigned k = 0; k < 2000000; k++) {
 		fill_random(b, 16);
 		if (k & 1)
 			b[0] = (u8[]){ 0x66, 0xf2, 0xf3, 0x48, 0x0f, 0x0f, 0xc4, 0x62 }[(k >> 1) & 7];
