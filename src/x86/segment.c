@@ -371,11 +371,8 @@ enum sys_result sys_do_far(struct cpu *c, const struct insn *in)
 		if (far_pointer(c, in, t.size, &t.offset, &t.sel))
 			return SYS_FAULT;
 	} else {
-		/* ptr16:16 or ptr16:32: offset and selector lie in the immediate bytes. */
-		u64 bits = (u64)in->imm & size_mask(in->imm_size > 8 ? 8 : in->imm_size);
-
-		t.offset = bits & size_mask(t.size);
-		t.sel = (u16)(bits >> (t.size * 8));
+		t.offset = (u64)in->imm & size_mask(t.size);
+		t.sel = in->selector;
 	}
 	if (!cpu_is_protected(c)) {
 		d = (struct descriptor){ .seg = c->seg[SEG_CS] };
