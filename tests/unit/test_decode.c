@@ -345,6 +345,64 @@ static void compare_layout(const u8 *b, enum insn_mode mode, const struct insn *
 		CHECK(CMP_LAYOUT, in->imm2 == z->raw.imm[1].value.u, "second immediate %x", in->imm2);
 }
 
+/* Encoding, map, opcode, and the fields of the prefixes. */
+static void compare_prefixes(const u8 *b, enum insn_mode mode, const struct insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
+{
+	static const u8 encs[] = {
+		[ZYDIS_INSTRUCTION_ENCODING_LEGACY] = ENC_LEGACY, [ZYDIS_INSTRUCTION_ENCODING_3DNOW] = ENC_LEGACY,
+		[ZYDIS_INSTRUCTION_ENCODING_XOP] = ENC_XOP, [ZYDIS_INSTRUCTION_ENCODING_VEX] = ENC_VEX,
+		[ZYDIS_INSTRUCTION_ENCODING_EVEX] = ENC_EVEX,
+	};
+	static const u8 maps[] = {
+		[ZYDIS_OPCODE_MAP_DEFAULT] = MAP_1B, [ZYDIS_OPCODE_MAP_0F] = MAP_0F, [ZYDIS_OPCODE_MAP_0F38] = MAP_0F38,
+		[ZYDIS_OPCODE_MAP_0F3A] = MAP_0F3A, [ZYDIS_OPCODE_MAP_0F0F] = MAP_0F, [ZYDIS_OPCODE_MAP_MAP5] = MAP_5,
+		[ZYDIS_OPCODE_MAP_MAP6] = MAP_6, [ZYDIS_OPCODE_MAP_XOP8] = MAP_XOP8, [ZYDIS_OPCODE_MAP_XOP9] = MAP_XOP9,
+		[ZYDIS_OPCODE_MAP_XOPA] = MAP_XOPA,
+	};
+	unsigned rex = 0, pp = 0, offset = in->off_enc;
+
+	CHECK(CMP_LAYOUT, in->enc == encs[z->encoding] && in->map == maps[z->opcode_map], "encoding %u, map %u", in->enc, in->map);
+	CHECK(CMP_LAYOUT, in->op == z->opcode || z->opcode_map == ZYDIS_OPCODE_MAP_0F0F, "opcode %x", in->op);
+	switch (in->enc) {
+	case ENC_LEGACY:
+		rex = z->raw.rex.W << 3 | z->raw.rex.R << 2 | z->raw.rex.X << 1 | z->raw.rex.B;
+		offset = z->attributes & ZYDIS_ATTRIB_HAS_REX ? z->raw.rex.offset : offset;
+		CHECK(CMP_LAYOUT, !!in->rex == !!(z->attributes & ZYDIS_ATTRIB_HAS_REX), "REX %x", in->rex);
+		break;
+	case ENC_VEX:
+		rex = z->raw.vex.W << 3 | !z->raw.vex.R << 2 | !z->raw.vex.X << 1 | !z->raw.vex.B;
+		pp = z->raw.vex.pp;
+		offset = z->raw.vex.offset;
+		CHECK(CMP_LAYOUT, in->vl == z->raw.vex.L, "vector length %u", in->vl);
+		CHECK(CMP_LAYOUT, in->vvvv == (~z->raw.vex.vvvv & (mode == MODE_64 ? 15 : 7)), "vvvv %u", in->vvvv);
+		break;
+	case ENC_XOP:
+		rex = z->raw.xop.W << 3 | !z->raw.xop.R << 2 | !z->raw.xop.X << 1 | !z->raw.xop.B;
+		offset = z->raw.xop.offset;
+		CHECK(CMP_LAYOUT, in->vl == z->raw.xop.L, "vector length %u", in->vl);
+		break;
+	case ENC_EVEX:
+		rex = z->raw.evex.W << 3 | !z->raw.evex.R << 2 | !z->raw.evex.X << 1 | !z->raw.evex.B;
+		pp = z->raw.evex.pp;
+		offset = z->raw.evex.offset;
+		CHECK(CMP_LAYOUT, in->vl == (z->raw.evex.b && in->mod == 3 ? 2 : z->raw.evex.L2 << 1 | z->raw.evex.L), "vector length %u", in->vl);
+		if (!in->vsib)
+			CHECK(CMP_LAYOUT, in->vvvv == ((~z->raw.evex.vvvv & (mode == MODE_64 ? 15 : 7)) | !z->raw.evex.V2 << 4), "vvvv %u", in->vvvv);
+		break;
+	}
+	if (mode != MODE_64)
+		rex &= 8;
+	CHECK(CMP_LAYOUT, (in->rex & 15u) == rex, "REX bits %x, not %x", in->rex, rex);
+	CHECK(CMP_LAYOUT, in->pp == pp, "pp %u", in->pp);
+	CHECK(CMP_LAYOUT, in->off_enc == offset, "encoding prefix at %u, not %u", in->off_enc, offset);
+	CHECK(CMP_LAYOUT, in->nprefix == in->off_enc, "%u prefixes", in->nprefix);
+	if (in->off_modrm) {
+		CHECK(CMP_LAYOUT, (in->reg & 15) == (z->raw.modrm.reg | (rex & 4) << 1), "reg %u", in->reg);
+		CHECK(CMP_LAYOUT, (in->rm & 15) == (z->raw.modrm.rm | (rex & 1) << 3), "rm %u", in->rm);
+	}
+	CHECK(CMP_LAYOUT, !in->lock == !(z->attributes & ZYDIS_ATTRIB_HAS_LOCK), "lock %u", in->lock);
+}
+
 static void compare_memory(const u8 *b, enum insn_mode mode, const struct insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
 {
 	static const u8 segments[6] = { ZYDIS_REGISTER_ES, ZYDIS_REGISTER_CS, ZYDIS_REGISTER_SS, ZYDIS_REGISTER_DS,
@@ -464,6 +522,7 @@ static unsigned compare(const u8 *b, size_t n, enum insn_mode mode)
 	instructions++;
 	CHECK(CMP_LENGTH, in->len == z->length, "length %u, not %u", in->len, z->length);
 	compare_layout(b, mode, in, z, o);
+	compare_prefixes(b, mode, in, z, o);
 	compare_memory(b, mode, in, z, o);
 	compare_registers(b, mode, in, z, o);
 	compare_class(b, mode, in, z, o);
@@ -495,8 +554,6 @@ static void compare_truncated(const u8 *b, unsigned n, enum insn_mode mode)
 	truncated += 3;
 }
 
-/* ---- programs ---- */
-
 static int tests_run, tests_failed;
 
 static void result(const char *name)
@@ -512,6 +569,86 @@ static void result(const char *name)
 	fflush(stdout);
 	compared = instructions = mismatches = 0;
 }
+
+/* ---- what Zydis cannot say ---- */
+
+#define R(r) (1u << (r))
+static const struct answer {
+	const char *text, *bytes;
+	u8 n, mode;
+	u8 klass;
+	u8 mem;                /* read 1, written 2 */
+	u16 reg_read, reg_write, flags_read, flags_write;
+	s64 imm;
+	u16 second;            /* imm2 or selector */
+} answers[] = {
+#define A(text, bytes, mode, klass, mem, rr, rw, fr, fw, ...) { text, bytes, sizeof(bytes) - 1, mode, IC_##klass, mem, rr, rw, fr, fw, __VA_ARGS__ },
+	A("shl eax, 0", "\xc1\xe0\x00", MODE_64, PLAIN, 0, R(RAX), R(RAX), 0, 0, 0, 0)
+	A("shl eax, 32", "\xc1\xe0\x20", MODE_64, PLAIN, 0, R(RAX), R(RAX), 0, 0, 32, 0)
+	A("shl rax, 32", "\x48\xc1\xe0\x20", MODE_64, PLAIN, 0, R(RAX), R(RAX), 0, FLAGS_STATUS, 32, 0)
+	A("shl rax, 64", "\x48\xc1\xe0\x40", MODE_64, PLAIN, 0, R(RAX), R(RAX), 0, 0, 64, 0)
+	A("shl eax, 1", "\xd1\xe0", MODE_64, PLAIN, 0, R(RAX), R(RAX), 0, FLAGS_STATUS, 0, 0)
+	A("shl eax, cl", "\xd3\xe0", MODE_64, PLAIN, 0, R(RAX) | R(RCX), R(RAX), 0, 0, 0, 0)
+	A("rcl dword [rax], 1", "\xd1\x10", MODE_64, PLAIN, 3, R(RAX), 0, FLAG_CF, FLAG_CF | FLAG_OF, 0, 0)
+	A("cmove eax, ecx", "\x0f\x44\xc1", MODE_64, PLAIN, 0, R(RAX) | R(RCX), 0, FLAG_ZF, 0, 0, 0)
+	A("bsf eax, ecx", "\x0f\xbc\xc1", MODE_64, PLAIN, 0, R(RAX) | R(RCX), 0, 0, FLAGS_STATUS, 0, 0)
+	A("tzcnt eax, ecx", "\xf3\x0f\xbc\xc1", MODE_64, PLAIN, 0, R(RCX), R(RAX), 0, FLAGS_STATUS, 0, 0)
+	A("cmpxchg rcx, rbx", "\x48\x0f\xb1\xd9", MODE_64, PLAIN, 0, R(RAX) | R(RBX) | R(RCX), 0, 0, FLAGS_STATUS, 0, 0)
+	A("mov ah, bl", "\x88\xdc", MODE_64, PLAIN, 0, R(RBX), 0, 0, 0, 0, 0)
+	A("repe cmpsb", "\xf3\xa6", MODE_64, CMPS, 0, R(RSI) | R(RDI) | R(RCX), 0, FLAG_DF | FLAGS_STATUS, 0, 0, 0)
+	A("cmpsb", "\xa6", MODE_64, CMPS, 0, R(RSI) | R(RDI), 0, FLAG_DF, FLAGS_STATUS, 0, 0)
+	A("endbr64", "\xf3\x0f\x1e\xfa", MODE_64, PLAIN, 0, 0, 0, 0, 0, 0, 0)
+	A("rdsspq rax", "\xf3\x48\x0f\x1e\xc8", MODE_64, PLAIN, 0, 0, 0, 0, 0, 0, 0)
+	A("nop [rax]", "\x0f\x1f\x00", MODE_64, PLAIN, 0, R(RAX), 0, 0, 0, 0, 0)
+	A("lea rax, [rbx]", "\x48\x8d\x03", MODE_64, PLAIN, 0, R(RBX), R(RAX), 0, 0, 0, 0)
+	A("mov eax, [1:1]", "\xa1\1\0\0\0\1\0\0\0", MODE_64, MOFFS, 1, 0, R(RAX), 0, 0, 0, 0)
+	A("mov [1], al", "\xa2\1\0\0\0\0\0\0\0", MODE_64, MOFFS, 2, R(RAX), 0, 0, 0, 0, 0)
+	A("enter 0x1234, 5", "\xc8\x34\x12\x05", MODE_64, ENTER, 0, R(RSP) | R(RBP), R(RSP) | R(RBP), 0, 0, 0x1234, 5)
+	A("jmp 0x33:0x80000001", "\xea\1\0\0\x80\x33\0", MODE_32, JMP_FAR, 0, 0, 0, 0, 0, 0x80000001, 0x33)
+	A("call 0x33:0x8001", "\x66\x9a\1\x80\x33\0", MODE_32, CALL_FAR, 0, R(RSP), R(RSP), 0, 0, 0x8001, 0x33)
+	A("ret 0xfff0", "\xc2\xf0\xff", MODE_64, RET, 0, R(RSP), R(RSP), 0, 0, 0xfff0, 0)
+	A("push -1", "\x6a\xff", MODE_64, PUSH, 0, R(RSP), R(RSP), 0, 0, -1, 0)
+	A("and rsp, -16", "\x48\x83\xe4\xf0", MODE_64, PLAIN, 0, R(RSP), R(RSP), 0, FLAGS_STATUS, -16, 0)
+	A("int 0x80", "\xcd\x80", MODE_64, INT, 0, 0, 0, 0, 0, 0x80, 0)
+	A("syscall", "\x0f\x05", MODE_64, SYSCALL, 0, 0, R(RCX) | R(R11), FLAGS_STATUS | FLAG_DF, 0, 0, 0)
+	A("clflush [rdi]", "\x0f\xae\x3f", MODE_64, PLAIN, 1, R(RDI), 0, 0, 0, 0, 0)
+	A("movdir64b rax, [rdx]", "\x66\x0f\x38\xf8\x02", MODE_64, MOVDIR64B, 1, R(RAX) | R(RDX), 0, 0, 0, 0, 0)
+#define INVALID(text, bytes, mode) A(text, bytes, mode, INVALID, 0, 0xffff, 0, FLAGS_STATUS | FLAG_DF, 0, 0, 0)
+	INVALID("lock add eax, ecx", "\xf0\x01\xc8", MODE_64)
+	INVALID("lock cmp [rax], ecx", "\xf0\x39\x08", MODE_64)
+	INVALID("lock mov [rax], ecx", "\xf0\x89\x08", MODE_64)
+	INVALID("lock bt [rax], ecx", "\xf0\x0f\xa3\x08", MODE_64)
+	INVALID("mov cs, eax", "\x8e\xc8", MODE_64)
+	INVALID("mov dr8, rax", "\x44\x0f\x23\xc0", MODE_64)
+	INVALID("mov cr1, rax", "\x0f\x22\xc8", MODE_64)
+	INVALID("ud2", "\x0f\x0b", MODE_64)
+	INVALID("ud1 eax, [rax+0x12]", "\x0f\xb9\x40\x12", MODE_64)
+	INVALID("REX2", "\xd5", MODE_64)
+	INVALID("push es", "\x06", MODE_64)
+	INVALID("swapgs", "\x0f\x01\xf8", MODE_32)
+#undef INVALID
+#undef A
+};
+
+static void test_answers(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		const struct answer *a = &answers[i];
+		struct insn in;
+		int rc = insn_decode(&in, (const u8 *)a->bytes, a->n, a->mode);
+
+		compared++;
+		if (rc || in.len != a->n || in.klass != a->klass || in.reg_read != a->reg_read || in.reg_write != a->reg_write ||
+		    in.flags_read != a->flags_read || in.flags_write != a->flags_write || in.imm != a->imm ||
+		    in.mem_read + 2 * in.mem_write != a->mem || in.imm2 + in.selector != a->second || in.ends_block != (in.klass != IC_PLAIN && in.klass < IC_PUSH))
+			report((const u8 *)a->bytes, a->n, a->mode, CMP_CLASS, NULL, "%s: %d, length %u, %s, registers %x %x, flags %x %x, immediate %llx %x",
+			       a->text, rc, in.len, insn_class_name(in.klass), in.reg_read, in.reg_write, in.flags_read, in.flags_write,
+			       (long long)in.imm, in.imm2 + in.selector);
+	}
+	result("what Zydis cannot say");
+}
+
+/* ---- programs ---- */
 
 static double now(void)
 {
@@ -727,6 +864,7 @@ int main(int argc, char **argv)
 		if (getrandom(&seed_state, sizeof(seed_state), 0) < 0)
 			return 1;
 	printf("# seed 0x%llx\n", (unsigned long long)seed_state);
+	test_answers();
 	for (int i = 2; i < argc; i++) /* further programs to look at */
 		test_program(argv[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
