@@ -9,6 +9,7 @@
  *	e  echoes the console until a '.', then powers off
  *	i  takes ten interrupts of the interval timer through the 8259, prints a dot at each, powers off
  *	k  prints what a Linux kernel prints when it panics, then halts with interrupts on
+ *	c  prints the same, goes on with another line as a dead kernel would not, and powers off
  *	l  loops for ever
  *
  * Links at 16 MiB, as Linux does; runs on the loader's page tables and GDT, which it thereby checks. */
@@ -62,6 +63,8 @@ _start:
 	je	interrupts
 	cmp	$'k', %al
 	je	panic
+	cmp	$'c', %al
+	je	calm
 	cmp	$'l', %al
 	je	forever
 poweroff:
@@ -87,10 +90,12 @@ triple:	lidt	no_idt(%rip)
 forever:
 	jmp	forever
 
-panic:	lea	text_panic(%rip), %rdi
+calm:	call	print_panic
+	lea	text_hello(%rip), %rdi
 	call	print
-	lea	text_panic_end(%rip), %rdi
-	call	print
+	jmp	poweroff
+
+panic:	call	print_panic
 2:	sti
 	hlt
 	jmp	2b
@@ -155,6 +160,11 @@ tick:	push	%rax
 	pop	%rcx
 	pop	%rax
 	iretq
+
+print_panic:
+	lea	text_panic(%rip), %rdi
+	call	print
+	lea	text_panic_end(%rip), %rdi
 
 /* Prints the string at RDI. */
 print:	movzbl	(%rdi), %ecx
