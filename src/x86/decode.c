@@ -449,11 +449,9 @@ static bool evex_finish(struct insn *in, const struct cursor *c, u64 a)
 	if (b && in->mod == 3) {
 		if (!(a & RC))
 			return false;
-		in->vl = el == 4 ? 0 : 2;
+		in->vl = 2; /* L'L is the rounding */
 	} else if (b && !(a & (BC | BC2 | BC4))) {
 		return false;
-	} else if (el == 4) {
-		in->vl = 0;
 	} else if (in->vl == 3 || (el == 1 && in->vl) || (el == 2 && !in->vl) || (el == 3 && in->vl != 2)) {
 		return false;
 	}
@@ -548,7 +546,6 @@ static bool insn_fix_row(struct insn *in, const struct cursor *c)
 		}
 		return true;
 	default:
-		(void)c;
 		return true;
 	}
 }

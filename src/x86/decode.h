@@ -40,7 +40,8 @@ enum insn_class {
 	IC_IRET,        /* CF */
 	IC_INT,         /* CD imm8 */
 	IC_INT3, IC_INT1, IC_INTO,
-	IC_SYSCALL, IC_SYSRET, IC_SYSENTER, IC_SYSEXIT,
+	IC_SYSCALL, IC_SYSRET, /* in every mode: outside 64-bit mode only AMD processors have them */
+	IC_SYSENTER, IC_SYSEXIT,
 	IC_PUSH,        /* 50-57, FF /6, 68, 6A */
 	IC_POP,         /* 58-5F, 8F /0 */
 	IC_PUSHA, IC_POPA,

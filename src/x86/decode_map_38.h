@@ -132,8 +132,14 @@ E(0x4c, P66, P(W_r(SZ_X) | MK | BC)) /* VRCP14PS VRCP14PD */
 E(0x4d, P66, P(W_r(SZ_VS) | H_ | MK)) /* VRCP14SS VRCP14SD */
 E(0x4e, P66, P(W_r(SZ_X) | MK | BC)) /* VRSQRT14PS VRSQRT14PD */
 E(0x4f, P66, P(W_r(SZ_VS) | H_ | MK)) /* VRSQRT14SS VRSQRT14SD */
+V(0x50, NP, P(W_r(SZ_X) | H_ | VW0)) /* VPDPBUUD */
 VE(0x50, P66, P(W_r(SZ_X) | H_ | VW0 | EW0 | MK | BC)) /* VPDPBUSD */
+V(0x50, PF3, P(W_r(SZ_X) | H_ | VW0)) /* VPDPBSUD */
+V(0x50, PF2, P(W_r(SZ_X) | H_ | VW0)) /* VPDPBSSD */
+V(0x51, NP, P(W_r(SZ_X) | H_ | VW0)) /* VPDPBUUDS */
 VE(0x51, P66, P(W_r(SZ_X) | H_ | VW0 | EW0 | MK | BC)) /* VPDPBUSDS */
+V(0x51, PF3, P(W_r(SZ_X) | H_ | VW0)) /* VPDPBSUDS */
+V(0x51, PF2, P(W_r(SZ_X) | H_ | VW0)) /* VPDPBSSDS */
 VE(0x52, P66, P(W_r(SZ_X) | H_ | VW0 | EW0 | MK | BC)) /* VPDPWSSD */
 E(0x52, PF3, P(W_r(SZ_X) | H_ | EW0 | MK | BC)) /* VDPBF16PS */
 E(0x52, PF2, P(M_r(SZ_XQ) | H_ | EL2 | EW0 | MK)) /* VP4DPWSSD */
@@ -146,6 +152,7 @@ VE(0x59, P66, P(W_r(SZ_Q) | VW0 | MK)) /* VPBROADCASTQ */
 VE(0x5a, P66, P(M_r(SZ_DQ) | VL1 | VW0 | EL12 | MK)) /* VBROADCASTI128 */
 E(0x5b, P66, P(M_r(SZ_XH) | EL2 | MK)) /* VBROADCASTI32X8 VBROADCASTI64X4 */
 V(0x5c, PF3, P(U_ | H_ | TMM | DIST | VL0 | VW0)) /* TDPBF16PS */
+V(0x5c, PF2, P(U_ | H_ | TMM | DIST | VL0 | VW0)) /* TDPFP16PS */
 V(0x5e, NP, P(U_ | H_ | TMM | DIST | VL0 | VW0)) /* TDPBUUD */
 V(0x5e, P66, P(U_ | H_ | TMM | DIST | VL0 | VW0)) /* TDPBUSD */
 V(0x5e, PF3, P(U_ | H_ | TMM | DIST | VL0 | VW0)) /* TDPBSUD */
@@ -156,10 +163,13 @@ E(0x64, P66, P(W_r(SZ_X) | H_ | MK | BC)) /* VPBLENDMD VPBLENDMQ */
 E(0x65, P66, P(W_r(SZ_X) | H_ | MK | BC)) /* VBLENDMPS VBLENDMPD */
 E(0x66, P66, P(W_r(SZ_X) | H_ | MK)) /* VPBLENDMB VPBLENDMW */
 E(0x68, PF2, P(W_r(SZ_X) | H_ | GK | BC)) /* VP2INTERSECTD VP2INTERSECTQ */
+V(0x6c, NP, P(U_ | H_ | TMM | DIST | VL0 | VW0)) /* TCMMRLFP16PS */
+V(0x6c, P66, P(U_ | H_ | TMM | DIST | VL0 | VW0)) /* TCMMIMFP16PS */
 E(0x70, P66, P(W_r(SZ_X) | H_ | EW1 | MK)) /* VPSHLDVW */
 E(0x71, P66, P(W_r(SZ_X) | H_ | MK | BC)) /* VPSHLDVD VPSHLDVQ */
 E(0x72, P66, P(W_r(SZ_X) | H_ | EW1 | MK)) /* VPSHRDVW */
 E(0x72, PF3, P(W_r(SZ_X) | EW0 | MK | BC)) /* VCVTNEPS2BF16 */
+V(0x72, PF3, P(W_r(SZ_X) | VW0)) /* VCVTNEPS2BF16 */
 E(0x72, PF2, P(W_r(SZ_X) | H_ | EW0 | MK | BC)) /* VCVTNE2PS2BF16 */
 E(0x73, P66, P(W_r(SZ_X) | H_ | MK | BC)) /* VPSHRDVD VPSHRDVQ */
 E(0x75, P66, P(W_r(SZ_X) | H_ | MK)) /* VPERMI2B VPERMI2W */
@@ -221,8 +231,14 @@ VE(0xac, P66, P(W_r(SZ_X) | H_ | MK | BC | RC)) /* VFNMADD213PS VFNMADD213PD */
 VE(0xad, P66, P(W_r(SZ_VS) | H_ | MK | RC)) /* VFNMADD213SS VFNMADD213SD */
 VE(0xae, P66, P(W_r(SZ_X) | H_ | MK | BC | RC)) /* VFNMSUB213PS VFNMSUB213PD */
 VE(0xaf, P66, P(W_r(SZ_VS) | H_ | MK | RC)) /* VFNMSUB213SS VFNMSUB213SD */
-E(0xb4, P66, P(W_r(SZ_X) | H_ | EW1 | MK | BC)) /* VPMADD52LUQ */
-E(0xb5, P66, P(W_r(SZ_X) | H_ | EW1 | MK | BC)) /* VPMADD52HUQ */
+V(0xb0, NP, P(M_r(SZ_X) | VW0)) /* VCVTNEOPH2PS */
+V(0xb0, P66, P(M_r(SZ_X) | VW0)) /* VCVTNEEPH2PS */
+V(0xb0, PF3, P(M_r(SZ_X) | VW0)) /* VCVTNEEBF162PS */
+V(0xb0, PF2, P(M_r(SZ_X) | VW0)) /* VCVTNEOBF162PS */
+V(0xb1, P66, P(M_r(SZ_W) | VW0)) /* VBCSTNESH2PS */
+V(0xb1, PF3, P(M_r(SZ_W) | VW0)) /* VBCSTNEBF162PS */
+VE(0xb4, P66, P(W_r(SZ_X) | H_ | VW1 | EW1 | MK | BC)) /* VPMADD52LUQ */
+VE(0xb5, P66, P(W_r(SZ_X) | H_ | VW1 | EW1 | MK | BC)) /* VPMADD52HUQ */
 VE(0xb6, P66, P(W_r(SZ_X) | H_ | MK | BC | RC)) /* VFMADDSUB231PS VFMADDSUB231PD */
 VE(0xb7, P66, P(W_r(SZ_X) | H_ | MK | BC | RC)) /* VFMSUBADD231PS VFMSUBADD231PD */
 VE(0xb8, P66, P(W_r(SZ_X) | H_ | MK | BC | RC)) /* VFMADD231PS VFMADD231PD */
@@ -243,12 +259,25 @@ L(0xca, NP, P(W_r(SZ_X))) /* SHA1MSG2 */
 E(0xca, P66, P(W_r(SZ_X) | EL2 | MK | BC | RC)) /* VRCP28PS VRCP28PD */
 L(0xcb, NP, P(W_r(SZ_X))) /* SHA256RNDS2 */
 E(0xcb, P66, P(W_r(SZ_VS) | H_ | MK | RC)) /* VRCP28SS VRCP28SD */
+V(0xcb, PF2, P(U_ | H_ | VL1 | VW0)) /* VSHA512RNDS2 */
 L(0xcc, NP, P(W_r(SZ_X))) /* SHA256MSG1 */
 E(0xcc, P66, P(W_r(SZ_X) | EL2 | MK | BC | RC)) /* VRSQRT28PS VRSQRT28PD */
+V(0xcc, PF2, P(U_ | VL1 | VW0)) /* VSHA512MSG1 */
 L(0xcd, NP, P(W_r(SZ_X))) /* SHA256MSG2 */
 E(0xcd, P66, P(W_r(SZ_VS) | H_ | MK | RC)) /* VRSQRT28SS VRSQRT28SD */
+V(0xcd, PF2, P(U_ | VL1 | VW0)) /* VSHA512MSG2 */
 LVE(0xcf, P66, P(W_r(SZ_X) | H_ | VW0 | EW0 | MK)) /* GF2P8MULB */
+V(0xd2, NP, P(W_r(SZ_X) | H_ | VW0)) /* VPDPWUUD */
+V(0xd2, P66, P(W_r(SZ_X) | H_ | VW0)) /* VPDPWUSD */
+V(0xd2, PF3, P(W_r(SZ_X) | H_ | VW0)) /* VPDPWSUD */
+V(0xd3, NP, P(W_r(SZ_X) | H_ | VW0)) /* VPDPWUUDS */
+V(0xd3, P66, P(W_r(SZ_X) | H_ | VW0)) /* VPDPWUSDS */
+V(0xd3, PF3, P(W_r(SZ_X) | H_ | VW0)) /* VPDPWSUDS */
 L(0xd8, PF3, GRP(D8_F3)) /* AESENCWIDE128KL ... */
+V(0xda, NP, P(W_r(SZ_X) | H_ | VL0 | VW0)) /* VSM3MSG1 */
+V(0xda, P66, P(W_r(SZ_X) | H_ | VL0 | VW0)) /* VSM3MSG2 */
+V(0xda, PF3, P(W_r(SZ_X) | H_ | VW0)) /* VSM4KEY4 */
+V(0xda, PF2, P(W_r(SZ_X) | H_ | VW0)) /* VSM4RNDS4 */
 LV(0xdb, P66, P(W_r(SZ_X) | VL0)) /* AESIMC */
 LVE(0xdc, P66, P(W_r(SZ_X) | H_)) /* AESENC */
 L(0xdc, PF3, KR(VMX, W_r(SZ_ANY), 0, F_ALL, r_AX, 0)) /* AESENC128KL LOADIWKEY */
@@ -258,6 +287,22 @@ LVE(0xde, P66, P(W_r(SZ_X) | H_)) /* AESDEC */
 L(0xde, PF3, KR(VMX, M_r(SZ_OQ), 0, F_ALL, 0, 0)) /* AESENC256KL */
 LVE(0xdf, P66, P(W_r(SZ_X) | H_)) /* AESDECLAST */
 L(0xdf, PF3, KR(VMX, M_r(SZ_OQ), 0, F_ALL, 0, 0)) /* AESDEC256KL */
+V(0xe0, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPOXADD */
+V(0xe1, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPNOXADD */
+V(0xe2, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPBXADD */
+V(0xe3, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPNBXADD */
+V(0xe4, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPZXADD */
+V(0xe5, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPNZXADD */
+V(0xe6, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPBEXADD */
+V(0xe7, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPNBEXADD */
+V(0xe8, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPSXADD */
+V(0xe9, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPNSXADD */
+V(0xea, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPPXADD */
+V(0xeb, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPNPXADD */
+V(0xec, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPLXADD */
+V(0xed, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPNLXADD */
+V(0xee, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPLEXADD */
+V(0xef, P66, PF(M_m(SZ_Y) | Gy_m | By_r | VL0 | ONLY64, 0, F_ALL)) /* CMPNLEXADD */
 L(0xf0, NP, P(M_r(SZ_V) | Gv_w)) /* MOVBE */
 L(0xf0, P66, P(M_r(SZ_V) | Gv_w)) /* MOVBE */
 L(0xf0, PF2, P(E_r(SZ_B) | G_m(SZ_Y))) /* CRC32 */
@@ -284,3 +329,7 @@ L(0xf8, PF2, KR(VMX, M_r(SZ_OQ) | G_r(SZ_Q), 0, F_ALL, 0, 0)) /* ENQCMD */
 L(0xf9, NP, P(M_w(SZ_Y) | G_r(SZ_Y))) /* MOVDIRI */
 L(0xfa, PF3, KR(VMX, R_r(SZ_D) | G_w(SZ_D), 0, F_ALL, 0, 0)) /* ENCODEKEY128 */
 L(0xfb, PF3, KR(VMX, R_r(SZ_D) | G_w(SZ_D), 0, F_ALL, 0, 0)) /* ENCODEKEY256 */
+L(0xfc, NP, P(M_m(SZ_Y) | Gy_r)) /* AADD */
+L(0xfc, P66, P(M_m(SZ_Y) | Gy_r)) /* AAND */
+L(0xfc, PF3, P(M_m(SZ_Y) | Gy_r)) /* AXOR */
+L(0xfc, PF2, P(M_m(SZ_Y) | Gy_r)) /* AOR */

@@ -108,6 +108,7 @@ E(0xc2, PF3, P(W_r(SZ_W) | H_ | Ib | GK | EW0 | MKM | RC)) /* VCMPSH */
 L(0xcc, NP, P(W_r(SZ_X) | Ib)) /* SHA1RNDS4 */
 LVE(0xce, P66, P(W_r(SZ_X) | H_ | Ib | VW1 | EW1 | MK | BC)) /* GF2P8AFFINEQB */
 LVE(0xcf, P66, P(W_r(SZ_X) | H_ | Ib | VW1 | EW1 | MK | BC)) /* GF2P8AFFINEINVQB */
+V(0xde, P66, P(W_r(SZ_X) | H_ | Ib | VL0 | VW0)) /* VSM3RNDS2 */
 LV(0xdf, P66, P(W_r(SZ_X) | Ib | VL0)) /* AESKEYGENASSIST */
 L(0xf0, PF3, GRP(F0_F3)) /* HRESET */
 V(0xf0, PF2, P(E_r(SZ_Y) | G_w(SZ_Y) | Ib | VL0)) /* RORX */

@@ -291,7 +291,7 @@ const struct row row_groups[GRP_COUNT][16] = {
 	[GRP_7_66] = { MEM_7, SUB(1, 7_66_1), SUB(3, 7_3), SUB(7, 7_66_7) },
 	[GRP_7_F3] = { MEM_7, M(5, K(CET, M_m(SZ_Q))), SUB(3, 7_3), SUB(5, 7_F3_5), SUB(7, 7_F3_7) },
 	[GRP_7_F2] = { MEM_7, SUB(3, 7_3), SUB(5, 7_F2_5), SUB(7, 7_F2_7) },
-	[GRP_7_0] = { VMX_ROW, K(VMCALL, A_MODRM | ANY_REG), VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW },
+	[GRP_7_0] = { VMX_ROW, K(VMCALL, A_MODRM | ANY_REG), VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW, VMX_ROW /* WRMSRNS */ },
 	[GRP_7_1] = { KR(MONITOR, A_MODRM | PRIV, 0, 0, r_AX | r_CX | r_DX, 0), KR(MWAIT, A_MODRM | PRIV, 0, 0, r_AX | r_CX, 0),
 		K(CLAC, A_MODRM | PRIV), K(STAC, A_MODRM | PRIV), [7] = VMX_ROW },
 	[GRP_7_66_1] = { [4] = VMX_ROW, VMX64_ROW, VMX64_ROW, VMX64_ROW },

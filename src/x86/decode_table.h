@@ -103,8 +103,7 @@ enum row_imm {
 #define EL0 WORD(43, 1)        /* EVEX: 128 bits only */
 #define EL12 WORD(43, 2)       /* 256 and 512 */
 #define EL2 WORD(43, 3)        /* 512 only */
-#define ELIG WORD(43, 4)       /* ignored (scalar) */
-#define ROW_EL(a) WORD_GET(a, 43, 3)
+#define ROW_EL(a) WORD_GET(a, 43, 2)
 #define EW0 WORD(46, 1)
 #define EW1 WORD(46, 2)
 #define ROW_EW(a) WORD_GET(a, 46, 2)

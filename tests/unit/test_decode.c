@@ -150,6 +150,20 @@ RULE(is_rep_xchg)
 	return in->enc == ENC_LEGACY && in->map == MAP_1B && in->op == 0x90 && in->rep == 0xf3 && (in->rex & 1);
 }
 
+/* AVX-IFMA, AVX-VNNI-INT8 and -INT16, AVX-NE-CONVERT, CMPccXADD, RAO-INT, SHA512, SM3, SM4, AMX-FP16,
+ * AMX-COMPLEX, WRMSRNS. */
+RULE(is_newer)
+{
+	static const u8 vex_38[] = { 0x50, 0x51, 0x5c, 0x6c, 0x72, 0xb0, 0xb1, 0xb4, 0xb5, 0xcb, 0xcc, 0xcd, 0xd2, 0xd3, 0xda };
+
+	UNUSED_RULE;
+	if (in->enc == ENC_LEGACY)
+		return (in->map == MAP_0F38 && in->op == 0xfc) || (in->map == MAP_0F && in->op == 0x01 && in->modrm == 0xc6);
+	if (in->map == MAP_0F3A)
+		return in->enc == ENC_VEX && in->op == 0xde;
+	return in->enc == ENC_VEX && in->map == MAP_0F38 && (memchr(vex_38, in->op, sizeof(vex_38)) || in->op >> 4 == 0xe);
+}
+
 RULE(is_never_offered)
 {
 	UNUSED_RULE;
@@ -176,6 +190,7 @@ static struct difference differences[] = {
 	{ CMP_VALID, is_w_ignored, "EVEX.W is ignored outside 64-bit mode where it would select a 64-bit register (SDM 2C)", 0 },
 	{ CMP_PRIV, is_table_load, "LGDT, LIDT are privileged (SDM 2A); Zydis 4.0 does not say so", 0 },
 	{ CMP_READS | CMP_WRITES, is_rep_xchg, "F3 90 with REX.B is XCHG with R8 on real processors, PAUSE to Zydis", 0 },
+	{ CMP_VALID, is_newer, "newer than Zydis 4.0", 0 },
 	{ CMP_SIZE | CMP_ACCESS | CMP_READS | CMP_WRITES | CMP_FLAGS | CMP_PRIV | CMP_OSIZE, is_never_offered,
 	  "always #UD: what they would do is not recorded", 0 },
 };
@@ -613,6 +628,18 @@ static const struct answer {
 	A("syscall", "\x0f\x05", MODE_64, SYSCALL, 0, 0, R(RCX) | R(R11), FLAGS_STATUS | FLAG_DF, 0, 0, 0)
 	A("clflush [rdi]", "\x0f\xae\x3f", MODE_64, PLAIN, 1, R(RDI), 0, 0, 0, 0, 0)
 	A("movdir64b rax, [rdx]", "\x66\x0f\x38\xf8\x02", MODE_64, MOVDIR64B, 1, R(RAX) | R(RDX), 0, 0, 0, 0, 0)
+	/* newer than Zydis 4.0; encodings by GNU as 2.40 */
+	A("vpmadd52luq ymm3, ymm2, ymm1", "\xc4\xe2\xed\xb4\xd9", MODE_64, PLAIN, 0, 0, 0, 0, 0, 0, 0)
+	A("vpdpbuud ymm3, ymm2, ymm1", "\xc4\xe2\x6c\x50\xd9", MODE_64, PLAIN, 0, 0, 0, 0, 0, 0, 0)
+	A("vpdpbssds xmm3, xmm2, [rax]", "\xc4\xe2\x6b\x51\x18", MODE_64, PLAIN, 1, R(RAX), 0, 0, 0, 0, 0)
+	A("vcvtneoph2ps ymm3, [rax]", "\xc4\xe2\x7c\xb0\x18", MODE_64, PLAIN, 1, R(RAX), 0, 0, 0, 0, 0)
+	A("vcvtneobf162ps ymm3, [rax]", "\xc4\xe2\x7f\xb0\x18", MODE_64, PLAIN, 1, R(RAX), 0, 0, 0, 0, 0)
+	A("vbcstnebf162ps xmm3, [rax]", "\xc4\xe2\x7a\xb1\x18", MODE_64, PLAIN, 1, R(RAX), 0, 0, 0, 0, 0)
+	A("vcvtneps2bf16 xmm2, ymm1", "\xc4\xe2\x7e\x72\xd1", MODE_64, PLAIN, 0, 0, 0, 0, 0, 0, 0)
+	A("cmpbexadd [rax], rdx, rcx", "\xc4\xe2\xf1\xe6\x10", MODE_64, PLAIN, 3, R(RAX) | R(RCX) | R(RDX), R(RDX), 0, FLAGS_STATUS, 0, 0)
+	A("cmpzxadd [r8], r9d, ecx", "\xc4\x42\x71\xe4\x08", MODE_64, PLAIN, 3, R(R8) | R(R9) | R(RCX), R(R9), 0, FLAGS_STATUS, 0, 0)
+	A("aand [rcx], eax", "\x66\x0f\x38\xfc\x01", MODE_64, PLAIN, 3, R(RAX) | R(RCX), 0, 0, 0, 0, 0)
+	A("tdpfp16ps tmm3, tmm2, tmm1", "\xc4\xe2\x73\x5c\xda", MODE_64, PLAIN, 0, 0, 0, 0, 0, 0, 0)
 #define INVALID(text, bytes, mode) A(text, bytes, mode, INVALID, 0, 0xffff, 0, FLAGS_STATUS | FLAG_DF, 0, 0, 0)
 	INVALID("lock add eax, ecx", "\xf0\x01\xc8", MODE_64)
 	INVALID("lock cmp [rax], ecx", "\xf0\x39\x08", MODE_64)
