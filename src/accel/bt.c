@@ -294,6 +294,15 @@ static void post_mortem(const struct bt *bt)
 		(unsigned long long)c->efer);
 	for (int i = 0; i < 16; i++)
 		fprintf(stderr, "r%-2d %016llx%s", i, (unsigned long long)c->gpr[i], i % 4 == 3 ? "\n" : "  ");
+	for (int i = 0; i < IC_COUNT; i++)
+		if (sh->count.classes[i])
+			fprintf(stderr, "  executed %-12s %llu\n", insn_class_name(i), (unsigned long long)sh->count.classes[i]);
+	for (int i = 0; i < X_KINDS; i++)
+		fprintf(stderr, "  exit kind %d %llu\n", i, (unsigned long long)sh->count.exits[i]);
+	fprintf(stderr, "  lookups %llu events %llu steps %llu switches %llu carriers %llu both %llu revalidated %llu unmapped %llu\n",
+		(unsigned long long)sh->count.lookups, (unsigned long long)sh->count.events, (unsigned long long)sh->count.steps,
+		(unsigned long long)sh->count.switches, (unsigned long long)sh->count.carriers, (unsigned long long)sh->count.both_sites,
+		(unsigned long long)sh->count.revalidated, (unsigned long long)sh->count.unmapped);
 	fprintf(stderr, "exc %d pending %d error %x cr2 %llx\n", c->exc.vector, c->exc.pending, c->exc.error,
 		(unsigned long long)c->exc.cr2);
 }

@@ -406,6 +406,11 @@ _Noreturn void exit_dispatch(u32 id)
 		if (b && generation == CACHE->generation)
 			SLOTS[x.patch] = block_host(b);
 		break;
+	case X_DEAD:
+		b = lookup_block(c);
+		if (b && generation == CACHE->generation)
+			block_forward(CACHE, &CACHE->blocks[x.block], b);
+		break;
 	case X_INSN:
 		execute(c);
 		break;

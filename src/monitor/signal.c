@@ -139,9 +139,11 @@ static void handle_event(struct ucontext *uc)
 		return;
 	}
 	if (rec && !(rec->flags & (REC_NO_INTERRUPT | REC_MIDDLE)) && uc->rip == (u64)CODE_BASE + b->host + rec->host) {
-		struct cpu *c = CPU;
+		/* Nothing has been borrowed yet where an expansion begins. */
+		struct insn_record begin = *rec;
 
-		state_from(c, uc, b, rec);
+		begin.borrowed = 0;
+		state_from(CPU, uc, b, &begin);
 		to_run_loop(uc);
 		return;
 	}

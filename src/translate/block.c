@@ -198,6 +198,18 @@ void block_link(struct cache *k, struct exit_record *x, struct block *to)
 	e_patch(CODE_BASE + x->patch, CODE_BASE + to->host);
 }
 
+void block_forward(struct cache *k, struct block *from, struct block *to)
+{
+	struct emit e = { CODE_BASE + from->cold, NULL };
+
+	/* A user block stands for its own physical page only; a kernel page is the same everywhere. */
+	if (from == to || from->mode != to->mode || from->pc != to->pc || (to->flags & BLOCK_DEAD) ||
+	    ((to->mode & TM_USER) && (from->pa != to->pa || (to->flags & BLOCK_SPANS))))
+		return;
+	(void)k;
+	e_jmp(&e, CODE_BASE + to->host);
+}
+
 bool cache_full(const struct cache *k)
 {
 	return k->n_blocks + 2 > MAX_BLOCKS || k->n_records + 4 * BLOCK_INSNS > MAX_RECORDS ||

@@ -127,6 +127,8 @@ void block_kill_page(struct cache *k, u64 frame, u64 page);
 /* The indirect entry of a block, made at its first use: host address for the lookup tables. */
 u64 block_indirect_entry(struct cache *k, struct block *b);
 void block_link(struct cache *k, struct exit_record *x, struct block *to);
+/* Makes the dead stub of `from` lead to the block that took its place. */
+void block_forward(struct cache *k, struct block *from, struct block *to);
 void cache_init(struct cache *k);
 void cache_flush(struct cache *k);
 bool cache_full(const struct cache *k);
