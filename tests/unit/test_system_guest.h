@@ -161,7 +161,7 @@ enum {
 };
 
 static void put64(u64 at, u64 value) { memcpy(ram + at, &value, 8); }
-static u64 get64(u64 at) { u64 v; memcpy(&v, ram + at, 8); return v; }
+__attribute__((unused)) static u64 get64(u64 at) { u64 v; memcpy(&v, ram + at, 8); return v; }
 
 static void put_gate(int vector, u16 sel, u64 offset, int type, int dpl, int ist)
 {
