@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ * Hardened by default: `run IMAGE-OR-BUNDLE`, `explain`, profiles learnt from a run, violations. */
+#ifndef PENUMBRA_CONTAINER_HARDEN_H
+#define PENUMBRA_CONTAINER_HARDEN_H
+
+#include "container/command.h"
+
+#define ANNOTATION_LANDLOCK "org.penumbra.landlock"
+#define ANNOTATION_HARDENED "org.penumbra.hardened"
+
+extern const struct command command_hardened_run, command_explain, command_bench;
+
+/* 0 when the kernel has no Landlock. */
+int landlock_version(void);
+/* Makes a rule set from the annotation's text; *ruleset is -1 without Landlock. */
+int landlock_make(const char *rules, int *ruleset, struct err *e);
+
+extern const char *const default_masked_paths[], *const default_readonly_paths[];
+
+#endif

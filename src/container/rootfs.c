@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: MIT
+ * B's side of the file system tree.  Every path inside the container is resolved from the root
+ * descriptor with RESOLVE_IN_ROOT; a mount is built detached and then attached to a descriptor, so
+ * that nobody who changes the tree meanwhile can make it land elsewhere. */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include "container/mounts.h"
+
+#ifndef MNT_DETACH
+#define MNT_DETACH 2
+#endif
+#define TIOCSPTLCK _IOW('T', 0x31, int)
+#define TIOCGPTPEER _IO('T', 0x41)
+#define TIOCSWINSZ 0x5414
+int umount2(const char *, int);
+int mount(const char *, const char *, const char *, unsigned long, const void *);
+
+static int open_tree_at(int dirfd, const char *path, bool recursive)
+{
+	int fd = (int)syscall(SYS_open_tree, dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+			      (*path ? 0 : AT_EMPTY_PATH) | (recursive ? AT_RECURSIVE : 0));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Below /proc only these may be covered: files that show a container its own limits. */
+static bool proc_cover_allowed(const char *rest)
+{
+	static const char *const ok[] = {
+		"/cpuinfo", "/diskstats", "/meminfo", "/stat", "/swaps", "/uptime", "/loadavg",
+		"/slabinfo", "/sys/kernel/ns_last_pid", "/sys/crypto/fips_enabled", "/net/dev",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ok); i++)
+		if (!strcmp(rest, ok[i]))
+			return true;
+	return false;
+}
+
+static const char *below_proc(const char *destination)
+{
+	while (destination[0] == '/' && destination[1] == '/')
+		destination++;
+	if (destination[0] == '/')
+		destination++;
+	if (strncmp(destination, "proc", 4) || (destination[4] && destination[4] != '/'))
+		return NULL;
+	return destination + 4;
+}
+
+static bool on_procfs(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+int mounts_check(struct launch *l, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < l->spec->mounts.n; i++) {
+		const struct oci_mount *m = &l->spec->mounts.v[i];
+		struct mount_options o;
+
+		if (mount_options_parse(m, &o, e)) {
+			err_prefix(e, "config.json: mounts[%zu]", i);
+			return e->code;
+		}
+		if (!m->destination[strspn(m->destination, "/")])
+			return err_set(e, -EINVAL, "config.json: mounts[%zu].destination: the root "
+				       "itself; use root.path", i);
+		if (o.bind && (!m->source || !*m->source))
+			return err_set(e, -EINVAL, "config.json: mounts[%zu].source: is missing for "
+				       "a bind mount", i);
+		if (!o.bind && !o.remount && (!m->type || !*m->type))
+			return err_set(e, -EINVAL, "config.json: mounts[%zu].type: is missing", i);
+		if (o.idmap && !o.bind)
+			return err_set(e, -EINVAL, "config.json: mounts[%zu].uidMappings: only for "
+				       "bind mounts", i);
+		if (!m->uid_mappings.n != !m->gid_mappings.n)
+			return err_set(e, -EINVAL, "config.json: mounts[%zu]: uidMappings and "
+				       "gidMappings go together", i);
+	}
+	return 0;
+}
+
+/* Bind source: absolute, or relative to the bundle. */
+static int open_source(struct launch *l, const struct oci_mount *m, bool recursive)
+{
+	return open_tree_at(l->bundle, m->source, recursive);
+}
+
+static int idmap_tree(struct launch *l, const struct oci_mount *m, const struct mount_options *o,
+		      int tree, struct err *e)
+{
+	const struct oci_id_mapping_list *uids = &m->uid_mappings, *gids = &m->gid_mappings;
+	_cleanup_fd_ int ns = -1;
+	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP };
+
+	if (!uids->n) {
+		uids = &l->spec->linux_->uid_mappings;
+		gids = &l->spec->linux_->gid_mappings;
+	}
+	if (!uids->n || !gids->n)
+		return err_set(e, -EINVAL, "idmap: neither the mount nor the container has id "
+			       "mappings");
+	ns = userns_make(uids, gids, e);
+	if (ns < 0)
+		return ns;
+	a.userns_fd = (u64)ns;
+	if (syscall(SYS_mount_setattr, tree, "",
+		    AT_EMPTY_PATH | (o->idmap_recursive ? AT_RECURSIVE : 0), &a, sizeof a) < 0)
+		return err_sys(e, errno, "map the ids of %s", m->source);
+	return 0;
+}
+
+int mounts_open_sources(struct launch *l, struct err *e)
+{
+	size_t n = l->spec->mounts.n, i;
+	bool outer = l->user_ns && !geteuid();
+
+	l->mount_source = malloc((n + 1) * sizeof *l->mount_source);
+	if (!l->mount_source)
+		return err_set(e, -ENOMEM, "mounts: out of memory");
+	for (i = 0; i < n; i++)
+		l->mount_source[i] = -1;
+	for (i = 0; i < n; i++) {
+		const struct oci_mount *m = &l->spec->mounts.v[i];
+		struct mount_options o;
+		int r = mount_options_parse(m, &o, e);
+
+		if (r)
+			return r;
+		if (!o.bind || o.remount || !(outer || o.idmap))
+			continue;
+		l->mount_source[i] = open_source(l, m, o.recursive);
+		if (l->mount_source[i] < 0)
+			return err_sys(e, -l->mount_source[i], "mounts[%zu].source: open %s", i,
+				       m->source);
+		r = o.idmap ? idmap_tree(l, m, &o, l->mount_source[i], e) : 0;
+		if (r) {
+			err_prefix(e, "mounts[%zu]", i);
+			return r;
+		}
+	}
+	/* A root below directories closed to the container's root is opened by P as well */
+	if (outer) {
+		const char *path = l->spec->root->path;
+
+		l->rootfs_source = open_tree_at(l->bundle, path, true);
+		if (l->rootfs_source < 0)
+			return err_sys(e, -l->rootfs_source, "root.path: open %s", path);
+	}
+	return devices_open_sources(l, e);
+}
+
+/* Copies what lies below `from` into `to`: for tmpcopyup. */
+static int copy_tree(int from, int to, int depth)
+{
+	int fd = fd_reopen(from, O_RDONLY | O_DIRECTORY), r = 0;
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!list) {
+		if (fd >= 0)
+			close(fd);
+		return fd < 0 ? fd : -ENOMEM;
+	}
+	while (!r && depth < 64 && (entry = readdir(list))) {
+		const char *name = entry->d_name;
+		_cleanup_fd_ int in = -1, out = -1;
+		char target[PATH_MAX];
+		struct stat st;
+		ssize_t n;
+
+		if (!strcmp(name, ".") || !strcmp(name, "..") ||
+		    fstatat(dirfd(list), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISLNK(st.st_mode)) {
+			n = readlinkat(dirfd(list), name, target, sizeof target - 1);
+			if (n >= 0) {
+				target[n] = 0;
+				r = symlinkat(target, to, name) < 0 ? -errno : 0;
+			}
+		} else if (S_ISDIR(st.st_mode)) {
+			if (mkdirat(to, name, 0700) < 0)
+				r = -errno;
+			in = path_open(dirfd(list), name, PATH_BENEATH, O_RDONLY | O_DIRECTORY, 0);
+			out = path_open(to, name, PATH_BENEATH, O_RDONLY | O_DIRECTORY, 0);
+			if (!r)
+				r = in < 0 || out < 0 ? -EIO : copy_tree(in, out, depth + 1);
+			if (!r && out >= 0)
+				r = fchmod(out, st.st_mode & 07777) < 0 ? -errno : 0;
+		} else if (S_ISREG(st.st_mode)) {
+			in = path_open(dirfd(list), name, PATH_BENEATH, O_RDONLY | O_NOFOLLOW, 0);
+			out = path_open(to, name, PATH_BENEATH, O_WRONLY | O_CREAT | O_EXCL,
+					st.st_mode & 07777);
+			if (in < 0 || out < 0)
+				r = in < 0 ? in : out;
+			while (!r && (n = copy_file_range(in, NULL, out, NULL, 1 << 30, 0)) > 0)
+				;
+		}
+		if (!r && fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 &&
+		    errno != EPERM && errno != EINVAL)
+			r = -errno;
+	}
+	closedir(list);
+	return r;
+}
+
+static int mount_bind(struct launch *l, struct rootfs *r, size_t i, const struct oci_mount *m,
+		      const struct mount_options *o, struct err *e)
+{
+	_cleanup_fd_ int tree = fd_take(&l->mount_source[i]), target = -1;
+	const char *rest = below_proc(m->destination);
+	struct stat st;
+	int status;
+
+	if (tree < 0)
+		tree = open_source(l, m, o->recursive);
+	if (tree < 0)
+		return err_sys(e, -tree, "open source %s", m->source);
+	if (rest && !*rest && !on_procfs(tree))
+		return err_set(e, -EPERM, "%s: only a proc file system may be there",
+			       m->destination);
+	if (rest && *rest && !proc_cover_allowed(rest))
+		return err_set(e, -EPERM, "%s: must not be covered", m->destination);
+	if (fstat(tree, &st) < 0)
+		return err_sys(e, errno, "stat source %s", m->source);
+	target = path_make(r->root, m->destination, !S_ISDIR(st.st_mode), 0755);
+	if (target < 0)
+		return err_sys(e, -target, "make the mount point");
+	/* a symlink or volume in the root must not bring the mount onto the container's /proc */
+	if (on_procfs(target) && !rest)
+		return err_set(e, -EPERM, "%s: leads into /proc", m->destination);
+	status = mount_apply(tree, o);
+	if (status)
+		return err_sys(e, -status, "set mount options");
+	status = mount_attach(tree, target);
+	return status ? err_sys(e, -status, "attach") : 0;
+}
+
+/* Version 1: a tmpfs with one directory per hierarchy, each showing only the container's group. */
+static int mount_cgroup_parts(struct launch *l, int base, const struct mount_options *o,
+			      bool own_ns, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < l->cgroup.n; i++) {
+		const struct cgroup_part *p = &l->cgroup.part[i];
+		const char *name = p->v2 ? "unified" : p->controllers;
+		struct mount_options here = { .attr_set = o->attr_set };
+		_cleanup_fd_ int tree = -1, dir = -1;
+		char *comma, data[128];
+		int r;
+
+		if (!strncmp(name, "name=", 5))
+			name += 5;
+		if (mkdirat(base, name, 0755) < 0)
+			return err_sys(e, errno, "make %s", name);
+		dir = path_open(base, name, PATH_BENEATH, O_PATH | O_DIRECTORY, 0);
+		if (dir < 0)
+			return err_sys(e, -dir, "open %s", name);
+		if (own_ns) {
+			snprintf(data, sizeof data, "%s%s", !strncmp(p->controllers, "name=", 5) ?
+				 "none," : "", p->v2 ? "" : p->controllers);
+			snprintf(here.data, sizeof here.data, "%s", data);
+			tree = mount_filesystem(p->v2 ? "cgroup2" : "cgroup", "cgroup", &here, e);
+			if (tree < 0)
+				return tree;
+		} else {
+			tree = open_tree_at(AT_FDCWD, p->dir, false);
+			if (tree < 0)
+				return err_sys(e, -tree, "open cgroup %s", p->dir);
+			r = mount_apply(tree, &here);
+			if (r)
+				return err_sys(e, -r, "set options of cgroup %s", p->dir);
+		}
+		r = mount_attach(tree, dir);
+		if (r)
+			return err_sys(e, -r, "attach cgroup %s", name);
+		/* "cpu" and "cpuacct" lead to a joint "cpu,cpuacct" */
+		snprintf(data, sizeof data, "%s", name);
+		for (comma = data; strchr(name, ',') && comma;) {
+			char *one = strsep(&comma, ",");
+
+			if (symlinkat(name, base, one) < 0 && errno != EEXIST)
+				return err_sys(e, errno, "link %s", one);
+		}
+	}
+	return 0;
+}
+
+static int mount_cgroup(struct launch *l, int target, const struct oci_mount *m,
+			const struct mount_options *o, struct err *e)
+{
+	bool own_ns = l->new_ns & CLONE_NEWCGROUP;
+	_cleanup_fd_ int tree = -1, base = -1;
+	struct mount_options plain = *o;
+	int r = init_need_cgroups(l, e);
+
+	if (r)
+		return r;
+	plain.data[0] = 0;
+	if (l->cgroup.n == 1 && l->cgroup.part[0].v2) {
+		if (own_ns)
+			tree = mount_filesystem("cgroup2", "cgroup", &plain, e);
+		if (tree < 0) {
+			memset(e, 0, sizeof *e);
+			tree = open_tree_at(AT_FDCWD, own_ns ? l->cgroup.part[0].mount :
+					    l->cgroup.part[0].dir, false);
+			if (tree < 0)
+				return err_sys(e, -tree, "open cgroup %s", l->cgroup.part[0].dir);
+			r = mount_apply(tree, &plain);
+			if (r)
+				return err_sys(e, -r, "set mount options");
+		}
+		r = mount_attach(tree, target);
+		return r ? err_sys(e, -r, "attach") : 0;
+	}
+	plain.attr_set &= ~(u64)MOUNT_ATTR_RDONLY;
+	snprintf(plain.data, sizeof plain.data, "mode=755,size=64k");
+	tree = mount_filesystem("tmpfs", m->source ? m->source : "cgroup", &plain, e);
+	if (tree < 0)
+		return tree;
+	r = mount_attach(tree, target);
+	if (r)
+		return err_sys(e, -r, "attach");
+	r = mount_cgroup_parts(l, tree, o, own_ns && !l->user_ns, e);
+	if (r)
+		return r;
+	if (o->read_only) {
+		struct mount_options ro = { .attr_set = MOUNT_ATTR_RDONLY };
+
+		r = mount_apply(tree, &ro);
+	}
+	return r ? err_sys(e, -r, "make it read-only") : 0;
+}
+
+/* proc and sysfs go only onto a true directory of their own, never through a link. */
+static int open_kernel_target(struct rootfs *r, const char *destination)
+{
+	int target = path_open(r->root, destination, PATH_IN_ROOT, O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+
+	if (target == -ENOENT)
+		return path_make(r->root, destination, false, 0755);
+	if (target >= 0 && (fstat(target, &st) < 0 || !S_ISDIR(st.st_mode))) {
+		close(target);
+		return -ENOTDIR;
+	}
+	return target;
+}
+
+static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount *m,
+		      const struct mount_options *o, struct err *e)
+{
+	bool kernel = !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs");
+	const char *rest = below_proc(m->destination);
+	_cleanup_fd_ int target = -1, tree = -1, under = -1;
+	int status;
+
+	if (rest && (*rest ? !proc_cover_allowed(rest) : strcmp(m->type, "proc")))
+		return err_set(e, -EPERM, "%s: must not be covered", m->destination);
+	target = kernel ? open_kernel_target(r, m->destination) :
+		 path_make(r->root, m->destination, false, 0755);
+	if (target < 0)
+		return err_sys(e, -target, kernel && target == -ENOTDIR ?
+			       "the mount point must be a directory, not a link" :
+			       "make the mount point");
+	if (on_procfs(target) && !rest)
+		return err_set(e, -EPERM, "%s: leads into /proc", m->destination);
+	if (!strcmp(m->type, "cgroup") || !strcmp(m->type, "cgroup2"))
+		return mount_cgroup(l, target, m, o, e);
+	if (o->copy_up)
+		under = fcntl(target, F_DUPFD_CLOEXEC, 3);
+	tree = mount_filesystem(m->type, m->source, o, e);
+	if (tree == -EPERM && !strcmp(m->type, "sysfs") && l->user_ns) {
+		/* the kernel shows /sys only to the owner of the network: show the host's view */
+		memset(e, 0, sizeof *e);
+		tree = open_tree_at(AT_FDCWD, "/sys", true);
+		if (tree < 0)
+			return err_sys(e, -tree, "open /sys");
+	}
+	if (tree < 0)
+		return tree;
+	if (under >= 0 && (status = copy_tree(under, tree, 0)))
+		return err_sys(e, -status, "copy what is below the mount point");
+	status = mount_apply(tree, o);
+	if (!status)
+		status = mount_attach(tree, target);
+	return status ? err_sys(e, -status, "attach") : 0;
+}
+
+static int remount(struct rootfs *r, const struct oci_mount *m, const struct mount_options *o,
+		   struct err *e)
+{
+	_cleanup_fd_ int target = path_open(r->root, m->destination, PATH_IN_ROOT, O_PATH, 0);
+	int status = target < 0 ? target : mount_apply(target, o);
+
+	return status ? err_sys(e, -status, "remount") : 0;
+}
+
+/* Which propagation B's copy of the host's mounts gets.  Slave by default: the host's mounts and
+ * unmounts arrive, nothing leaves. */
+static int set_host_propagation(struct launch *l, struct err *e)
+{
+	u64 p = (u64)l->spec->linux_->rootfs_propagation.v;
+
+	if (!(p & MS_SHARED))
+		p = p & MS_PRIVATE ? MS_PRIVATE | MS_REC : MS_SLAVE | MS_REC;
+	else
+		return 0;
+	if (mount(NULL, "/", NULL, p, NULL) < 0)
+		return err_sys(e, errno, "set mount propagation");
+	return 0;
+}
+
+/* pivot_root refuses while the mount that holds the root is shared. */
+static int make_parent_private(const char *path)
+{
+	char buf[PATH_MAX];
+
+	if (snprintf(buf, sizeof buf, "%s", path) >= (int)sizeof buf)
+		return -ENAMETOOLONG;
+	for (;;) {
+		char *slash = strrchr(buf, '/');
+
+		if (!mount(NULL, *buf ? buf : "/", NULL, MS_PRIVATE, NULL))
+			return 0;
+		if (errno != EINVAL || !slash || !*buf)
+			return -errno;
+		*slash = 0;
+	}
+}
+
+static int attach_root(struct launch *l, struct rootfs *r, struct err *e)
+{
+	_cleanup_fd_ int target = -1;
+	int tree = fd_take(&l->rootfs_source), status;
+
+	if (tree < 0)
+		tree = open_tree_at(l->bundle, l->spec->root->path, true);
+	if (tree < 0)
+		return err_sys(e, -tree, "root.path: open %s", l->spec->root->path);
+	r->root = tree;
+	target = openat(l->bundle, l->spec->root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (target < 0 && l->user_ns) /* closed to us: any place will do, the switch hides it */
+		target = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (target < 0)
+		return err_sys(e, errno, "root.path: %s", l->spec->root->path);
+	if (l->spec->linux_->rootfs_propagation.v & MS_SHARED) {
+		status = make_parent_private(l->state.rootfs);
+		if (status)
+			return err_sys(e, -status, "root.path: make its mount private");
+	}
+	status = mount_attach(tree, target);
+	return status ? err_sys(e, -status, "root.path: attach") : 0;
+}
+
+/* A descriptor names a mount of the namespace it was opened in; trees are cloned from our own. */
+static int reopen_bundle(struct launch *l, struct err *e)
+{
+	close(l->bundle);
+	l->bundle = open(l->state.bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (l->bundle < 0 && l->rootfs_source >= 0) /* closed to us; P has opened what lies in it */
+		l->bundle = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return l->bundle < 0 ? err_sys(e, errno, "bundle %s", l->state.bundle) : 0;
+}
+
+int rootfs_build(struct launch *l, struct rootfs *r, struct err *e)
+{
+	size_t i;
+	int status;
+
+	*r = (struct rootfs){ .root = -1, .null_tree = -1, .console = -1 };
+	status = set_host_propagation(l, e);
+	if (!status)
+		status = reopen_bundle(l, e);
+	if (!status)
+		status = attach_root(l, r, e);
+	for (i = 0; i < l->spec->mounts.n && !status; i++) {
+		const struct oci_mount *m = &l->spec->mounts.v[i];
+		struct mount_options o;
+
+		status = mount_options_parse(m, &o, e);
+		if (!status && o.remount)
+			status = remount(r, m, &o, e);
+		else if (!status && o.bind)
+			status = mount_bind(l, r, i, m, &o, e);
+		else if (!status)
+			status = mount_kind(l, r, m, &o, e);
+		if (status) {
+			err_prefix(e, "mounts[%zu] (%.100s)", i, m->destination);
+			return status;
+		}
+		if (!strcmp(m->destination, "/dev") && !o.bind)
+			r->has_dev = true;
+	}
+	return status ? status : devices_make(l, r, e);
+}
+
+int rootfs_console(struct launch *l, struct rootfs *r, int *master, struct err *e)
+{
+	const struct oci_box *size = l->spec->process->console_size;
+	_cleanup_fd_ int m = -1, tree = -1, target = -1;
+	int unlock = 0, status;
+
+	m = path_open(r->root, "/dev/pts/ptmx", PATH_IN_ROOT, O_RDWR | O_NOCTTY, 0);
+	if (m < 0) /* a container without its own /dev/pts */
+		m = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (m < 0)
+		return err_sys(e, errno, "make a terminal");
+	if (ioctl(m, TIOCSPTLCK, &unlock) < 0)
+		return err_sys(e, errno, "unlock the terminal");
+	/* by ioctl, not by name: a name could lead to somebody else's terminal */
+	r->console = ioctl(m, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (r->console < 0)
+		return err_sys(e, errno, "open the terminal");
+	if (size) {
+		unsigned short box[4] = { (unsigned short)size->height.v,
+					  (unsigned short)size->width.v, 0, 0 };
+
+		ioctl(m, TIOCSWINSZ, box);
+	}
+	if (fchown(r->console, l->spec->process->user ? (uid_t)l->spec->process->user->uid.v : 0,
+		   (gid_t)-1) < 0 && errno != EPERM && errno != EINVAL)
+		return err_sys(e, errno, "give the terminal to its user");
+	tree = open_tree_at(r->console, "", false);
+	target = path_make(r->root, "/dev/console", true, 0620);
+	if (target >= 0 && tree >= 0) {
+		status = mount_attach(tree, target);
+		if (status)
+			return err_sys(e, -status, "attach the terminal to /dev/console");
+	}
+	*master = fd_take(&m);
+	return 0;
+}
+
+static int mask_one(struct rootfs *r, const char *path, int *empty, struct err *e)
+{
+	_cleanup_fd_ int target = path_open(r->root, path, PATH_IN_ROOT, O_PATH, 0), tree = -1;
+	struct mount_options o = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+				   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, .data = "size=0,mode=555" };
+	struct stat st;
+	int status;
+
+	if (target == -ENOENT || target == -ENOTDIR) /* this kernel has no such file */
+		return 0;
+	if (target < 0 || fstat(target, &st) < 0)
+		return err_sys(e, target < 0 ? -target : errno, "linux.maskedPaths: %s", path);
+	if (!S_ISDIR(st.st_mode)) {
+		tree = open_tree_at(r->null_tree, "", false);
+	} else if (*empty < 0) {
+		o.data[0] = 0;
+		snprintf(o.data, sizeof o.data, "size=4k,nr_inodes=2,mode=555");
+		tree = mount_filesystem("tmpfs", "tmpfs", &o, e);
+		if (tree < 0)
+			return tree;
+		*empty = fcntl(tree, F_DUPFD_CLOEXEC, 3);
+	} else {
+		tree = open_tree_at(*empty, "", false);
+	}
+	status = tree < 0 ? tree : mount_attach(tree, target);
+	return status ? err_sys(e, -status, "linux.maskedPaths: cover %s", path) : 0;
+}
+
+static int make_readonly(struct rootfs *r, const char *path, struct err *e)
+{
+	_cleanup_fd_ int target = path_open(r->root, path, PATH_IN_ROOT, O_PATH, 0), tree = -1;
+	struct mount_options o = { .recursive_set = MOUNT_ATTR_RDONLY };
+	int status;
+
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return err_sys(e, -target, "linux.readonlyPaths: %s", path);
+	tree = open_tree_at(target, "", true);
+	status = tree < 0 ? tree : mount_apply(tree, &o);
+	if (!status)
+		status = mount_attach(tree, target);
+	return status ? err_sys(e, -status, "linux.readonlyPaths: %s", path) : 0;
+}
+
+/* What masked files become.  Its identity is checked: a masked file bound to anything else would
+ * be a hole.  Attached over the root's own /dev/null only as a clone. */
+static int open_null(struct launch *l, struct rootfs *r, struct err *e)
+{
+	struct stat st;
+
+	r->null_tree = open("/dev/null", O_PATH | O_CLOEXEC);
+	if (r->null_tree < 0)
+		return err_sys(e, errno, "open /dev/null");
+	if (fstat(r->null_tree, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+		return err_set(e, -ENXIO, "/dev/null is not the null device");
+	(void)l;
+	return 0;
+}
+
+static int switch_root(struct launch *l, struct rootfs *r, struct err *e)
+{
+	if (fchdir(r->root) < 0)
+		return err_sys(e, errno, "enter the root");
+	if (l->options->no_pivot) {
+		_cleanup_fd_ int top = open("/", O_PATH | O_CLOEXEC);
+
+		if (syscall(SYS_move_mount, r->root, "", top, "",
+			    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+			return err_sys(e, errno, "move the root");
+		if (chroot(".") < 0 || chdir("/") < 0)
+			return err_sys(e, errno, "change the root");
+		return 0;
+	}
+	if (syscall(SYS_pivot_root, ".", ".") < 0)
+		return err_sys(e, errno, "pivot_root");
+	/* the host's tree now lies on top of "."; slave, so that detaching it stays ours */
+	if (mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return err_sys(e, errno, "make the old root slave");
+	if (umount2(".", MNT_DETACH) < 0)
+		return err_sys(e, errno, "detach the old root");
+	return chdir("/") < 0 ? err_sys(e, errno, "enter /") : 0;
+}
+
+int rootfs_enter(struct launch *l, struct rootfs *r, struct err *e)
+{
+	const struct oci_linux_ *c = l->spec->linux_;
+	_cleanup_fd_ int empty = -1;
+	size_t i;
+	int status = c->masked_paths.n ? open_null(l, r, e) : 0;
+
+	for (i = 0; i < c->readonly_paths.n && !status; i++)
+		status = make_readonly(r, c->readonly_paths.v[i], e);
+	for (i = 0; i < c->masked_paths.n && !status; i++)
+		status = mask_one(r, c->masked_paths.v[i], &empty, e);
+	if (!status && l->spec->root->readonly) {
+		struct mount_options ro = { .attr_set = MOUNT_ATTR_RDONLY };
+
+		status = mount_apply(r->root, &ro);
+		if (status)
+			return err_sys(e, -status, "root.readonly");
+	}
+	if (!status)
+		status = switch_root(l, r, e);
+	if (!status && c->rootfs_propagation.v) {
+		struct mount_options o = { .propagation = (u64)c->rootfs_propagation.v };
+
+		status = mount_apply(r->root, &o);
+		if (status)
+			return err_sys(e, -status, "linux.rootfsPropagation");
+	}
+	if (r->null_tree >= 0)
+		close(r->null_tree);
+	close(r->root);
+	r->root = r->null_tree = -1;
+	return status;
+}
