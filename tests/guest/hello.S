@@ -8,6 +8,8 @@
  *	t  prints a line and triple-faults
  *	e  echoes the console until a '.', then powers off
  *	i  takes ten interrupts of the interval timer through the 8259, prints a dot at each, powers off
+ *	s  the same, spinning instead of HLT
+ *	w  the same, with interrupts on only for a short time when one is due
  *	k  prints what a Linux kernel prints when it panics, then halts with interrupts on
  *	c  prints the same, goes on with another line as a dead kernel would not, and powers off
  *	l  loops for ever
@@ -60,6 +62,10 @@ _start:
 	cmp	$'e', %al
 	je	echo
 	cmp	$'i', %al
+	je	interrupts
+	cmp	$'s', %al
+	je	interrupts
+	cmp	$'w', %al
 	je	interrupts
 	cmp	$'k', %al
 	je	panic
@@ -114,6 +120,7 @@ echo:	mov	$COM1 + 5, %edx
 
 /* Programs the 8259 and channel 0 of the 8254 (100 Hz), with every gate at `tick`. */
 interrupts:
+	mov	%eax, %ebp
 	lea	idt(%rip), %rdi
 	lea	tick(%rip), %rax
 	mov	$256, %ecx
@@ -139,14 +146,45 @@ interrupts:
 	add	$2, %rsi
 	loop	5b
 	xor	%ebx, %ebx
-6:	sti
+6:	cmp	$'s', %bpl
+	je	spin
+	cmp	$'w', %bpl
+	je	window
+	sti
 	hlt
+	cli
 	cmp	$10, %ebx
 	jb	6b
-	cli
+taken:
 	lea	text_newline(%rip), %rdi
 	call	print
 	jmp	poweroff
+
+spin:	sti
+9:	cmp	$10, %ebx
+	jb	9b
+	cli
+	jmp	taken
+
+/* The request register tells when one is due; it must come before the loop ends.  The loop is that long
+ * since an emulator may look for interrupts only every thousand instructions. */
+window:	mov	$0x0a, %al
+	out	%al, $0x20
+10:	in	$0x20, %al
+	test	$1, %al
+	jz	10b
+	mov	%ebx, %r12d
+	mov	$1000, %ecx
+	sti
+11:	dec	%ecx
+	jnz	11b
+	cli
+	inc	%r12d
+	cmp	%ebx, %r12d
+	jne	bad
+	cmp	$10, %ebx
+	jb	window
+	jmp	taken
 
 tick:	push	%rax
 	push	%rcx

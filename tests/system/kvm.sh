@@ -42,6 +42,8 @@ ends "reset" r 0 "$line" ""
 ends "halt" h 3 "$line" "penumbra: run: the guest halted with interrupts off"
 ends "triple fault" t 3 "$line" "penumbra: run: the guest processor shut down after a triple fault"
 ends "timer interrupts" i 0 "$line"$'\n'".........." "" --stats "$tmp/stats"
+ends "timer interrupts without HLT" s 0 "$line"$'\n'".........." ""
+ends "interrupts that waited for the interrupt flag" w 0 "$line"$'\n'".........." ""
 ends "panic" k 3 "$line"$'\n'"$panic" \
 	"penumbra: run: the guest kernel panicked; its last lines:"*"  [[]    1.0] Kernel panic - not syncing: planted"*
 ends "a panic that is not the last word" c 0 "$line"$'\n'"$panic"$'\n'"$line" ""
