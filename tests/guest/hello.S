@@ -179,9 +179,8 @@ window:	mov	$0x0a, %al
 11:	dec	%ecx
 	jnz	11b
 	cli
-	inc	%r12d
-	cmp	%ebx, %r12d
-	jne	bad
+	cmp	%ebx, %r12d			/* more than one may have been owed */
+	je	bad
 	cmp	$10, %ebx
 	jb	window
 	jmp	taken
@@ -189,10 +188,12 @@ window:	mov	$0x0a, %al
 tick:	push	%rax
 	push	%rcx
 	push	%rdx
+	cmp	$10, %ebx			/* one may come after the last that is counted */
+	jae	12f
 	mov	$'.', %cl
 	call	put
 	inc	%ebx
-	mov	$0x20, %al
+12:	mov	$0x20, %al
 	out	%al, $0x20
 	pop	%rdx
 	pop	%rcx
