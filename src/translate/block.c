@@ -187,15 +187,38 @@ u64 block_indirect_entry(struct cache *k, struct block *b)
 	return (u64)CODE_BASE + b->indirect;
 }
 
+/* A jump through a slot of its own, for a link that may not be direct (B1). */
+static const u8 *slot_jump(struct cache *k, const struct exit_record *x, struct block *to)
+{
+	struct emit e = { CODE_BASE + k->cold, NULL };
+	u32 slot = k->n_slots++, n = k->n_exits++;
+
+	if (cache_full(k))
+		return NULL;
+	e_jmp_gs(&e, SLOT_DISP + 8 * (s32)slot);
+	k->slot_stub[slot] = (u32)(e.p - CODE_BASE);
+	k->exits[n] = (struct exit_record){ .target = x->target, .block = x->block, .patch = slot, .kind = X_SLOT };
+	e_store_gs_imm32(&e, SPILL_U_DISP + SP_EXIT, n);
+	e_jmp(&e, k->targets.exit_user);
+	SLOTS[slot] = block_host(to);
+	const u8 *start = CODE_BASE + k->cold;
+
+	k->cold = (u32)(e.p - CODE_BASE);
+	k->blocks[k->n_blocks - 1].cold_end = k->cold;
+	return start;
+}
+
 void block_link(struct cache *k, struct exit_record *x, struct block *to)
 {
 	struct block *from = &k->blocks[x->block];
+	const u8 *target = CODE_BASE + to->host;
 
 	if (from->flags & BLOCK_DEAD)
 		return;
 	if ((to->mode & TM_USER) && (to->flags & BLOCK_SPANS))
-		return; /* B1 */
-	e_patch(CODE_BASE + x->patch, CODE_BASE + to->host);
+		target = slot_jump(k, x, to);
+	if (target)
+		e_patch(CODE_BASE + x->patch, target);
 }
 
 void block_forward(struct cache *k, struct block *from, struct block *to)
