@@ -86,7 +86,7 @@ result "$([ $status = 1 ] && [ "$(cat "$tmp/err")" = "penumbra: run: console out
 	"a closed pipe" "status $status, $(cat "$tmp/err")"
 "${penumbra[@]}" p >&- 2>"$tmp/err" </dev/null
 status=$?
-result "$([ $status = 1 ] && [[ $(cat "$tmp/err") == "penumbra: run: console output: "* ]]; echo $?)" \
+result "$([ $status = 1 ] && [[ $(cat "$tmp/err") == "penumbra: run: console output: Bad file descriptor" ]]; echo $?)" \
 	"standard output closed" "status $status, $(cat "$tmp/err")"
 "${penumbra[@]}" p <&- >"$tmp/out" 2>&1
 status=$?
