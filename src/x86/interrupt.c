@@ -247,6 +247,14 @@ static bool pushes_rf(int vector)
 	       vector != VEC_DF && vector != VEC_MC;
 }
 
+/* Entry to #DB switches the guard of the debug registers and branch recording off. */
+static void debug_entry(struct cpu *c)
+{
+	c->dr[7] &= ~BIT(13); /* GD */
+	c->debugctl &= ~1ull; /* LBR */
+	mmu_msr_changed(c, SYS_CHANGED_DR);
+}
+
 /* Effects of the exception itself, apart from the frame. */
 static void exception_effects(struct cpu *c, const struct cpu_exception *x)
 {
@@ -254,9 +262,7 @@ static void exception_effects(struct cpu *c, const struct cpu_exception *x)
 		c->cr2 = x->cr2;
 	if (x->vector == VEC_DB) {
 		c->dr[6] |= x->dr6;
-		c->dr[7] &= ~BIT(13); /* GD */
-		c->debugctl &= ~1ull; /* LBR */
-		mmu_msr_changed(c, SYS_CHANGED_DR);
+		debug_entry(c);
 	}
 }
 
@@ -338,7 +344,11 @@ enum sys_result sys_do_int(struct cpu *c, const struct insn *in)
 		e.software = true;
 		break;
 	}
-	return deliver(c, &e) ? SYS_FAULT : SYS_DONE;
+	if (deliver(c, &e))
+		return SYS_FAULT;
+	if (in->klass == IC_INT1)
+		debug_entry(c);
+	return SYS_DONE;
 }
 
 /* ---- IRET ---- */

@@ -193,6 +193,9 @@ static void test_double_fault_rules(void)
 		CHECK(cpu.rip == HANDLER(pairs[i].end), "%d then %d: at %#llx", first, pairs[i].second,
 		      (unsigned long long)cpu.rip);
 		CHECK(!cpu.shutdown, "%d then %d", first, pairs[i].second);
+		/* CR2 tells of the last page fault, also of one that became a double fault. */
+		if (pairs[i].second == VEC_PF)
+			CHECK_EQ(cpu.cr2, first == VEC_PF ? HIGH + ABSENT + 0x800 - 48 : cpu.cr2);
 	}
 }
 
@@ -324,6 +327,8 @@ static void test_iret_user(void)
 		guest_reset();
 		cpu.seg[SEG_DS] = sys_flat_stack(KDATA, 0);
 		cpu.seg[SEG_ES] = sys_flat_stack(UDATA, 3);
+		cpu.seg[SEG_FS] = sys_flat_code(KCONF, 0, true);
+		cpu.seg[SEG_FS].attr |= TYPE_CONFORMING;
 		cpu.seg[SEG_GS] = sys_flat_stack(KDATA, 0);
 		cpu.seg[SEG_GS].base = 0x123456;
 		put_frame(0x7000, is_64 ? UCODE64 : UCODE32, RF_IF, 0x123456789, UDATA);
@@ -336,6 +341,7 @@ static void test_iret_user(void)
 		CHECK_EQ(cpu.seg[SEG_DS].sel, 0);
 		CHECK_EQ(cpu.seg[SEG_DS].attr & ATTR_P, 0);
 		CHECK_EQ(cpu.seg[SEG_ES].sel, UDATA);
+		CHECK_EQ(cpu.seg[SEG_FS].sel, KCONF);
 		CHECK_EQ(cpu.seg[SEG_GS].sel, 0);
 		CHECK_EQ(cpu.seg[SEG_GS].base, 0x123456);
 	}
@@ -391,6 +397,8 @@ static void test_iret_faults(void)
 	}
 	guest_reset();
 	cpu.rflags |= RF_NT;
+	cpu.sti_shadow = 1; /* a fault keeps it */
+	put_frame(CODE, UCODE64, 0, 0x9000, UDATA);
 	FAULTS(VEC_GP, 0, 0x48, 0xcf);
 	guest_reset();
 	cpu.gpr[RSP] = HIGH + ABSENT - 8;
@@ -449,6 +457,7 @@ static void test_syscall(void)
 	CHECK_EQ(cpu.rflags, RF_FIXED | RF_IF | RF_TF | FLAG_CF | RF_AC);
 	FAULTS(VEC_GP, 0, 0x48, 0x0f, 0x07);
 	guest_reset();
+	cpu.star &= ~(3ull << 48); /* the processor sets the RPL itself */
 	cpu.gpr[RCX] = 0x123456789;
 	cpu.gpr[R11] = ~0ull;
 	DOES(0x0f, 0x07);
@@ -538,6 +547,7 @@ static void test_segment_loads(void)
 		{ 0, 0xd0, KDATA, 0, 0 }, { 0, 0xd0, 0, 0, 0 }, { 0, 0xd0, 3, VEC_GP, 0 }, { 3, 0xd0, 0, VEC_GP, 0 },
 		{ 3, 0xd0, 3, VEC_GP, 0 }, { 3, 0xd0, UDATA, 0, 0 }, { 0, 0xd0, UDATA, VEC_GP, UDATA & ~3 },
 		{ 0, 0xd0, KDATA_RO, VEC_GP, KDATA_RO }, { 0, 0xd0, KDATA_NP, VEC_SS, KDATA_NP },
+		{ 0, 0xd0, KDATA | 3, VEC_GP, KDATA }, { 3, 0xd0, UDATA & ~3, VEC_GP, UDATA & ~3 },
 		{ 0, 0xd0, KCODE, VEC_GP, KCODE }, { 3, 0xd0, UDATA_NP, VEC_SS, UDATA_NP & ~3 },
 	};
 
@@ -602,6 +612,14 @@ static void test_lldt_ltr(void)
 	CHECK_EQ(ram[GDT + TSS_SEL + 5], 0x8b);
 	FAULTS(VEC_GP, TSS_SEL, 0x0f, 0x00, 0xd8);
 	FAULTS(VEC_GP, TSS_SEL, 0x0f, 0x00, 0xd0);
+	ram[GDT + TSS_SEL + 5] = 0x89;
+	put64(GDT + TSS_SEL + 8, 0xffff8765);
+	DOES(0x0f, 0x00, 0xd8);
+	CHECK_EQ(cpu.tr.base, 0xffff876500003000);
+	CHECK_EQ(cpu.tr.attr & 15, TYPE_TSS_BUSY);
+	ram[GDT + TSS_SEL + 5] = 0x89;
+	put64(GDT + TSS_SEL + 8, 0x8000);
+	FAULTS(VEC_GP, TSS_SEL, 0x0f, 0x00, 0xd8);
 	cpu.gpr[RAX] = 0;
 	FAULTS(VEC_GP, 0, 0x0f, 0x00, 0xd8);
 	cpu.gpr[RAX] = 12;
@@ -658,7 +676,7 @@ static void test_far_jump(void)
 	static const struct { u16 sel; int vector; u32 error; } bad[] = {
 		{ 0, VEC_GP, 0 }, { KDATA, VEC_GP, KDATA }, { KCODE_NP, VEC_NP, KCODE_NP }, { UCODE64, VEC_GP, UCODE64 & ~3 },
 		{ KCODE | 3, VEC_GP, KCODE }, { CODE_LD, VEC_GP, CODE_LD }, { GDT_END, VEC_GP, GDT_END },
-		{ TSS_SEL, VEC_GP, TSS_SEL },
+		{ TSS_SEL, VEC_GP, TSS_SEL }, { UCONF, VEC_GP, UCONF & ~3 }, { GATE | 3, VEC_GP, GATE },
 	};
 
 	guest_reset();
@@ -745,6 +763,79 @@ static void test_load_far(void)
 	FAULTS(VEC_GP, KDATA_RO, 0x0f, 0xb2, 0x08);
 }
 
+static void test_arpl(void)
+{
+	static const struct { u16 to, from, result; bool zf; } rows[] = {
+		{ 0x10, 0x13, 0x13, true }, { 0x12, 0x13, 0x13, true }, { 0x13, 0x13, 0x13, false }, { 0x13, 0x10, 0x13, false },
+	};
+
+	guest_user(false);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		cpu.gpr[RAX] = 0xabcd0000 | rows[i].to;
+		cpu.gpr[RCX] = rows[i].from;
+		DOES(0x63, 0xc8);
+		CHECK_EQ(cpu.gpr[RAX], 0xabcd0000 | rows[i].result);
+		CHECK_EQ(!!(cpu.rflags & FLAG_ZF), rows[i].zf);
+	}
+}
+
+/* Legacy protected mode: 8-byte gates, stack segment and pointer from a 32-bit TSS, 32-bit frames. */
+static void legacy_guest(int cpl)
+{
+	u64 gate = (CODE + 0x100) | (u64)KCODE32 << 16 | (u64)0xee << 40;
+
+	guest_user(false);
+	cpu.efer = 0;
+	cpu.cr0 &= ~CR0_PG;
+	cpu.gdt.base = GDT;
+	cpu.idt = (struct cpu_table){ IDT, 0x7ff };
+	cpu.tr.base = TSS;
+	put64(TSS + 4, KERNEL_STACK | (u64)KDATA << 32);
+	for (int v = 0; v < 256; v++)
+		put64(IDT + (u64)v * 8, gate);
+	if (!cpl) {
+		cpu.cpl = 0;
+		cpu.seg[SEG_CS] = sys_flat_code(KCODE32, 0, false);
+		cpu.seg[SEG_SS] = sys_flat_stack(KDATA, 0);
+	}
+}
+
+static u32 get32(u64 at) { return (u32)get64(at); }
+
+static void test_legacy_delivery(void)
+{
+	legacy_guest(3);
+	raise_and_deliver(VEC_GP, 0x77);
+	CHECK_EQ(cpu.rip, CODE + 0x100);
+	CHECK_EQ(cpu.cpl, 0);
+	CHECK_EQ(cpu.seg[SEG_SS].sel, KDATA);
+	CHECK_EQ(cpu.gpr[RSP], KERNEL_STACK - 24);
+	CHECK_EQ(get32(KERNEL_STACK - 24), 0x77);
+	CHECK_EQ(get32(KERNEL_STACK - 20), CODE);
+	CHECK_EQ(get32(KERNEL_STACK - 16), UCODE32);
+	CHECK_EQ(get32(KERNEL_STACK - 8), USER_STACK);
+	CHECK_EQ(get32(KERNEL_STACK - 4), UDATA);
+	cpu.gpr[RSP] += 4;
+	DOES(0xcf);
+	CHECK_EQ(cpu.cpl, 3);
+	CHECK_EQ(cpu.rip, CODE);
+	CHECK_EQ(cpu.gpr[RSP], USER_STACK);
+	CHECK_EQ(cpu.seg[SEG_SS].sel, UDATA);
+	legacy_guest(0);
+	DOES(0xcd, 0x20);
+	CHECK_EQ(cpu.gpr[RSP], USER_STACK - 12);
+	CHECK_EQ(get32(USER_STACK - 12), CODE + 2);
+	DOES(0xcf);
+	CHECK_EQ(cpu.rip, CODE + 2);
+	CHECK_EQ(cpu.gpr[RSP], USER_STACK);
+	/* A stack of the wrong privilege in the TSS. */
+	legacy_guest(3);
+	put64(TSS + 4, KERNEL_STACK | (u64)UDATA << 32);
+	FAULTS(VEC_TS, UDATA & ~3, 0xcd, 0x20);
+	cpu.tr.limit = 8;
+	FAULTS(VEC_TS, TSS_SEL, 0xcd, 0x20);
+}
+
 static void test_push_pop_segment(void)
 {
 	u64 rsp;
@@ -800,6 +891,8 @@ int main(void)
 	RUN(far_jump);
 	RUN(far_call_and_return);
 	RUN(load_far);
+	RUN(arpl);
+	RUN(legacy_delivery);
 	RUN(push_pop_segment);
 	return tests_failed;
 }

@@ -69,6 +69,9 @@ static void test_paging_mode(void)
 	CHECK_EQ(sys_wrmsr(&cpu, MSR_EFER, EFER_LME | EFER_SCE), 0);
 	CHECK_EQ(cpu.efer, EFER_LME | EFER_LMA | EFER_SCE);
 	CR_BAD(4, 0); /* PAE in long mode */
+	cpu.cr4 |= CR4_PCIDE;
+	CR_BAD(0, CR0_PE);
+	cpu.cr4 &= ~CR4_PCIDE;
 	CR_OK(0, CR0_PE);
 	CHECK_EQ(cpu.efer, EFER_LME | EFER_SCE);
 	cpu.seg[SEG_CS].attr |= ATTR_L;
@@ -332,6 +335,9 @@ static void test_msr_semantics(void)
 	CHECK_EQ(sys_wrmsr(&cpu, 0x277, 0x0007010600070106), 0);
 	CHECK_EQ(sys_wrmsr(&cpu, 0x200, 2), -1);
 	CHECK_EQ(sys_wrmsr(&cpu, 0x201, BIT(sys_physical_bits())), -1);
+	CHECK_EQ(sys_wrmsr(&cpu, 0x2ff, 0xc06 | BIT(12)), -1);
+	CHECK_EQ(sys_wrmsr(&cpu, 0x2ff, 0x806), 0);
+	CHECK_EQ(sys_wrmsr(&cpu, 0xfe, 0x508), -1);
 	CHECK_EQ(sys_wrmsr(&cpu, 0x26f, 0x0606060606060606), 0);
 	CHECK_EQ(cpu.mtrr_fix[10], 0x0606060606060606);
 	CHECK_EQ(sys_wrmsr(&cpu, 0x259, 0x0505050505050505), 0);
@@ -351,6 +357,7 @@ static void test_msr_semantics(void)
 	CHECK_EQ(cpu.gpr[RAX], 105);
 	if (sys_cpuid_has(7, 0, 1, 1)) {
 		CHECK_EQ(sys_rdmsr(&cpu, 0x3b, &value), 0);
+		CHECK_EQ(value, 5 - (tsc_now - 100));
 		CHECK_EQ(sys_wrmsr(&cpu, 0x3b, value + 1000), 0);
 		sys_rdmsr(&cpu, MSR_TSC, &value);
 		CHECK_EQ(value, 1105);
@@ -373,6 +380,9 @@ static void test_counters(void)
 	FAULTS(VEC_GP, 0, 0x0f, 0x33);
 	cpu.cr4 |= CR4_TSD;
 	FAULTS(VEC_GP, 0, 0x0f, 0x31);
+	cpu.cpl = 0;
+	DOES(0x0f, 0x31);
+	cpu.cpl = 3;
 	cpu.cr4 &= ~CR4_TSD;
 	cpu.tsc_aux = 0x1234;
 	if (sys_cpuid_has(0x80000001, 0, 3, 27)) {
@@ -724,6 +734,16 @@ static void test_branches(void)
 	CHECK_EQ(cpu.rip, HIGH + CODE - 5);
 	DOES(0xe3, 2);
 	CHECK_EQ(cpu.rip, HIGH + CODE - 1);
+	for (int i = 0; i < 4; i++) {
+		bool loope = i & 1, zero = i & 2;
+
+		cpu.gpr[RCX] = 5;
+		cpu.rip = HIGH + CODE;
+		cpu.rflags = RF_FIXED | (zero ? FLAG_ZF : 0);
+		DOES(loope ? 0xe1 : 0xe0, 0x10);
+		CHECK_EQ(cpu.rip, HIGH + CODE + (loope == zero ? 0x12 : 2));
+		CHECK_EQ(cpu.gpr[RCX], 4);
+	}
 	cpu.gpr[RAX] = 0x800000000000;
 	FAULTS(VEC_GP, 0, 0xff, 0xe0);
 	FAULTS(VEC_GP, 0, 0xff, 0xd0);
@@ -776,6 +796,8 @@ static void test_segment_limits(void)
 	cpu.seg[SEG_SS].attr |= TYPE_EXPAND_DOWN;
 	cpu.seg[SEG_SS].limit = USER_STACK - 5;
 	DOES(0x50);
+	FAULTS(VEC_SS, 0, 0x50);
+	cpu.seg[SEG_SS].limit = USER_STACK - 8;
 	FAULTS(VEC_SS, 0, 0x50);
 	cpu.seg[SEG_GS] = sys_flat_stack(UDATA, 3);
 	cpu.seg[SEG_GS].base = DATA;
