@@ -115,6 +115,89 @@ enter_kernel:
 	ENTER	SPILL_K_DISP, 0
 enter_end:
 
+	/* SYSCALL in translated user code: RCX holds the next guest instruction, the exit's number is in
+	 * the spill page.  FS base stays the user's until SWAPGS; nothing before it uses GS (checked when
+	 * CN_LSTAR was set).  SFMASK clears every status flag (checked too). */
+	.globl	syscall_gate
+syscall_gate:
+	mov	%rsp, %gs:SPILL_U_DISP + SP_REG + 32
+	mov	%rax, %gs:SPILL_U_DISP + SP_SAVE
+	mov	%rdx, %gs:SPILL_U_DISP + SP_SAVE + 16
+	movabs	$(FOLD_OFF + SPILL_U_STACK), %rsp
+	pushfq
+	pop	%r11
+	mov	%rcx, %gs:SPILL_U_DISP + SP_SAVE + 8
+	mov	$0x55, %eax
+	.globl	pkru_syscall
+pkru_syscall = . - 4
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+	.globl	wrpkru_syscall
+wrpkru_syscall:
+	wrpkru
+	movq	$-0x200, %gs:SPILL_K_DISP + SP_VIF
+	movq	$0, %gs:SPILL_K_DISP + SP_VAC
+	movl	$1, %gs:SPILL_K_DISP + SP_CROSSED
+	movabs	$FOLD_OFF, %rsp
+	add	%gs:SPILL_U_DISP + SP_REG + 32, %rsp
+	mov	%gs:SPILL_U_DISP + SP_SAVE + 16, %rdx
+	cld
+	mov	$1, %eax
+	add	$0, %eax
+	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
+	mov	%gs:SPILL_U_DISP + SP_SAVE + 8, %rcx
+	jmp	*%gs:CONST_DISP + CN_LSTAR
+
+	/* SYSRET in translated kernel code; the exit's number is in the spill page.  All flags are loaded
+	 * from R11, so they are free to use.  What is not ordinary goes through C. */
+	.globl	sysret_gate
+sysret_gate:
+	mov	%rax, %gs:SPILL_U_DISP + SP_SAVE
+	mov	%r11, %rax
+	and	$-0x8d6, %rax
+	cmp	$0x202, %rax
+	jne	1f
+	cmpl	$0, %gs:SPILL_K_DISP + SP_PENDING
+	jne	1f
+	mov	%rcx, %rax
+	shr	$47, %rax
+	jne	1f
+	mov	%rdx, %gs:SPILL_U_DISP + SP_REG + 16
+	mov	%rcx, %gs:SPILL_U_DISP + SP_REG + 8
+	xor	%edx, %edx
+	crc32q	%rcx, %rdx
+	pext	%gs:CONST_DISP + CN_HASH_MASK, %rdx, %rdx
+	mov	%gs:ULOOKUP_DISP(, %rdx, 8), %rax
+	mov	%rax, %gs:SPILL_U_DISP + SP_TARGET
+	mov	%gs:SPILL_K_DISP + SP_LIVE_FS, %rax
+	wrfsbase %rax
+	mov	%gs:SPILL_K_DISP + SP_LIVE_GS, %rax
+	mov	%rax, %gs:SPILL_U_DISP + SP_GS_BASE
+	movl	$1, %gs:SPILL_K_DISP + SP_CROSSED
+	movabs	$-FOLD_OFF, %rax
+	add	%rax, %rsp
+	mov	$0x55, %eax
+	.globl	pkru_sysret
+pkru_sysret = . - 4
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+	.globl	wrpkru_sysret
+wrpkru_sysret:
+	wrpkru
+	mov	%r11d, %eax
+	mov	%al, %ah
+	mov	%r11d, %ecx
+	shr	$11, %ecx
+	and	$1, %ecx
+	mov	%cl, %al
+	add	$0x7f, %al	/* overflows where OF is set */
+	sahf
+	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
+	mov	%gs:SPILL_U_DISP + SP_REG + 8, %rcx
+	jmp	*%gs:SPILL_U_DISP + SP_TARGET
+1:	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
+	jmp	exit_kernel
+
 	.globl	run_loop_fresh
 run_loop_fresh:
 	movabs	$(FOLD_OFF + STACK_TOP_DISP), %rsp

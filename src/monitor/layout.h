@@ -50,11 +50,22 @@
 #define SP_PENDING 0xb0
 #define SP_GS_BASE 0xb8
 #define SP_SAVE 0xc0 /* rax, rcx, rdx across WRPKRU */
+/* Kernel spill page only: what inline system calls change behind the monitor's back. */
+#define SP_LIVE_FS 0x100     /* guest FS base (the user's) */
+#define SP_LIVE_GS 0x108     /* current GS base */
+#define SP_LIVE_KGS 0x110    /* KERNEL_GS_BASE */
+#define SP_CROSSED 0x118     /* SYSCALL or SYSRET ran inline: CS and SS are STAR's */
+#define SP_SEL 0x120         /* selectors, 8 bytes each, in the order of enum insn_seg */
+#define SPILL_U_STACK (SPILL_U_DISP + 0xf00) /* a few words for PUSHFQ in the user world */
 /* In struct constants. */
 #define CN_FOLD 0x00
 #define CN_FOLD_NEG 0x08
 #define CN_HASH_MASK 0x10
 #define CN_XCR0 0x18
+#define CN_TSC_AUX 0x20
+#define CN_SYSCALL 0x28  /* where SYSCALL and SYSRET go: the fast gates, or the way through C */
+#define CN_SYSRET 0x30
+#define CN_LSTAR 0x38    /* host address of the block at LSTAR */
 
 /* Offsets in the shared state (checked in state.h). */
 #define SH_GPR 0x00
@@ -86,15 +97,23 @@ struct spill {
 	u64 pending;      /* non-zero: an event waits for IF */
 	u64 gs_base;      /* guest GS base in user mode */
 	u64 save[3];
+	u64 pad[5];
+	u64 live_fs, live_gs, live_kgs, crossed;
+	u64 sel[6];
 };
 struct constants {
 	u64 fold, fold_neg; /* masks: FOLD_OFF and its negative */
 	u64 hash_mask;      /* index bits of the lookup tables */
 	u64 xcr0;           /* the guest's */
+	u64 tsc_aux;
+	u64 syscall_gate, sysret_gate, lstar_entry;
 };
 _Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
 _Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
 _Static_assert(offsetof(struct spill, gs_base) == SP_GS_BASE, "spill");
+_Static_assert(offsetof(struct spill, live_fs) == SP_LIVE_FS, "spill");
+_Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
+_Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");
 _Static_assert(offsetof(struct constants, xcr0) == CN_XCR0, "constants");
 _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
 

@@ -11,6 +11,7 @@
 #define CLOCK_MONOTONIC 1
 #define WNOHANG 1
 
+extern u8 wrpkru_syscall[], wrpkru_sysret[], pkru_syscall[], pkru_sysret[];
 extern u8 wrpkru_leave_0[], wrpkru_leave_1[], wrpkru_enter_0[], wrpkru_enter_1[], wrpkru_signal[];
 extern u8 __executable_start[], etext[], _end[];
 
@@ -36,7 +37,7 @@ static void protect(s64 disp, u64 size, int prot, int key)
 static void setup_keys(void)
 {
 	s64 k[4];
-	u8 *sites[] = { wrpkru_leave_0, wrpkru_leave_1, wrpkru_enter_0, wrpkru_enter_1, wrpkru_signal };
+	u8 *sites[] = { wrpkru_syscall, wrpkru_sysret, wrpkru_leave_0, wrpkru_leave_1, wrpkru_enter_0, wrpkru_enter_1, wrpkru_signal };
 	int rw = PROT_READ | PROT_WRITE, rwx = rw | PROT_EXEC;
 	u64 image = (u64)__executable_start & PAGE_MASK;
 	u64 text_end = ALIGN_UP((u64)etext, PAGE_SIZE), end = ALIGN_UP((u64)_end, PAGE_SIZE);
@@ -68,6 +69,9 @@ static void setup_keys(void)
 	protect(SPILL_K_DISP, 0x1000, rw, (int)k[1]);
 	protect(CONST_DISP, 0x1000, rw, (int)k[3]);
 	protect(SLOT_DISP, SPILL_AREA_SIZE - (SLOT_DISP - SPILL_DISP), rw, (int)k[3]);
+	need(host_mprotect(image, text_end - image, rwx), 103);
+	__builtin_memcpy(pkru_syscall, &SH->pkru_kernel, 4);
+	__builtin_memcpy(pkru_sysret, &SH->pkru_user, 4);
 	need(host_pkey_mprotect(image, text_end - image, PROT_READ | PROT_EXEC, (int)k[0]), 104);
 	for (u64 at = text_end; at < end; at += PAGE_SIZE)
 		host_pkey_mprotect(at, PAGE_SIZE, rw, (int)k[0]);
@@ -107,7 +111,6 @@ static void carrier_main(u32 number)
 	struct { u64 value; u32 signo, notify; u64 pad[6]; } event = { 0, 14, 0, { 0 } };
 
 	my.number = number;
-	my.host_fs = ~0ull;
 	my.code_epoch = SH->code_epoch;
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	need(sys3(__NR_timer_create, CLOCK_MONOTONIC, &event, &my.timer), 105);

@@ -13,7 +13,6 @@ struct mine {
 	u64 code_epoch, kernel_epoch;
 	u32 generation;         /* of the code cache that slots and lookup table belong to */
 	u32 slots;              /* slots that are set up */
-	u64 host_fs;
 	u64 armed;              /* deadline for which the timer is set, ns; 0: none */
 	int timer;
 	bool want_switch;       /* CR3 was loaded */
@@ -34,6 +33,7 @@ void code_reset(void);          /* slots, lookup table and fetch cache of this c
 void itlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
+void state_live(struct cpu *c, bool user);
 u8 current_mode(const struct cpu *c);
 /* vmem.c */
 void io_poll_input(void);

@@ -82,6 +82,9 @@ void translations_flush(void)
 
 	cache_flush(CACHE);
 	frames_reset();
+	SH->gates_stale = true;
+	SH->gates_open = false;
+	CONSTANTS->lstar_entry = 0;
 	SH->n_kexec = 0;
 	for (u32 i = 0; i < n; i++)
 		KLOOKUP[i] = (u64)lookup_miss_kernel;
@@ -159,15 +162,14 @@ static int fetch_address(struct cpu *c, u64 va, u64 *pa)
 	return 0;
 }
 
-struct block *lookup_block(struct cpu *c)
+static struct block *lookup(struct cpu *c, u64 pc, u8 mode)
 {
-	u8 mode = current_mode(c);
-	u64 pc = mode & TM_COMPAT ? (u32)c->rip : c->rip;
 
 	for (;;) {
 		struct translate_request r = { .pc = pc, .mode = mode };
 		struct block *b;
 
+		r.fsgsbase = c->cr4 & CR4_FSGSBASE;
 		r.rdtsc_exits = (c->cr4 & CR4_TSD) || c->tsc_offset;
 		if (fetch_address(c, pc, &r.pa))
 			return NULL;
@@ -196,6 +198,13 @@ struct block *lookup_block(struct cpu *c)
 		}
 		translations_flush();
 	}
+}
+
+struct block *lookup_block(struct cpu *c)
+{
+	u8 mode = current_mode(c);
+
+	return lookup(c, mode & TM_COMPAT ? (u32)c->rip : c->rip, mode);
 }
 
 /* Executes the instruction at rip in C. */
@@ -271,6 +280,36 @@ static void events(struct cpu *c)
 	}
 }
 
+#define SFMASK_ALL (FLAGS_STATUS | FLAG_DF | RF_IF | RF_TF | RF_AC | RF_NT)
+
+/* Whether system calls may run inline: where everything the gates take for granted holds. */
+static void choose_gates(struct cpu *c)
+{
+	struct constants *k = CONSTANTS;
+	bool plain = (c->rflags & ~(u64)HOST_FLAGS) == (RF_IF | RF_FIXED) && !(c->dr[7] & 0xff);
+
+	k->sysret_gate = (u64)(SH->gates_open && !(c->dr[7] & 0xff) ? sysret_gate : exit_kernel);
+	k->syscall_gate = (u64)(SH->gates_open && plain && k->lstar_entry ? syscall_gate : exit_user);
+}
+
+/* The block at LSTAR, once it is known to begin with SWAPGS. */
+static void prepare_gates(struct cpu *c)
+{
+	u64 mask = SFMASK_ALL;
+	struct block *b;
+
+	SH->gates_open = false;
+	CONSTANTS->lstar_entry = 0;
+	if ((c->sfmask & mask) != mask || !(c->efer & EFER_SCE) || !(c->efer & EFER_LMA) || !is_kernel_half(c->lstar))
+		return;
+	SH->gates_open = true;
+	b = lookup(c, c->lstar, 0);
+	if (b && block_begins_with_swapgs(b))
+		CONSTANTS->lstar_entry = block_host(b);
+	else
+		SH->gates_open = false;
+}
+
 static _Noreturn void enter(struct cpu *c, struct block *b)
 {
 	bool user = c->cpl == 3;
@@ -284,10 +323,14 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	s->save[1] = c->gpr[RCX];
 	s->save[2] = c->gpr[RDX];
 	s->target = block_host(b);
-	if (fs != my.host_fs) {
+	if (fs != host_rdfsbase())
 		host_wrfsbase(fs);
-		my.host_fs = fs;
-	}
+	SPILL_K->live_fs = c->seg[SEG_FS].base;
+	SPILL_K->live_gs = c->seg[SEG_GS].base;
+	SPILL_K->live_kgs = c->kernel_gs_base;
+	SPILL_K->crossed = 0;
+	for (int i = 0; i < 6; i++)
+		SPILL_K->sel[i] = c->seg[i].sel;
 	if (CONSTANTS->xcr0 != c->xcr0)
 		CONSTANTS->xcr0 = c->xcr0;
 	SH->trace[SH->trace_at % 256][0] = c->rip;
@@ -295,6 +338,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	if (user) {
 		s->gs_base = c->seg[SEG_GS].base;
 		SH->pkru = SH->pkru_user;
+		choose_gates(c);
 		enter_user();
 	}
 	SH->gpr[RSP] += FOLD_OFF;
@@ -333,14 +377,50 @@ _Noreturn void run_loop(void)
 			if (c->halted || c->exc.pending)
 				continue;
 		}
+		if (SH->gates_stale && c->cpl == 0) {
+			SH->gates_stale = false;
+			prepare_gates(c);
+		}
 		b = lookup_block(c);
 		if (b)
 			enter(c, b);
 	}
 }
 
+/* Segments and privilege as inline SYSCALL and SYSRET leave them (SDM 2B, SYSCALL, SYSRET). */
+static void state_crossed(struct cpu *c, bool user)
+{
+	u16 cs = (u16)(user ? (c->star >> 48) + 16 : c->star >> 32);
+	u16 ss = (u16)(user ? (c->star >> 48) + 8 : (c->star >> 32) + 8);
+
+	c->cpl = user ? 3 : 0;
+	c->seg[SEG_CS].sel = user ? cs | 3 : cs & 0xfffc;
+	c->seg[SEG_SS].sel = user ? ss | 3 : ss & 0xfffc;
+	c->seg[SEG_CS].base = c->seg[SEG_SS].base = 0;
+	c->seg[SEG_CS].limit = c->seg[SEG_SS].limit = 0xffffffff;
+	c->seg[SEG_CS].attr = user ? 0xa0fb : 0xa09b;
+	c->seg[SEG_SS].attr = user ? 0xc0f3 : 0xc093;
+}
+
+/* What inline code changed of the state that C keeps in struct cpu. */
+void state_live(struct cpu *c, bool user)
+{
+	c->seg[SEG_FS].base = SPILL_K->live_fs;
+	c->seg[SEG_GS].base = SPILL_K->live_gs;
+	c->kernel_gs_base = SPILL_K->live_kgs;
+	if (!SPILL_K->crossed)
+		return;
+	SPILL_K->crossed = 0;
+	state_crossed(c, user);
+	if (user)
+		c->rflags = (c->rflags & HOST_FLAGS) | RF_IF | RF_FIXED;
+	else
+		c->rflags = (c->rflags & (HOST_FLAGS | RF_IF | RF_AC)) | RF_FIXED;
+}
+
 static void state_in(struct cpu *c)
 {
+	state_live(c, SH->world);
 	for (int i = 0; i < 16; i++)
 		c->gpr[i] = SH->gpr[i];
 	c->rflags = (c->rflags & ~(u64)HOST_FLAGS) | (SH->host_flags & HOST_FLAGS);
@@ -468,7 +548,7 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 	if (((c->cr0 ^ old_cr0) & (CR0_PG | CR0_WP)) || ((c->cr4 ^ old_cr4) & paging) ||
 	    ((c->efer ^ old_efer) & (EFER_NX | EFER_LMA)))
 		flush_everything(c);
-	if ((c->cr4 ^ old_cr4) & CR4_TSD)
+	if ((c->cr4 ^ old_cr4) & (CR4_TSD | CR4_FSGSBASE))
 		translations_flush();
 }
 
@@ -505,8 +585,22 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 	after_user_flush();
 }
 
+#define MSR_EFER 0xc0000080
+#define MSR_STAR 0xc0000081
+#define MSR_LSTAR 0xc0000082
+#define MSR_SFMASK 0xc0000084
+#define MSR_TSC_AUX 0xc0000103
+
 void mmu_msr_changed(struct cpu *c, u32 what)
 {
-	(void)c;
-	(void)what;
+	switch (what) {
+	case MSR_EFER: case MSR_STAR: case MSR_LSTAR: case MSR_SFMASK:
+		SH->gates_stale = true;
+		break;
+	case MSR_TSC_AUX:
+		CONSTANTS->tsc_aux = c->tsc_aux;
+		break;
+	default:
+		break;
+	}
 }

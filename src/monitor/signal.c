@@ -91,6 +91,7 @@ static void state_from(struct cpu *c, struct ucontext *uc, struct block *b, stru
 	volatile struct spill *s = user ? SPILL_U : SPILL_K;
 	u64 flags = FLAGS_STATUS | FLAG_DF;
 
+	state_live(c, user);
 	for (int i = 0; i < 16; i++)
 		c->gpr[i] = rec->borrowed >> i & 1 ? s->reg[i] : *uc_register(uc, i);
 	if (rec->flags & REC_STRING) {

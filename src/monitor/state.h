@@ -74,6 +74,7 @@ struct shared {
 	u64 event_pc;
 	u64 code_epoch;         /* bumped when a frame becomes code: carriers write-protect it before they run */
 	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
+	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
 	bool flush_target;      /* the CR3 load that is under way flushes */
 	u32 n_kexec;            /* kernel pages with translations */
 	struct { u64 va, pa; } kexec[MAX_KEXEC];
@@ -136,6 +137,7 @@ u64 now_ns(void);
 _Noreturn void enter_user(void);
 _Noreturn void enter_kernel(void);
 extern const u8 exit_user[], exit_kernel[], lookup_miss_user[], lookup_miss_kernel[];
+extern const u8 syscall_gate[], sysret_gate[];
 extern const u8 event_exit_user[], event_exit_kernel[], enter_begin[], enter_end[], run_loop_fresh[];
 extern const u8 monitor_text_begin[], monitor_text_end[];
 /* ---- carrier.c ---- */

@@ -65,6 +65,13 @@ static inline u64 host_rdtsc(void)
 	return (u64)hi << 32 | lo;
 }
 static inline void host_wrfsbase(u64 v) { __asm__ volatile("wrfsbase %0" : : "r"(v)); }
+static inline u64 host_rdfsbase(void)
+{
+	u64 v;
+
+	__asm__ volatile("rdfsbase %0" : "=r"(v));
+	return v;
+}
 static inline void host_wrgsbase(u64 v) { __asm__ volatile("wrgsbase %0" : : "r"(v)); }
 
 #endif

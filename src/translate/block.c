@@ -221,6 +221,8 @@ void block_link(struct cache *k, struct exit_record *x, struct block *to)
 		e_patch(CODE_BASE + x->patch, target);
 }
 
+bool block_begins_with_swapgs(const struct block *b) { return b->flags & BLOCK_SWAPGS; }
+
 void block_forward(struct cache *k, struct block *from, struct block *to)
 {
 	struct emit e = { CODE_BASE + from->cold, NULL };

@@ -26,7 +26,7 @@
 #define TM_COMPAT 2   /* 32-bit code segment */
 #define TM_STEP 4     /* one instruction, then #DB or a stop */
 
-enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2 };
+enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4 };
 
 struct block {
 	u64 pc, pa;
@@ -127,6 +127,8 @@ void block_kill_page(struct cache *k, u64 frame, u64 page);
 /* The indirect entry of a block, made at its first use: host address for the lookup tables. */
 u64 block_indirect_entry(struct cache *k, struct block *b);
 void block_link(struct cache *k, struct exit_record *x, struct block *to);
+/* Whether nothing before a SWAPGS at the head of the block touches memory. */
+bool block_begins_with_swapgs(const struct block *b);
 /* Makes the dead stub of `from` lead to the block that took its place. */
 void block_forward(struct cache *k, struct block *from, struct block *to);
 void cache_init(struct cache *k);
@@ -148,6 +150,7 @@ struct translate_request {
 	const u8 *bytes, *next;
 	u8 mode;
 	bool need_next;
+	bool fsgsbase;     /* CR4.FSGSBASE */
 	bool rdtsc_exits;  /* CR4.TSD, or an offset between guest and host TSC */
 };
 struct block *translate_block(struct cache *k, struct translate_request *r);

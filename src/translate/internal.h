@@ -44,10 +44,15 @@ void tx_branch(struct tx *t, int cond, u64 target);
 /* operand.c: instructions whose memory operand, or RSP operand, must be rewritten. */
 void tx_plain(struct tx *t, const struct tx_insn *ti, int index);
 /* mov reg, [operand] with 64 bits (or `opcode` of the one-byte map) */
+/* u = FOLD_OFF where a is a kernel address, else 0. */
+void tx_fold_select(struct tx *t, int u, int a);
 void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg);
 void tx_string(struct tx *t, const struct tx_insn *ti);
 void tx_xsave(struct tx *t, const struct tx_insn *ti);
 void tx_moffs(struct tx *t, const struct tx_insn *ti);
+/* system.c: what of the privileged instructions has an expansion; false: it must go through C. */
+bool tx_system(struct tx *t, const struct tx_insn *ti, int index);
+
 /* compat.c: all of a block of 32-bit code. */
 void compat_emit(struct tx *t);
 bool tx_flags_dead(const struct tx *t, int index);

@@ -196,8 +196,7 @@ static void e_address(struct tx *t, const struct tx_insn *ti, int reg)
 		e_op_own(&t->hot, 0, 0x8d, reg, &ti->in);
 }
 
-/* u = FOLD_OFF where a is a kernel address, else 0. */
-static void e_fold_select(struct tx *t, int u, int a)
+void tx_fold_select(struct tx *t, int u, int a)
 {
 	e_mov_imm(&t->hot, u, 63);
 	e_sarx(&t->hot, u, a, u);
@@ -257,7 +256,7 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 		w->base = tx_borrow(t, in, taken);
 		w->index = tx_borrow(t, in, taken);
 		e_address(t, ti, w->base);
-		e_fold_select(t, w->index, w->base);
+		tx_fold_select(t, w->index, w->base);
 	} else if (in->base == RSP) {
 		rec->access = AK_STACK;
 		w->form = F_SAME;
@@ -644,7 +643,7 @@ void tx_xsave(struct tx *t, const struct tx_insn *ti)
 	if (t->kernel && in->base == RSP)
 		e_mov_imm(&t->hot, w.index, 0);
 	else if (t->kernel && in->seg == SEG_NONE)
-		e_fold_select(t, w.index, w.base);
+		tx_fold_select(t, w.index, w.base);
 	else if (in->seg == SEG_GS)
 		e_load_gs(&t->hot, w.index, t->spill + SP_GS_BASE);
 	else

@@ -220,46 +220,6 @@ static void tx_leave(struct tx *t, const struct tx_insn *ti)
 	e_pop(e, RBP);
 }
 
-/* The host pushes IF = 1 and AC = 0: bring in the virtual ones.  PUSHFQ comes first, as the only
- * instruction here that can fault. */
-static void tx_pushf(struct tx *t)
-{
-	struct emit *e = &t->hot;
-
-	tx_current(t)->access = AK_STACK;
-	e8(e, 0x9c);
-	e_store_gs(e, spill_reg(t, RCX), RCX);
-	e_store_gs(e, spill_reg(t, RDX), RDX);
-	e_pop(e, RCX);
-	e_load_gs(e, RDX, t->spill + SP_VIF);
-	e_lea_bi(e, RCX, RCX, RDX);
-	e_load_gs(e, RDX, t->spill + SP_VAC);
-	e_lea_bi(e, RCX, RCX, RDX);
-	e_push(e, RCX);
-	tx_return(t, RDX);
-	tx_return(t, RCX);
-}
-
-static void tx_access_control(struct tx *t, bool allow)
-{
-	struct emit *e = &t->hot;
-
-	e_store_gs_imm(e, t->spill + SP_VAC, allow ? (s32)RF_AC : 0);
-	t->user_access = allow;
-	if (!t->k->targets.protection_keys)
-		return;
-	e_store_gs(e, spill_reg(t, RAX), RAX);
-	e_store_gs(e, spill_reg(t, RCX), RCX);
-	e_store_gs(e, spill_reg(t, RDX), RDX);
-	e_mov_imm(e, RAX, allow ? t->k->targets.pkru_access : t->k->targets.pkru_kernel);
-	e_mov_imm(e, RCX, 0);
-	e_mov_imm(e, RDX, 0);
-	e_wrpkru(e);
-	tx_return(t, RDX);
-	tx_return(t, RCX);
-	tx_return(t, RAX);
-}
-
 /* After STI and the instruction behind it: leave if an event waits. */
 static void tx_check_event(struct tx *t, u64 pc)
 {
@@ -278,31 +238,6 @@ static void tx_check_event(struct tx *t, u64 pc)
 	*over = (u8)(e->p - over - 1);
 	tx_return(t, RCX);
 	t->check_event = false;
-}
-
-/* Classes of the kernel world that have an expansion; all else privileged goes through C. */
-static bool tx_kernel(struct tx *t, const struct tx_insn *ti)
-{
-	switch (ti->in.klass) {
-	case IC_CLI:
-		e_store_gs_imm(&t->hot, t->spill + SP_VIF, -0x200);
-		return true;
-	case IC_STI:
-		e_store_gs_imm(&t->hot, t->spill + SP_VIF, 0);
-		t->sti_shadow = true;
-		return true;
-	case IC_PUSHF:
-		if (ti->in.osize != 8)
-			return false;
-		tx_pushf(t);
-		return true;
-	case IC_STAC:
-	case IC_CLAC:
-		tx_access_control(t, ti->in.klass == IC_STAC);
-		return true;
-	default:
-		return false;
-	}
 }
 
 static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
@@ -362,14 +297,8 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 			tx_execute(t, ti);
 		}
 		break;
-	case IC_RDTSC:
-		if (t->r->rdtsc_exits)
-			tx_execute(t, ti);
-		else
-			e_bytes(&t->hot, ti->raw, in->len);
-		break;
 	default:
-		if (!t->kernel || !tx_kernel(t, ti))
+		if (!tx_system(t, ti, index))
 			tx_execute(t, ti);
 		break;
 	}
