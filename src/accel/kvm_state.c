@@ -42,6 +42,8 @@
 	M(0x20d, mtrr_mask[6]) M(0x20f, mtrr_mask[7])
 
 #define MSR_TSC 0x10
+/* A counter that is further off than this, after it was set, was not set. */
+#define TSC_SLACK (1ull << 32)
 
 static const struct {
 	u32 number;
@@ -72,6 +74,38 @@ static int msr_set(int fd, u32 number, u64 value)
 	struct one_msr m = { .head = { .nmsrs = 1 }, .entry = { .index = number, .data = value } };
 
 	return ioctl(fd, KVM_SET_MSRS, &m) == 1;
+}
+
+/* The offset itself where KVM tells it, which is exact (devices/vcpu.rst, KVM_VCPU_TSC_CTRL); else from
+ * the counter. */
+static struct kvm_device_attr tsc_attribute(u64 *offset)
+{
+	return (struct kvm_device_attr){
+		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (u64)(uintptr_t)offset,
+	};
+}
+
+static u64 tsc_get(int fd)
+{
+	u64 value = 0;
+	struct kvm_device_attr a = tsc_attribute(&value);
+
+	if (!ioctl(fd, KVM_GET_DEVICE_ATTR, &a))
+		return value;
+	return msr_get(fd, MSR_TSC, &value) ? value - __rdtsc() : 0;
+}
+
+/* A backend that lets guests read the host's counter as it is may take any value and keep none. */
+static int tsc_set(int fd, u64 offset, struct err *e)
+{
+	struct kvm_device_attr a = tsc_attribute(&offset);
+	u64 now;
+
+	if (ioctl(fd, KVM_SET_DEVICE_ATTR, &a))
+		msr_set(fd, MSR_TSC, __rdtsc() + offset);
+	if (!msr_get(fd, MSR_TSC, &now) || now - __rdtsc() - offset + TSC_SLACK > 2 * TSC_SLACK)
+		return err_set(e, -ENOTSUP, "this kvm cannot offset the time-stamp counter");
+	return 0;
 }
 
 static struct kvm_segment segment_to_kvm(const struct cpu_seg *s)
@@ -172,12 +206,9 @@ static int set_regs(int fd, const struct cpu *c, struct err *e)
 /* An MSR that KVM lacks reads as 0 here and is left out when it is to be 0 or what KVM has. */
 static void get_msrs(int fd, struct cpu *c)
 {
-	u64 tsc;
-
 	for (size_t i = 0; i < ARRAY_SIZE(msrs); i++)
 		msr_get(fd, msrs[i].number, (u64 *)((char *)c + msrs[i].offset));
-	if (msr_get(fd, MSR_TSC, &tsc))
-		c->tsc_offset = tsc - __rdtsc();
+	c->tsc_offset = tsc_get(fd);
 }
 
 static int set_msrs(int fd, const struct cpu *c, struct err *e)
@@ -192,9 +223,7 @@ static int set_msrs(int fd, const struct cpu *c, struct err *e)
 			return err_set(e, -EINVAL, "KVM_SET_MSRS: MSR 0x%x does not take 0x%llx",
 				       msrs[i].number, (unsigned long long)value);
 	}
-	if (!msr_set(fd, MSR_TSC, __rdtsc() + c->tsc_offset))
-		return err_set(e, -EINVAL, "KVM_SET_MSRS: the time-stamp counter cannot be set");
-	return 0;
+	return tsc_set(fd, c->tsc_offset, e);
 }
 
 static int get_xcr0(int fd, struct cpu *c, struct err *e)

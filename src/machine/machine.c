@@ -217,24 +217,26 @@ int machine_run(struct machine *m, const struct console_options *console, struct
 {
 	struct vm *vm = &m->vm;
 	u64 start = monotonic_ns();
+	const struct err *why;
+	struct err run = { 0 };
 	int rc;
 
 	rc = console_start(&m->console, vm, console, e);
 	if (rc)
 		return rc;
-	rc = vm->accel->run(vm, e);
+	rc = vm->accel->run(vm, &run);
 	console_stop(m->console);
 	vm->stats.wall_ns = monotonic_ns() - start;
 	add_usage(&vm->stats, RUSAGE_SELF);
 	add_usage(&vm->stats, RUSAGE_CHILDREN);
 	vm->stats.ram_resident = ram_resident(vm);
-	if (!rc && vm->end == END_ERROR) {
-		const struct err *why = console_error(m->console);
-
-		rc = err_set(e, why->code ? why->code : -EIO, "%s",
-			     why->code ? why->text : vm_end_words(END_ERROR));
-	}
-	return rc;
+	if (!rc && vm->end != END_ERROR)
+		return 0;
+	/* The console's own trouble is the cause, whatever the accelerator makes of it. */
+	why = console_error(m->console);
+	if (why->code)
+		return err_set(e, why->code, "%s", why->text);
+	return err_set(e, rc ? rc : -EIO, "%s", *run.text ? run.text : vm_end_words(END_ERROR));
 }
 
 void machine_destroy(struct machine *m)
