@@ -55,8 +55,10 @@ static enum vm_end no_power(struct vm *vm)
 
 static const struct vm_ops ops = { .advance = no_advance, .irq_pending = no_irq, .power_state = no_power };
 
-/* mov dword [TARGET], 0x5a; hlt */
-static u8 code[] = { 0xc7, 0x04, 0x25, 0x00, 0x00, 0x00, 0x03, 0x5a, 0x00, 0x00, 0x00, 0xf4 };
+/* rdmsr; mov [TARGET], eax; mov [TARGET + 4], edx; hlt */
+static u8 code[] = {
+	0x0f, 0x32, 0x89, 0x04, 0x25, 0x00, 0x00, 0x00, 0x03, 0x89, 0x14, 0x25, 0x04, 0x00, 0x00, 0x03, 0xf4,
+};
 
 static int make(struct vm *vm, const struct host_info *host, struct err *e)
 {
@@ -131,6 +133,43 @@ static void test_state(struct vm *vm)
 	result(got.cpl == 0 && !got.exc.pending && !got.halted, "state has no exception and runs", "");
 }
 
+/* The guest itself reads what was set: number (SDM 4), field, value. */
+#define GUEST_MSRS(M)                                                             \
+	M(0xc0000081, star, 0x0023001000000000) M(0xc0000082, lstar, 0xffffffff81800000) \
+	M(0xc0000083, cstar, 0xffffffff81800100) M(0xc0000084, sfmask, 0x47700)   \
+	M(0xc0000102, kernel_gs_base, 0x7fff00001000) M(0x277, pat, 0x0407050600070106) \
+	M(0x174, sysenter_cs, 0x10) M(0x175, sysenter_esp, 0xfffffe0000002000)    \
+	M(0x176, sysenter_eip, 0xffffffff81801000) M(0xc0000101, seg[SEG_GS].base, 0xffff888012340000)
+
+static void test_guest_msrs(struct vm *vm, const struct cpu *boot)
+{
+	static const struct { u32 number; size_t offset; u64 value; const char *name; } rows[] = {
+#define GUEST_MSR_ROW(number, field, value) { number, offsetof(struct cpu, field), value, #field },
+		GUEST_MSRS(GUEST_MSR_ROW)
+	};
+	struct cpu c = *boot;
+	char name[80], got[80];
+	u64 value;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		memcpy((char *)&c + rows[i].offset, &rows[i].value, sizeof(u64));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err e = { 0 };
+		int rc;
+
+		c.gpr[RCX] = rows[i].number;
+		vm->end = END_NONE;
+		rc = accel_kvm.set_state(vm, &c, &e);
+		if (!rc)
+			rc = accel_kvm.run(vm, &e);
+		memcpy(&value, vm->ram + TARGET, sizeof value);
+		snprintf(got, sizeof got, "%s 0x%llx", e.text, (unsigned long long)value);
+		snprintf(name, sizeof name, "the guest reads %s", rows[i].name);
+		result(!rc && vm->end == END_HALTED && value == rows[i].value, name, got);
+	}
+	vm->end = END_NONE;
+}
+
 /* An offset is kept, or refused aloud. */
 static void test_tsc(struct vm *vm, const struct cpu *boot, bool emulated)
 {
@@ -167,10 +206,14 @@ static void test_run_and_dirty(struct vm *vm, const struct cpu *boot)
 {
 	static u64 bitmap[RAM_SIZE / PAGE_SIZE / 64];
 	struct err e = { 0 };
+	struct cpu c = *boot;
 	char got[80];
+	u64 value;
 	int rc;
 
-	rc = accel_kvm.set_state(vm, boot, &e);
+	c.gpr[RCX] = 0x277;
+	memset(vm->ram + TARGET, 0, sizeof value);
+	rc = accel_kvm.set_state(vm, &c, &e);
 	if (!rc)
 		rc = accel_kvm.read_dirty(vm, bitmap, &e);
 	result(!rc && count_bits(bitmap) == RAM_SIZE / PAGE_SIZE, "the first call reports every page", e.text);
@@ -180,7 +223,8 @@ static void test_run_and_dirty(struct vm *vm, const struct cpu *boot)
 	result(!rc && !count_bits(bitmap), "nothing is dirty before the guest runs", got);
 	rc = accel_kvm.run(vm, &e);
 	result(!rc && vm->end == END_HALTED, "the guest runs to its HLT", e.text);
-	result(vm->ram[TARGET] == 0x5a, "the guest has written", "");
+	memcpy(&value, vm->ram + TARGET, sizeof value);
+	result(value == boot->pat, "the guest has written", "");
 	result(vm->cpu.rip == CODE + sizeof code && vm->cpu.halted, "the state stands behind HLT", "");
 	rc = accel_kvm.read_dirty(vm, bitmap, &e);
 	snprintf(got, sizeof got, "%llu pages", (unsigned long long)count_bits(bitmap));
@@ -210,6 +254,7 @@ int main(void)
 	}
 	boot = vm.cpu;
 	test_state(&vm);
+	test_guest_msrs(&vm, &boot);
 	test_tsc(&vm, &boot, host.kvm == HOST_KVM_EMULATED);
 	test_run_and_dirty(&vm, &boot);
 	accel_kvm.destroy(&vm);
