@@ -39,6 +39,11 @@ _Noreturn void monitor_fail(const char *format, ...)
 	monitor_end(MEND_ERROR);
 }
 
+static bool is_flat(const struct cpu_seg *s)
+{
+	return !s->base && s->limit == 0xffffffff && (s->attr & ATTR_P);
+}
+
 u8 current_mode(const struct cpu *c)
 {
 	u8 m = 0;
@@ -47,6 +52,8 @@ u8 current_mode(const struct cpu *c)
 		m |= TM_USER;
 	if (!(c->seg[SEG_CS].attr & ATTR_L))
 		m |= TM_COMPAT;
+	if ((m & TM_COMPAT) && !(is_flat(&c->seg[SEG_DS]) && is_flat(&c->seg[SEG_ES]) && is_flat(&c->seg[SEG_SS])))
+		m |= TM_SEGMENTS;
 	if (c->rflags & RF_TF)
 		m |= TM_STEP;
 	return m;
@@ -237,6 +244,8 @@ static void execute(struct cpu *c)
 	r = in.has_mem && in.klass == IC_PLAIN ? -1 : (int)sys_execute(c, &in);
 	if (r == -1)
 		r = sys_execute_memory(c, &in);
+	if (r == -1 && c->cpl == 3)
+		r = (int)sys_execute(c, &in);
 	if (r == -1)
 		monitor_fail("cannot execute %lx %lx at guest %lx", *(u64 *)bytes, *(u64 *)(bytes + 7), c->rip);
 	c->sti_shadow = 0;
@@ -310,6 +319,16 @@ static void prepare_gates(struct cpu *c)
 		SH->gates_open = false;
 }
 
+/* Invariants C1 and C2 of translate/compat.c. */
+static void compat_registers(struct cpu *c)
+{
+	for (int i = 0; i < 8; i++)
+		SH->gpr[i] = c->gpr[i] = (u32)c->gpr[i];
+	SH->gpr[COMPAT_FS] = c->seg[SEG_FS].base;
+	SH->gpr[COMPAT_GS] = c->seg[SEG_GS].base;
+	SH->gpr[COMPAT_KEY_REG] = COMPAT_KEY;
+}
+
 static _Noreturn void enter(struct cpu *c, struct block *b)
 {
 	bool user = c->cpl == 3;
@@ -318,6 +337,8 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 
 	for (int i = 0; i < 16; i++)
 		SH->gpr[i] = c->gpr[i];
+	if (b->mode & TM_COMPAT)
+		compat_registers(c);
 	SH->host_flags = (c->rflags & HOST_FLAGS) | RF_FIXED | RF_IF;
 	s->save[0] = c->gpr[RAX];
 	s->save[1] = c->gpr[RCX];
@@ -420,8 +441,11 @@ void state_live(struct cpu *c, bool user)
 
 static void state_in(struct cpu *c)
 {
+	bool compat;
+
 	state_live(c, SH->world);
-	for (int i = 0; i < 16; i++)
+	compat = SH->world && (current_mode(c) & TM_COMPAT);
+	for (int i = 0; i < (compat ? 8 : 16); i++)
 		c->gpr[i] = SH->gpr[i];
 	c->rflags = (c->rflags & ~(u64)HOST_FLAGS) | (SH->host_flags & HOST_FLAGS);
 	if (SH->world)
@@ -438,9 +462,15 @@ static void exit_lookup(struct cpu *c)
 	struct block *b;
 
 	SH->count.lookups++;
-	c->gpr[RCX] = s->reg[RCX];
-	c->gpr[RDX] = s->reg[RDX];
-	c->rip = current_mode(c) & TM_COMPAT ? (u32)target : target;
+	if (current_mode(c) & TM_COMPAT) {
+		c->gpr[RCX] = (u32)SH->gpr[COMPAT_RCX];
+		c->gpr[RDX] = (u32)SH->gpr[COMPAT_RDX];
+		c->rip = (u32)target;
+	} else {
+		c->gpr[RCX] = s->reg[RCX];
+		c->gpr[RDX] = s->reg[RDX];
+		c->rip = target;
+	}
 	if (c->rflags & RF_TF) {
 		sys_raise(c, VEC_DB);
 		c->exc.dr6 = BIT(14);

@@ -92,7 +92,7 @@ static void state_from(struct cpu *c, struct ucontext *uc, struct block *b, stru
 	u64 flags = FLAGS_STATUS | FLAG_DF;
 
 	state_live(c, user);
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < (b->mode & TM_COMPAT ? 8 : 16); i++)
 		c->gpr[i] = rec->borrowed >> i & 1 ? s->reg[i] : *uc_register(uc, i);
 	if (rec->flags & REC_STRING) {
 		c->gpr[RSI] += s->str_src;

@@ -155,11 +155,13 @@ void block_kill_page(struct cache *k, u64 frame, u64 page)
 	}
 }
 
-/* Entered with the target in RCX; guest RCX and RDX in the spill page. */
+/* Entered with the target in RCX; guest RCX and RDX in the spill page, from
+ * 32-bit code in COMPAT_RCX and COMPAT_RDX. */
 u64 block_indirect_entry(struct cache *k, struct block *b)
 {
-	bool user = b->mode & TM_USER;
+	bool user = b->mode & TM_USER, compat = b->mode & TM_COMPAT;
 	s32 spill = user ? SPILL_U_DISP : SPILL_K_DISP;
+	u64 key = b->pc | (compat ? COMPAT_KEY : 0);
 	struct emit e = { CODE_BASE + k->cold, NULL };
 	struct block *last = &k->blocks[k->n_blocks - 1];
 	u8 *over;
@@ -169,17 +171,22 @@ u64 block_indirect_entry(struct cache *k, struct block *b)
 	if (k->cold + INDIRECT_STUB > k->limit_cold)
 		return 0;
 	b->indirect = k->cold;
-	e_mov_imm(&e, RDX, -b->pc);
+	e_mov_imm(&e, RDX, -key);
 	e_lea_bi(&e, RCX, RCX, RDX);
 	e8(&e, 0xe3); /* jrcxz */
 	over = e.p;
 	e8(&e, 0);
-	e_mov_imm(&e, RDX, b->pc);
+	e_mov_imm(&e, RDX, key);
 	e_lea_bi(&e, RCX, RCX, RDX);
 	e_jmp(&e, user ? k->targets.lookup_miss_user : k->targets.lookup_miss_kernel);
 	*over = (u8)(e.p - over - 1);
-	e_load_gs(&e, RDX, spill + SP_REG + 8 * RDX);
-	e_load_gs(&e, RCX, spill + SP_REG + 8 * RCX);
+	if (compat) {
+		e_mov_rr(&e, RDX, COMPAT_RDX);
+		e_mov_rr(&e, RCX, COMPAT_RCX);
+	} else {
+		e_load_gs(&e, RDX, spill + SP_REG + 8 * RDX);
+		e_load_gs(&e, RCX, spill + SP_REG + 8 * RCX);
+	}
 	e_jmp(&e, CODE_BASE + b->host);
 	k->cold = (u32)(e.p - CODE_BASE);
 	/* The stub belongs to the cold part of the newest block, which keeps those parts contiguous. */

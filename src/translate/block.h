@@ -25,6 +25,18 @@
 #define TM_USER 1     /* CPL 3 */
 #define TM_COMPAT 2   /* 32-bit code segment */
 #define TM_STEP 4     /* one instruction, then #DB or a stop */
+#define TM_SEGMENTS 8 /* with TM_COMPAT: a segment other than FS and GS is not flat */
+
+/* Host registers while 32-bit code runs (translate/compat.c): bases of FS and GS, COMPAT_KEY; in an indirect
+ * transfer the guest's ECX and EDX. */
+#define COMPAT_FS R14
+#define COMPAT_GS R15
+#define COMPAT_KEY_REG R13
+#define COMPAT_RCX R9
+#define COMPAT_RDX R11
+
+/* Set in the key of an indirect transfer by 32-bit code, so that it never meets a 64-bit block. */
+#define COMPAT_KEY (1ull << 62)
 
 enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4 };
 

@@ -41,6 +41,8 @@ void tx_execute(struct tx *t, const struct tx_insn *ti);
 /* Jump (cond < 0) or conditional jump to a guest address. */
 void tx_branch(struct tx *t, int cond, u64 target);
 
+void tx_loop(struct tx *t, const struct tx_insn *ti);
+
 /* operand.c: instructions whose memory operand, or RSP operand, must be rewritten. */
 void tx_plain(struct tx *t, const struct tx_insn *ti, int index);
 /* mov reg, [operand] with 64 bits (or `opcode` of the one-byte map) */
@@ -52,7 +54,10 @@ void tx_xsave(struct tx *t, const struct tx_insn *ti);
 void tx_moffs(struct tx *t, const struct tx_insn *ti);
 /* system.c: what of the privileged instructions has an expansion; false: it must go through C. */
 bool tx_system(struct tx *t, const struct tx_insn *ti, int index);
-
+/* ModRM, SIB and displacement of [base + index*scale + disp]; base is not RIP. */
+void tx_operand(struct emit *e, int reg, int base, int index, int scale, s32 disp);
+/* The encoding prefix and opcode with new R, X, B bits. */
+void tx_opcode(struct emit *e, const struct tx_insn *ti, int reg, int x, int b);
 /* compat.c: all of a block of 32-bit code. */
 void compat_emit(struct tx *t);
 bool tx_flags_dead(const struct tx *t, int index);

@@ -40,8 +40,7 @@ void tx_return(struct tx *t, int reg)
 	e_load_gs(&t->hot, reg, spill_reg(t, reg));
 }
 
-/* ModRM, SIB and displacement of [base + index*scale + disp]; base is not RIP. */
-static void e_operand(struct emit *e, int reg, int base, int index, int scale, s32 disp)
+void tx_operand(struct emit *e, int reg, int base, int index, int scale, s32 disp)
 {
 	int ss = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
 	u8 r = (u8)((reg & 7) << 3);
@@ -77,7 +76,7 @@ static void e_op_own(struct emit *e, u8 seg, u8 op, int reg, const struct insn *
 		e8(e, 0x67);
 	e_rex(e, 1, reg, index, base);
 	e8(e, op);
-	e_operand(e, reg, in->base, in->index, in->scale, (s32)in->disp);
+	tx_operand(e, reg, in->base, in->index, in->scale, (s32)in->disp);
 }
 
 static void e_prefixes(struct emit *e, const struct insn *in, const u8 *raw, const struct rewrite *w)
@@ -101,9 +100,10 @@ static void e_prefixes(struct emit *e, const struct insn *in, const u8 *raw, con
 	}
 }
 
-/* The encoding prefix and opcode with new R, X, B bits. */
-static void e_opcode(struct emit *e, const struct insn *in, const u8 *raw, int reg, int x, int b)
+void tx_opcode(struct emit *e, const struct tx_insn *ti, int reg, int x, int b)
 {
+	const struct insn *in = &ti->in;
+	const u8 *raw = ti->raw;
 	const u8 *p = raw + in->off_enc;
 
 	switch (in->enc) {
@@ -162,16 +162,16 @@ static void e_rewritten(struct emit *e, const struct tx_insn *ti, const struct r
 	if (!in->has_mem) {
 		int rm = w->rm >= 0 ? w->rm : (in->modrm & 7) | b << 3;
 
-		e_opcode(e, in, raw, reg, x, rm >> 3);
+		tx_opcode(e, ti, reg, x, rm >> 3);
 		e8(e, (u8)(0xc0 | (reg & 7) << 3 | (rm & 7)));
 	} else if (w->form == F_PAIR) {
-		e_opcode(e, in, raw, reg, w->index != REG_NONE ? w->index >> 3 : 0, w->base >> 3);
-		e_operand(e, reg, w->base, w->index, 1, 0);
+		tx_opcode(e, ti, reg, w->index != REG_NONE ? w->index >> 3 : 0, w->base >> 3);
+		tx_operand(e, reg, w->base, w->index, 1, 0);
 	} else if (w->form == F_ABS) {
-		e_opcode(e, in, raw, reg, 0, 0);
-		e_operand(e, reg, REG_NONE, REG_NONE, 1, w->disp);
+		tx_opcode(e, ti, reg, 0, 0);
+		tx_operand(e, reg, REG_NONE, REG_NONE, 1, w->disp);
 	} else {
-		e_opcode(e, in, raw, reg, x, b);
+		tx_opcode(e, ti, reg, x, b);
 		e8(e, (u8)((in->modrm & 0xc7) | (reg & 7) << 3));
 		for (int i = in->off_modrm + 1; i < in->off_disp + in->disp_size || i == in->off_sib; i++)
 			e8(e, raw[i]);
@@ -517,12 +517,12 @@ void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
 			e8(&t->hot, 0x64);
 		e_rex(&t->hot, 1, reg, w.index == REG_NONE ? 0 : w.index, w.base);
 		e8(&t->hot, 0x8b);
-		e_operand(&t->hot, reg, w.base, w.index, 1, 0);
+		tx_operand(&t->hot, reg, w.base, w.index, 1, 0);
 	} else if (w.form == F_ABS) {
 		e8(&t->hot, w.fs ? 0x64 : 0x65);
 		e_rex(&t->hot, 1, reg, 0, 0);
 		e8(&t->hot, 0x8b);
-		e_operand(&t->hot, reg, REG_NONE, REG_NONE, 1, w.disp);
+		tx_operand(&t->hot, reg, REG_NONE, REG_NONE, 1, w.disp);
 	} else {
 		u8 seg = w.form == F_GS ? 0x65 : w.form == F_FS ? 0x64 : ti->in.seg == SEG_FS ? 0x64 : 0;
 
@@ -562,7 +562,7 @@ void tx_moffs(struct tx *t, const struct tx_insn *ti)
 		e8(&t->hot, 0x66);
 	e_rex(&t->hot, in->osize == 8, RAX, 0, s);
 	e8(&t->hot, (u8)(in->op == 0xa0 ? 0x8a : in->op == 0xa1 ? 0x8b : in->op == 0xa2 ? 0x88 : 0x89));
-	e_operand(&t->hot, RAX, s, REG_NONE, 1, 0);
+	tx_operand(&t->hot, RAX, s, REG_NONE, 1, 0);
 	taken &= (u16)~BIT(RAX);
 	finish(t, taken);
 }

@@ -149,12 +149,12 @@ static void tx_indirect(struct tx *t, const struct tx_insn *ti)
 	indirect_tail(t);
 }
 
-static void tx_loop(struct tx *t, const struct tx_insn *ti)
+void tx_loop(struct tx *t, const struct tx_insn *ti)
 {
 	struct emit *e = &t->hot;
 	u8 *over;
 
-	if (ti->in.addrsize_prefix)
+	if (ti->in.asize == 4)
 		e8(e, 0x67);
 	e8(e, ti->in.op);
 	e8(e, 2);

@@ -17,8 +17,9 @@ enum sys_result {
 	SYS_AGAIN,    /* partly done (rep string I/O): registers advanced, rip still at the instruction */
 };
 
-/* Executes the instruction `in`, decoded from c->rip, for every class but IC_PLAIN, IC_MASKMOV and the XSAVE
- * family: those have vector state, which does not live here, and get #UD.
+/* Executes the instruction `in`, decoded from c->rip, for every class but IC_MASKMOV, the XSAVE
+ * family and IC_PLAIN but for what 64-bit mode lacks (AAA ... BOUND): those have vector state, which does not live
+ * here, and get #UD.
  * Checks CPL, mode and operands as the manual says; a fault leaves no partial register change.
  * Handles RF and the interrupt shadow of STI and MOV SS.  The single-step trap is the caller's: #DB (dr6 bit 14)
  * after SYS_DONE where RF_TF was set before the instruction, unless it was INT n, INT3, INTO or a SYSCALL that

@@ -19,6 +19,7 @@ void *memset(void *to, int byte, size_t n);
 
 /* One row per instruction class that C code executes: class, handler, conditions. */
 #define SYS_CLASSES(ROW)                                        \
+	ROW(IC_PLAIN, sys_do_decimal, NOT_IN_64)                \
 	ROW(IC_JMP, sys_do_jump, 0)                             \
 	ROW(IC_JCC, sys_do_jump, 0)                             \
 	ROW(IC_LOOP, sys_do_loop, 0)                            \
