@@ -80,6 +80,8 @@ exit_kernel:
 	LEAVE	SPILL_K_DISP, 0
 
 	.macro	ENTER spill, world
+	cmpl	$0, signal_noted(%rip)
+	jne	run_loop_fresh
 	pushq	%gs:SHARED_DISP + SH_HOST_FLAGS
 	popfq
 	mov	%gs:SHARED_DISP + SH_GPR + 24, %rbx

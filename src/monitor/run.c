@@ -14,6 +14,7 @@
 #include <stdarg.h>
 
 struct mine my;
+volatile u32 signal_noted;
 
 #define HOST_FLAGS (FLAGS_STATUS | FLAG_DF)
 
@@ -393,6 +394,8 @@ _Noreturn void run_loop(void)
 			if (c->shutdown)
 				monitor_end(MEND_TRIPLE_FAULT);
 		}
+		/* What comes after this look turns the entry back (entry.S). */
+		signal_noted = 0;
 		if (SPILL_K->pending || SH->kick != SH->kick_seen || c->halted) {
 			events(c);
 			if (c->halted || c->exc.pending)

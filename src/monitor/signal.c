@@ -109,6 +109,16 @@ static void state_from(struct cpu *c, struct ucontext *uc, struct block *b, stru
 
 static bool in_cache(u64 pc) { return pc - (u64)CODE_BASE < CODE_SIZE; }
 
+/* The timer was armed, or the kick sent, before another carrier took over.  That one looks for events
+ * when it starts; one that runs already has to be told. */
+static void forward_event(void)
+{
+	u32 tid = SH->carriers[SH->current].tid;
+
+	if (tid)
+		sys2(__NR_kill, tid, SIGUSR1);
+}
+
 /* A signal, or a step towards a precise point. */
 static void handle_event(struct ucontext *uc)
 {
@@ -126,6 +136,7 @@ static void handle_event(struct ucontext *uc)
 		return;
 	}
 	if (!in_cache(uc->rip)) {
+		signal_noted = 1;
 		my.stepping = false;
 		return;
 	}
@@ -324,10 +335,11 @@ void signal_handler(int sig, void *info, struct ucontext *uc)
 	if (sig == SIGALRM || sig == SIGUSR1) {
 		if (sig == SIGALRM)
 			my.armed = 0;
-		if (SH->current != my.number)
-			return;
 		SPILL_K->pending = 1;
-		handle_event(uc);
+		if (SH->current == my.number)
+			handle_event(uc);
+		else
+			forward_event();
 		return;
 	}
 	if (sig == SIGTRAP && my.stepping) {

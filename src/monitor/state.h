@@ -130,6 +130,8 @@ static inline void *ram_pointer(u64 pa)
 
 /* ---- run.c ---- */
 _Noreturn void run_loop(void);
+/* A signal came while this carrier was in the monitor: it must look for events before it leaves. */
+extern volatile u32 signal_noted;
 _Noreturn void monitor_end(enum monitor_end why);
 _Noreturn void monitor_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 u64 now_ns(void);
