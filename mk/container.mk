@@ -6,7 +6,7 @@ CONTAINER_SRCS := $(wildcard src/container/*.c) src/base/err.c
 CONTAINER_OBJS := $(CONTAINER_SRCS:src/%.c=$(BUILD)/container/%.o)
 CONTAINER_CFLAGS = $(COMMON_CFLAGS) -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fPIE -fstack-protector-strong \
 	-fstack-clash-protection -fcf-protection -ffunction-sections -fdata-sections
-CONTAINER_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections
+CONTAINER_LDFLAGS := -static-pie -s -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections
 CONTAINER_LIBS := -lseccomp -ljson-c -lcap-ng
 PENUMBRA_OCI := $(BIN)penumbra-oci
 

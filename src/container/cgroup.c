@@ -246,15 +246,10 @@ static int inherit_cpuset(int parent, int fd)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(files); i++) {
-		_cleanup_free_ char *ours = NULL, *theirs = NULL;
+		_cleanup_free_ char *theirs = NULL;
 		size_t n;
-		int r = file_read_at(fd, files[i], 65536, &ours, NULL);
+		int r = file_read_at(parent, files[i], 65536, &theirs, &n);
 
-		if (r)
-			return r;
-		if (ours[strspn(ours, " \n")])
-			continue;
-		r = file_read_at(parent, files[i], 65536, &theirs, &n);
 		if (!r)
 			r = file_write_at(fd, files[i], theirs, n);
 		if (r)
@@ -277,11 +272,11 @@ static void enable_controllers(int parent)
 			file_printf_at(parent, "cgroup.subtree_control", "+%s", w);
 }
 
-static int create_part(struct cgroup_part *p)
+/* The directories above ours, one by one; each hierarchy's own rules for new groups are followed. */
+static int create_below(struct cgroup_part *p, bool set, bool enable)
 {
 	_cleanup_fd_ int at = open(p->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const char *s = p->dir + strlen(p->mount);
-	bool set = list_has(p->controllers, "cpuset");
 	char name[NAME_MAX + 1];
 
 	if (at < 0)
@@ -304,7 +299,7 @@ static int create_part(struct cgroup_part *p)
 		made = !mkdirat(at, name, 0755);
 		if (!made && errno != EEXIST)
 			return -errno;
-		if (p->v2 && made)
+		if (p->v2 && enable)
 			enable_controllers(at);
 		fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
@@ -319,6 +314,18 @@ static int create_part(struct cgroup_part *p)
 	return 0;
 }
 
+static int create_part(struct cgroup_part *p, bool enable)
+{
+	bool set = list_has(p->controllers, "cpuset");
+
+	/* most often only the last directory is missing */
+	if (!set && !(p->v2 && enable) && (!mkdir(p->dir, 0755) || errno == EEXIST)) {
+		p->fd = open(p->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		return p->fd < 0 ? -errno : 0;
+	}
+	return create_below(p, set, enable);
+}
+
 static void drop_part(struct cgroup *c, size_t i)
 {
 	free(c->part[i].mount);
@@ -328,12 +335,15 @@ static void drop_part(struct cgroup *c, size_t i)
 	c->n--;
 }
 
-int cgroup_create(struct cgroup *c, struct err *e)
+int cgroup_create(struct cgroup *c, const struct oci_resources *r0, struct err *e)
 {
+	/* on a hybrid host the few controllers of version 2 are switched on only when asked for:
+	 * doing so changes the hierarchy for everybody */
+	bool enable = c->n == 1 || (r0 && (r0->hugepage_limits.n || r0->rdma.n || r0->unified.n));
 	size_t i;
 
 	for (i = 0; i < c->n;) {
-		int r = create_part(&c->part[i]);
+		int r = create_part(&c->part[i], enable);
 
 		if ((r == -EACCES || r == -EPERM || r == -EROFS || r == -ENOENT) && c->rootless) {
 			drop_part(c, i);
@@ -371,6 +381,55 @@ int cgroup_join(struct cgroup *c, pid_t pid, const char *below, struct err *e)
 		i++;
 	}
 	return 0;
+}
+
+int cgroup_join_prepare(struct cgroup *c, const char *below, struct cgroup_entry *entry,
+			struct err *e)
+{
+	size_t i;
+
+	*entry = (struct cgroup_entry){ .into = -1, .rootless = c->rootless };
+	for (i = 0; i < c->n; i++) {
+		struct cgroup_part *p = &c->part[i];
+		char name[PATH_MAX];
+		int fd;
+
+		snprintf(name, sizeof name, "%s%s%s", below ? below : "", below && *below ? "/" : "",
+			 p->v2 ? "." : "tasks");
+		fd = p->fd < 0 ? -1 : openat(p->fd, name, (p->v2 ? O_RDONLY | O_DIRECTORY : O_WRONLY) |
+					     O_CLOEXEC);
+		if (fd < 0 && c->rootless)
+			continue;
+		if (fd < 0) {
+			cgroup_entry_close(entry);
+			return err_sys(e, errno, "open cgroup %s/%s", p->dir, name);
+		}
+		if (p->v2)
+			entry->into = fd;
+		else
+			entry->fd[entry->n++] = fd;
+	}
+	return 0;
+}
+
+int cgroup_join_self(const struct cgroup_entry *entry, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < entry->n; i++)
+		if (write(entry->fd[i], "0", 1) < 0 &&
+		    !(entry->rootless && (errno == EACCES || errno == EPERM)))
+			return err_sys(e, errno, "join a cgroup");
+	return 0;
+}
+
+void cgroup_entry_close(struct cgroup_entry *entry)
+{
+	while (entry->n)
+		close(entry->fd[--entry->n]);
+	if (entry->into >= 0)
+		close(entry->into);
+	entry->into = -1;
 }
 
 int cgroup_controller(const struct cgroup *c, const char *controller, bool *v2)

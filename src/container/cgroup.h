@@ -40,10 +40,26 @@ int cgroup_reopen(struct cgroup *c, const struct oci_strs *dirs, struct err *e);
 int cgroup_describe(const struct cgroup *c, struct oci_strs *dirs);
 void cgroup_close(struct cgroup *c);
 
-int cgroup_create(struct cgroup *c, struct err *e);
+/* Makes the directories.  `r` says which of version 2's controllers will be needed. */
+int cgroup_create(struct cgroup *c, const struct oci_resources *r, struct err *e);
 /* Writes limits. `devices` also sets up the device rules (not for update). */
 int cgroup_apply(struct cgroup *c, const struct oci_resources *r, bool devices, struct err *e);
+/* Moves `pid`.  The kernel halts every fork and exit of the host for this (a grace period of RCU, up
+ * to 15 ms): a process that can joins by itself, see cgroup_join_prepare(). */
 int cgroup_join(struct cgroup *c, pid_t pid, const char *below, struct err *e);
+/* Opens what a process needs to join version 1 groups by itself, without that halt: a thread that
+ * moves only itself.  The descriptors pass through fork.  Version 2 is joined by the clone: its
+ * descriptor for CLONE_INTO_CGROUP is *into, or -1. */
+struct cgroup_entry {
+	int fd[CGROUP_PARTS_MAX];
+	size_t n;
+	int into;
+	bool rootless;
+};
+int cgroup_join_prepare(struct cgroup *c, const char *below, struct cgroup_entry *entry,
+			struct err *e);
+int cgroup_join_self(const struct cgroup_entry *entry, struct err *e);
+void cgroup_entry_close(struct cgroup_entry *entry);
 
 /* Stops all processes and returns when they have stopped; the opposite. */
 int cgroup_freeze(struct cgroup *c, bool freeze, struct err *e);

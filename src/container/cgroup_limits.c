@@ -344,20 +344,26 @@ static int format_rule(const struct oci_device_rule *d, char *out, size_t size)
 
 static int put_devices_v1(int fd, const struct oci_device_rule *rules, size_t n, struct err *e)
 {
-	char line[96];
+	_cleanup_fd_ int allow = openat(fd, "devices.allow", O_WRONLY | O_CLOEXEC);
+	_cleanup_fd_ int deny = openat(fd, "devices.deny", O_WRONLY | O_CLOEXEC);
+	char line[96], last[96] = "";
 	size_t i;
 
+	if (allow < 0 || deny < 0)
+		return err_sys(e, errno, "linux.resources.devices: open the device rules");
 	for (i = 0; i < n; i++) {
-		int r = format_rule(&rules[i], line, sizeof line);
+		int r = format_rule(&rules[i], line + 1, sizeof line - 1);
 
 		if (r < 0)
 			return err_set(e, -EINVAL, "linux.resources.devices[%zu]: type must be a, "
-				       "b or c, access of r, w and m", i);
-		r = file_write_at(fd, rules[i].allow ? "devices.allow" : "devices.deny", line,
-				  (size_t)r);
-		if (r)
-			return err_sys(e, -r, "linux.resources.devices[%zu]: %s \"%s\"", i,
-				       rules[i].allow ? "allow" : "deny", line);
+				       "b or c, access of r, w and m", i - 1);
+		line[0] = rules[i].allow ? '+' : '-';
+		if (!strcmp(line, last)) /* most configurations begin with our own first rule */
+			continue;
+		memcpy(last, line, sizeof last);
+		if (write(rules[i].allow ? allow : deny, line + 1, (size_t)r) < 0)
+			return err_sys(e, errno, "linux.resources.devices[%zu]: %s \"%s\"", i - 1,
+				       rules[i].allow ? "allow" : "deny", line + 1);
 	}
 	return 0;
 }

@@ -99,10 +99,14 @@ static int bind_device(struct rootfs *r, const char *path, mode_t type, dev_t nu
 static int make_node(struct rootfs *r, const char *path, mode_t mode, dev_t number, uid_t uid,
 		     gid_t gid)
 {
-	const char *leaf;
-	_cleanup_fd_ int dir = path_parent(r->root, path, &leaf);
+	const char *leaf = path + 5;
+	_cleanup_fd_ int own = -1;
 	struct stat st;
+	int dir;
 
+	if (r->dev < 0 || strncmp(path, "/dev/", 5) || strchr(leaf, '/'))
+		own = path_parent(r->root, path, &leaf);
+	dir = r->dev >= 0 && own < 0 && leaf == path + 5 ? r->dev : own;
 	if (dir < 0)
 		return dir;
 	if (mknodat(dir, leaf, mode, number) < 0) {
@@ -134,9 +138,14 @@ static int make_one(struct launch *l, struct rootfs *r, const char *path, mode_t
 
 int devices_make(struct launch *l, struct rootfs *r, struct err *e)
 {
-	_cleanup_fd_ int dev = -1;
 	size_t i;
 	int status;
+
+	if (r->has_dev) {
+		r->dev = path_open(r->root, "/dev", PATH_IN_ROOT, O_PATH | O_DIRECTORY, 0);
+		if (r->dev < 0)
+			return err_sys(e, -r->dev, "open the container's /dev");
+	}
 
 	for (i = 0; i < l->spec->linux_->devices.n; i++) {
 		const struct oci_device *d = &l->spec->linux_->devices.v[i];
@@ -159,13 +168,10 @@ int devices_make(struct launch *l, struct rootfs *r, struct err *e)
 		if (status)
 			return err_sys(e, -status, "make %s", s->path);
 	}
-	dev = path_open(r->root, "/dev", PATH_IN_ROOT, O_PATH | O_DIRECTORY, 0);
-	if (dev < 0)
-		return err_sys(e, -dev, "open the container's /dev");
 	for (i = 0; i < ARRAY_SIZE(links); i++) {
 		if (!strcmp(links[i].name, "core") && access("/proc/kcore", F_OK))
 			continue;
-		if (symlinkat(links[i].target, dev, links[i].name) < 0 && errno != EEXIST)
+		if (symlinkat(links[i].target, r->dev, links[i].name) < 0 && errno != EEXIST)
 			return err_sys(e, errno, "make /dev/%s", links[i].name);
 	}
 	return 0;

@@ -40,6 +40,7 @@ struct exec {
 	struct spec_document *owner; /* of a process read from a file */
 	struct oci_process *process;
 	struct seccomp_program filter;
+	struct cgroup_entry entry;
 	bool has_filter;
 	int ns_fd[ARRAY_SIZE(kinds)], ns_type[ARRAY_SIZE(kinds)];
 	bool user_ns;
@@ -153,15 +154,17 @@ static void __attribute__((noreturn)) stage_main(struct exec *x)
 {
 	struct err e = { 0 };
 	char text[ERR_TEXT_MAX + 1];
-	pid_t pid;
+	pid_t pid = -1;
 	int r;
 
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	close(x->sync[0]);
 	state_close(&x->k.dir);
-	r = namespaces_join(x->ns_fd, x->ns_type, ARRAY_SIZE(kinds), &e);
+	r = cgroup_join_self(&x->entry, &e);
+	if (!r)
+		r = namespaces_join(x->ns_fd, x->ns_type, ARRAY_SIZE(kinds), &e);
 	if (!r) {
-		pid = clone_process(CLONE_PARENT);
+		pid = clone_process(CLONE_PARENT, x->entry.into);
 		if (!pid)
 			exec_main(x);
 		if (pid < 0)
@@ -212,9 +215,7 @@ static int attend(struct exec *x, struct command_line *c, pid_t pid, int *consol
 	char text[ERR_TEXT_MAX + 2];
 	int fd = -1, r;
 
-	r = cgroup_join(&x->k.cgroup, pid, option(c, "cgroup"), e);
-	if (!r)
-		r = process_set_rlimits(pid, x->process, e);
+	r = process_set_rlimits(pid, x->process, e);
 	if (!r && x->process->oom_score_adj.set) {
 		snprintf(text, sizeof text, "/proc/%d/oom_score_adj", (int)pid);
 		file_printf_at(AT_FDCWD, text, "%lld", (long long)x->process->oom_score_adj.v);
@@ -422,7 +423,10 @@ static int start(struct command_line *c, struct exec *x, pid_t *pid, int *consol
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, x->sync) < 0)
 		return err_sys(e, errno, "socketpair");
-	stage = clone_process(0);
+	r = cgroup_join_prepare(&x->k.cgroup, option(c, "cgroup"), &x->entry, e);
+	if (r)
+		return r;
+	stage = clone_process(0, -1);
 	if (stage < 0)
 		return err_sys(e, errno, "clone");
 	if (!stage)
@@ -448,7 +452,7 @@ static int start(struct command_line *c, struct exec *x, pid_t *pid, int *consol
 
 static int run_exec(struct command_line *c, struct err *e)
 {
-	struct exec x = { .sync = { -1, -1 } };
+	struct exec x = { .sync = { -1, -1 }, .entry = { .into = -1 } };
 	int r = container_open(&x.k, c->global, c->argv[0], false, e), console = -1;
 	pid_t pid = 0;
 	size_t i;
@@ -465,6 +469,7 @@ static int run_exec(struct command_line *c, struct err *e)
 			close(x.ns_fd[i]);
 	if (x.sync[0] >= 0)
 		close(x.sync[0]);
+	cgroup_entry_close(&x.entry);
 	seccomp_free(&x.filter);
 	spec_free(x.owner);
 	container_close(&x.k);

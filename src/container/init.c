@@ -49,20 +49,14 @@ int init_wait_go(struct launch *l, struct err *e)
 	return 0;
 }
 
-int init_need_cgroups(struct launch *l, struct err *e)
+/* The namespace's root is the group that its first process is in: only after joining. */
+static int enter_cgroups(struct launch *l, struct err *e)
 {
-	int r;
+	int r = cgroup_join_self(&l->entry, e);
 
-	if (l->cgroups_ready)
-		return 0;
-	r = init_wait_go(l, e);
-	if (r)
-		return r;
-	l->cgroups_ready = true;
-	/* only now: the namespace's root is the group that its first process is in */
-	if (l->new_ns & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) < 0)
-		return err_sys(e, errno, "make a cgroup namespace");
-	return 0;
+	if (!r && l->new_ns & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) < 0)
+		r = err_sys(e, errno, "make a cgroup namespace");
+	return r;
 }
 
 static int make_time_namespace(struct launch *l, struct err *e)
@@ -244,21 +238,16 @@ static int wait_start(struct init *in, struct err *e)
 static int set_up(struct init *in, struct err *e)
 {
 	struct launch *l = in->l;
-	bool wait = l->user_ns;
-	int r = 0;
+	int r;
 
 	umask(0);
-	if (!l->joined_before)
+	r = enter_cgroups(l, e);
+	if (!r && !l->joined_before)
 		r = join_namespaces(l, e);
-	if (!r && wait) /* id maps and groups come with the first GO */
+	if (!r && l->user_ns) /* id maps come with the first GO */
 		r = init_wait_go(l, e);
 	if (!r)
 		r = become_root(l, e);
-	if (!r && wait) {
-		l->cgroups_ready = true;
-		if (l->new_ns & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) < 0)
-			r = err_sys(e, errno, "make a cgroup namespace");
-	}
 	if (!r)
 		r = make_time_namespace(l, e);
 	if (!r)
@@ -267,8 +256,8 @@ static int set_up(struct init *in, struct err *e)
 		r = loopback_up(l, e);
 	if (!r)
 		r = rootfs_build(l, &in->root, e);
-	if (!r)
-		r = init_need_cgroups(l, e);
+	if (!r && !l->user_ns)
+		r = init_wait_go(l, e);
 	if (!r)
 		r = ask_hooks(in, e);
 	if (!r)

@@ -193,7 +193,7 @@ int launch_open(struct launch *l, const struct global_options *g, const struct c
 	l->global = g;
 	l->options = o;
 	l->bundle = l->sync[0] = l->sync[1] = l->start_listen = l->agent = l->rootfs_source = -1;
-	l->dir.root = l->dir.dir = -1;
+	l->dir.root = l->dir.dir = l->entry.into = -1;
 	if (r)
 		return r;
 	l->bundle = open(o->bundle ? o->bundle : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -254,6 +254,7 @@ void launch_close(struct launch *l)
 	if (l->filter)
 		seccomp_free(l->filter);
 	free(l->filter);
+	cgroup_entry_close(&l->entry);
 	cgroup_close(&l->cgroup);
 	state_free(&l->state);
 	state_close(&l->dir);
@@ -313,9 +314,11 @@ static int compile_filter(struct launch *l, struct err *e)
 	return 0;
 }
 
-pid_t clone_process(u64 flags)
+pid_t clone_process(u64 flags, int into)
 {
-	struct clone_args a = { .flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD };
+	struct clone_args a = { .flags = flags | (into >= 0 ? CLONE_INTO_CGROUP : 0),
+				.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
+				.cgroup = into >= 0 ? (u64)into : 0 };
 
 	return (pid_t)syscall(SYS_clone3, &a, sizeof a);
 }
@@ -365,7 +368,7 @@ static void __attribute__((noreturn)) stage_main(struct launch *l, u64 flags)
 
 	if (!r) {
 		l->joined_before = true;
-		pid = clone_process(flags | CLONE_PARENT);
+		pid = clone_process(flags | CLONE_PARENT, l->entry.into);
 		if (!pid)
 			init_main(l);
 		if (pid < 0)
@@ -416,7 +419,7 @@ static int clone_first(struct launch *l, pid_t *pid, struct err *e)
 			stage |= type == CLONE_NEWUSER || type == CLONE_NEWPID ||
 				 l->new_ns & CLONE_NEWUSER;
 	}
-	child = clone_process(stage ? 0 : flags);
+	child = clone_process(stage ? 0 : flags, stage ? -1 : l->entry.into);
 	if (child < 0)
 		return err_sys(e, errno, "make the container's namespaces");
 	if (!child && stage)
@@ -507,22 +510,26 @@ static int prepare_process(struct launch *l, pid_t pid, struct err *e)
 		return err_sys(e, -r, "the container's first process");
 	l->state.pid = (u64)pid;
 	l->state.start_time = start;
-	r = state_store(l->dir.dir, &l->state, e); /* L2 */
 	if (!r && l->new_ns & CLONE_NEWUSER)
 		r = userns_map(pid, &c->uid_mappings, &c->gid_mappings, l->global->rootless_now, e);
-	if (!r)
-		r = cgroup_create(&l->cgroup, e);
-	if (!r)
-		r = cgroup_apply(&l->cgroup, c->resources, true, e);
-	if (!r)
-		r = cgroup_join(&l->cgroup, pid, NULL, e);
 	if (!r)
 		r = make_rdt(l, pid, e);
 	if (!r)
 		r = set_oom_score(l, pid, e);
-	if (!r)
-		r = process_set_rlimits(pid, l->spec->process, e);
 	return r;
+}
+
+/* L2: the state names the groups before they are made. */
+static int prepare_cgroups(struct launch *l, struct err *e)
+{
+	const struct oci_linux_ *c = l->spec->linux_;
+	int r = state_store(l->dir.dir, &l->state, e);
+
+	if (!r)
+		r = cgroup_create(&l->cgroup, c->resources, e);
+	if (!r)
+		r = cgroup_apply(&l->cgroup, c->resources, true, e);
+	return r ? r : cgroup_join_prepare(&l->cgroup, NULL, &l->entry, e);
 }
 
 static int send_go(struct launch *l, pid_t pid, struct err *e)
@@ -582,7 +589,10 @@ static int finish_created(struct launch *l, pid_t pid, struct err *e)
 	l->state.created = strdup(stamp);
 	if (!l->state.created)
 		return err_set(e, -ENOMEM, "state: out of memory");
-	r = state_store(l->dir.dir, &l->state, e);
+	/* last, so that a low limit on descriptors does not hinder B's own work */
+	r = process_set_rlimits(pid, l->spec->process, e);
+	if (!r)
+		r = state_store(l->dir.dir, &l->state, e);
 	if (!r && l->options->pid_file) {
 		char text[16];
 		int n = snprintf(text, sizeof text, "%d", (int)pid);
@@ -713,6 +723,8 @@ int launch_create(struct launch *l, int *master, struct err *e)
 	}
 	if (!r)
 		r = copy_config(l, e);
+	if (!r)
+		r = prepare_cgroups(l, e);
 	if (!r && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, l->sync) < 0)
 		r = err_sys(e, errno, "socketpair");
 	if (!r)

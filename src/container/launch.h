@@ -5,9 +5,9 @@
  *   ---------------------------------------     -----------------------------------------------
  *   parse, claim the state directory
  *   open mount sources, sockets
- *   clone3 ------------------------------------> join and unshare namespaces
- *   write id maps, state.json
- *   cgroups: make, limit, join    -- GO -------> (waits here when it has a user namespace)
+ *   state.json; cgroups: make, limit
+ *   clone3 ------------------------------------> joins its cgroups, joins and unshares namespaces
+ *   write id maps                 -- GO -------> (waits here when it has a user namespace)
  *                                                mounts, devices, masks
  *   prestart, createRuntime      <-- HOOKS ----  only when there are such hooks
  *                                 -- GO ------>  createContainer, pivot, console, sysctl
@@ -76,7 +76,7 @@ struct launch {
 	u64 new_ns;           /* CLONE_NEW... to make */
 	bool user_ns;         /* a user namespace is made or joined */
 	bool joined_before;   /* namespaces with a path were joined before B began */
-	bool cgroups_ready;   /* B: the GO that says so has been read */
+	struct cgroup_entry entry; /* B joins its cgroups with it */
 	struct seccomp_program *filter;
 };
 
@@ -89,7 +89,8 @@ void launch_close(struct launch *l);
 int launch_create(struct launch *l, int *master, struct err *e);
 
 /* clone3 with fork's meaning; CLONE_PARENT makes a sibling. */
-pid_t clone_process(u64 flags);
+/* `into` is a version 2 cgroup or -1; where the kernel refuses it the child starts in ours. */
+pid_t clone_process(u64 flags, int into);
 /* Enters the namespaces in the order that privileges allow; at most 64. */
 int namespaces_join(const int *fd, const int *type, size_t n, struct err *e);
 
@@ -97,8 +98,6 @@ int namespaces_join(const int *fd, const int *type, size_t n, struct err *e);
 void init_main(struct launch *l) __attribute__((noreturn));
 /* B waits for P: 0, or -EPIPE when P is gone. */
 int init_wait_go(struct launch *l, struct err *e);
-/* Makes sure that this process is in its cgroups. */
-int init_need_cgroups(struct launch *l, struct err *e);
 
 /* The Landlock rules of a hardened run (harden_landlock.c); *ruleset is -1 without. */
 int hardening_prepare(struct launch *l, int *ruleset, struct err *e);

@@ -182,7 +182,7 @@ static void ensure_stdio(void)
 }
 
 static int run_verb(const struct verb *v, const char *program, struct global_options *g, int argc,
-		    char **argv, char **whole)
+		    char **argv)
 {
 	struct command_line c = { .global = g, .command = v->command };
 	struct err e = { 0 };
@@ -205,9 +205,7 @@ static int run_verb(const struct verb *v, const char *program, struct global_opt
 		free(c.many.v);
 		return 2;
 	}
-	r = seal_reexecute(whole, &e);
-	if (!r)
-		r = close_inherited(&c, &e);
+	r = close_inherited(&c, &e);
 	if (!r)
 		r = v->command->run(&c, &e);
 	free(c.many.v);
@@ -230,6 +228,10 @@ int container_main(int argc, char **argv)
 	size_t k;
 	int i;
 
+	if (seal_reexecute(argv, &e)) {
+		fprintf(stderr, "%s\n", e.text);
+		return 1;
+	}
 	ensure_stdio();
 	i = options_read(global_rows, argc - 1, argv + 1, &globals, &e);
 	if (i < 0) {
@@ -258,7 +260,7 @@ int container_main(int argc, char **argv)
 	for (k = 0; k < ARRAY_SIZE(verbs); k++)
 		if ((drop_in ? verbs[k].drop_in : verbs[k].front) &&
 		    !strcmp(argv[0], verb_name(&verbs[k])))
-			return run_verb(&verbs[k], program, &g, argc, argv, argv - i - 1);
+			return run_verb(&verbs[k], program, &g, argc, argv);
 	fprintf(stderr, "unknown command %s\n", argv[0]);
 	usage(stderr, program, drop_in);
 	return 2;

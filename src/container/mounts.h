@@ -19,6 +19,7 @@ int mounts_open_sources(struct launch *l, struct err *e);
 struct rootfs {
 	int root;        /* the container's root, attached */
 	int null_tree;   /* detached clone of /dev/null, what masked files become; -1 until needed */
+	int dev;         /* the container's /dev when the nodes in it are ours to make, or -1 */
 	int console;     /* terminal's slave side, or -1 */
 	u32 rest_propagation;
 	bool has_dev;    /* a file system was mounted on /dev: standard nodes are ours to make */

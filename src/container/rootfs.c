@@ -253,9 +253,10 @@ static int mount_bind(struct launch *l, struct rootfs *r, size_t i, const struct
 	return status ? err_sys(e, -status, "attach") : 0;
 }
 
-/* Version 1: a tmpfs with one directory per hierarchy, each showing only the container's group. */
+/* Version 1: a tmpfs with one directory per hierarchy, each showing only the container's group.
+ * `base` is ours alone until the container runs, so plain names in it are safe. */
 static int mount_cgroup_parts(struct launch *l, int base, const struct mount_options *o,
-			      bool own_ns, struct err *e)
+			      struct err *e)
 {
 	size_t i;
 
@@ -263,7 +264,7 @@ static int mount_cgroup_parts(struct launch *l, int base, const struct mount_opt
 		const struct cgroup_part *p = &l->cgroup.part[i];
 		const char *name = p->v2 ? "unified" : p->controllers;
 		struct mount_options here = { .attr_set = o->attr_set };
-		_cleanup_fd_ int tree = -1, dir = -1;
+		_cleanup_fd_ int tree = -1;
 		char *comma, data[128];
 		int r;
 
@@ -271,27 +272,14 @@ static int mount_cgroup_parts(struct launch *l, int base, const struct mount_opt
 			name += 5;
 		if (mkdirat(base, name, 0755) < 0)
 			return err_sys(e, errno, "make %s", name);
-		dir = path_open(base, name, PATH_BENEATH, O_PATH | O_DIRECTORY, 0);
-		if (dir < 0)
-			return err_sys(e, -dir, "open %s", name);
-		if (own_ns) {
-			snprintf(data, sizeof data, "%s%s", !strncmp(p->controllers, "name=", 5) ?
-				 "none," : "", p->v2 ? "" : p->controllers);
-			snprintf(here.data, sizeof here.data, "%s", data);
-			tree = mount_filesystem(p->v2 ? "cgroup2" : "cgroup", "cgroup", &here, e);
-			if (tree < 0)
-				return tree;
-		} else {
-			tree = open_tree_at(AT_FDCWD, p->dir, false);
-			if (tree < 0)
-				return err_sys(e, -tree, "open cgroup %s", p->dir);
-			r = mount_apply(tree, &here);
-			if (r)
-				return err_sys(e, -r, "set options of cgroup %s", p->dir);
-		}
-		r = mount_attach(tree, dir);
+		tree = open_tree_at(AT_FDCWD, p->dir, false);
+		if (tree < 0)
+			return err_sys(e, -tree, "open cgroup %s", p->dir);
+		r = mount_apply(tree, &here);
 		if (r)
-			return err_sys(e, -r, "attach cgroup %s", name);
+			return err_sys(e, -r, "set options of cgroup %s", p->dir);
+		if (syscall(SYS_move_mount, tree, "", base, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+			return err_sys(e, errno, "attach cgroup %s", name);
 		/* "cpu" and "cpuacct" lead to a joint "cpu,cpuacct" */
 		snprintf(data, sizeof data, "%s", name);
 		for (comma = data; strchr(name, ',') && comma;) {
@@ -310,10 +298,8 @@ static int mount_cgroup(struct launch *l, int target, const struct oci_mount *m,
 	bool own_ns = l->new_ns & CLONE_NEWCGROUP;
 	_cleanup_fd_ int tree = -1, base = -1;
 	struct mount_options plain = *o;
-	int r = init_need_cgroups(l, e);
+	int r;
 
-	if (r)
-		return r;
 	plain.data[0] = 0;
 	if (l->cgroup.n == 1 && l->cgroup.part[0].v2) {
 		if (own_ns)
@@ -339,7 +325,7 @@ static int mount_cgroup(struct launch *l, int target, const struct oci_mount *m,
 	r = mount_attach(tree, target);
 	if (r)
 		return err_sys(e, -r, "attach");
-	r = mount_cgroup_parts(l, tree, o, own_ns && !l->user_ns, e);
+	r = mount_cgroup_parts(l, tree, o, e);
 	if (r)
 		return r;
 	if (o->read_only) {
@@ -371,6 +357,7 @@ static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount
 	bool kernel = !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs");
 	const char *rest = below_proc(m->destination);
 	_cleanup_fd_ int target = -1, tree = -1, under = -1;
+	struct mount_options rest_of; /* what fsmount cannot set */
 	int status;
 
 	if (rest && (*rest ? !proc_cover_allowed(rest) : strcmp(m->type, "proc")))
@@ -399,7 +386,9 @@ static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount
 		return tree;
 	if (under >= 0 && (status = copy_tree(under, tree, 0)))
 		return err_sys(e, -status, "copy what is below the mount point");
-	status = mount_apply(tree, o);
+	rest_of = (struct mount_options){ .recursive_set = o->recursive_set & MOUNT_ATTR_RDONLY,
+					  .propagation = o->propagation };
+	status = mount_apply(tree, &rest_of);
 	if (!status)
 		status = mount_attach(tree, target);
 	return status ? err_sys(e, -status, "attach") : 0;
@@ -486,7 +475,7 @@ int rootfs_build(struct launch *l, struct rootfs *r, struct err *e)
 	size_t i;
 	int status;
 
-	*r = (struct rootfs){ .root = -1, .null_tree = -1, .console = -1 };
+	*r = (struct rootfs){ .root = -1, .null_tree = -1, .dev = -1, .console = -1 };
 	status = set_host_propagation(l, e);
 	if (!status)
 		status = reopen_bundle(l, e);

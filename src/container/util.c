@@ -32,18 +32,17 @@ int path_open(int root, const char *path, enum path_rule rule, u64 flags, u32 mo
 	return -errno;
 }
 
-/* One step of path_make(): opens component `name` of a path whose resolved prefix is `prefix`,
- * making it when missing.  The prefix is resolved again from the root each time, so that symlinks
- * in it stay inside the root. */
-static int make_step(int root, char *prefix, bool last, bool as_file, u32 mode)
+/* Makes the last component of `prefix`, whose directory exists.  The prefix is resolved again from
+ * the root each time, so that symlinks in it stay inside the root. */
+static int make_leaf(int root, char *prefix, bool last, bool as_file, u32 mode)
 {
 	char *slash = strrchr(prefix, '/');
 	const char *name = slash ? slash + 1 : prefix;
 	_cleanup_fd_ int parent = -1, made = -1;
-	int fd = path_open(root, prefix, PATH_IN_ROOT, O_PATH, 0);
+	int fd;
 
-	if (fd != -ENOENT)
-		return fd;
+	if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return -ENOENT;
 	if (slash && slash != prefix) {
 		*slash = 0;
 		parent = path_open(root, prefix, PATH_IN_ROOT, O_PATH | O_DIRECTORY, 0);
@@ -68,6 +67,13 @@ static int make_step(int root, char *prefix, bool last, bool as_file, u32 mode)
 	return fd == -ELOOP ? -ENOENT : fd;
 }
 
+static int make_step(int root, char *prefix, bool last, bool as_file, u32 mode)
+{
+	int fd = path_open(root, prefix, PATH_IN_ROOT, O_PATH, 0);
+
+	return fd == -ENOENT ? make_leaf(root, prefix, last, as_file, mode) : fd;
+}
+
 int path_make(int root, const char *path, bool as_file, u32 mode)
 {
 	char prefix[PATH_MAX];
@@ -77,6 +83,13 @@ int path_make(int root, const char *path, bool as_file, u32 mode)
 
 	if (fd != -ENOENT)
 		return fd;
+	/* most often only the last component is missing */
+	if (snprintf(prefix, sizeof prefix, "%s", path) < (int)sizeof prefix && *path &&
+	    path[strlen(path) - 1] != '/') {
+		fd = make_leaf(root, prefix, true, as_file, mode);
+		if (fd != -ENOENT)
+			return fd;
+	}
 	while (*p) {
 		const char *end;
 
@@ -129,6 +142,12 @@ int fd_reopen(int fd, int flags)
 	return r < 0 ? -errno : r;
 }
 
+/* Whether a short read may be followed by more: anything but a file. */
+static bool is_pipe(int fd)
+{
+	return lseek(fd, 0, SEEK_CUR) < 0;
+}
+
 int fd_read_all(int fd, size_t max, char **out, size_t *length)
 {
 	size_t size = 4096, n = 0;
@@ -146,9 +165,11 @@ int fd_read_all(int fd, size_t max, char **out, size_t *length)
 			free(buf);
 			return (int)r;
 		}
-		if (!r)
-			break;
 		n += (size_t)r;
+		/* regular files and the small ones of /proc and cgroups end with a short read; a
+		 * long seq file may give less than asked for before its end */
+		if (!r || (n < 4096 && n < size - 1024 && !is_pipe(fd)))
+			break;
 		if (n > max) {
 			free(buf);
 			return -EFBIG;
