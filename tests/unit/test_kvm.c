@@ -163,7 +163,7 @@ static void test_guest_msrs(struct vm *vm, const struct cpu *boot)
 		if (!rc)
 			rc = accel_kvm.run(vm, &e);
 		memcpy(&value, vm->ram + TARGET, sizeof value);
-		snprintf(got, sizeof got, "%s 0x%llx", e.text, (unsigned long long)value);
+		snprintf(got, sizeof got, "%.40s 0x%llx", e.text, (unsigned long long)value);
 		snprintf(name, sizeof name, "the guest reads %s", rows[i].name);
 		result(!rc && vm->end == END_HALTED && value == rows[i].value, name, got);
 	}
