@@ -2,7 +2,7 @@
  * Exceptions, interrupts, IRET, segments, far transfers and fast system calls of src/x86.
  *
  * WITH: x86/system.c x86/branch.c x86/segment.c x86/interrupt.c x86/control.c x86/io.c x86/msr.c
- * WITH: x86/cpuid.c x86/memop.c x86/reset.c x86/decode.c x86/decode_table.c x86/decode_vector.c */
+ * WITH: x86/cpuid.c x86/memop.c x86/decimal.c x86/reset.c x86/decode.c x86/decode_table.c x86/decode_vector.c */
 #include "unit/test_system_guest.h"
 
 /* ---- delivery ---- */
@@ -832,6 +832,8 @@ static void test_legacy_delivery(void)
 	legacy_guest(3);
 	put64(TSS + 4, KERNEL_STACK | (u64)UDATA << 32);
 	FAULTS(VEC_TS, UDATA & ~3, 0xcd, 0x20);
+	put64(TSS + 4, KERNEL_STACK | (u64)(KDATA | 3) << 32);
+	FAULTS(VEC_TS, KDATA, 0xcd, 0x20);
 	cpu.tr.limit = 8;
 	FAULTS(VEC_TS, TSS_SEL, 0xcd, 0x20);
 }

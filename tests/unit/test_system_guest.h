@@ -161,7 +161,7 @@ enum {
 };
 
 static void put64(u64 at, u64 value) { memcpy(ram + at, &value, 8); }
-__attribute__((unused)) static u64 get64(u64 at) { u64 v; memcpy(&v, ram + at, 8); return v; }
+static inline u64 get64(u64 at) { u64 v; memcpy(&v, ram + at, 8); return v; }
 
 static void put_gate(int vector, u16 sel, u64 offset, int type, int dpl, int ist)
 {
@@ -236,7 +236,7 @@ static void guest_reset(void)
 	cpu.efer |= EFER_SCE;
 }
 
-static void guest_user(bool is_64)
+static inline void guest_user(bool is_64)
 {
 	guest_reset();
 	cpu.cpl = 3;
@@ -249,6 +249,44 @@ static void guest_user(bool is_64)
 	cpu.gpr[RSP] = USER_STACK;
 }
 
+/* ---- random states ---- */
+
+static u64 seed = 0x9e3779b97f4a7c15ull;
+static inline u64 random64(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+static inline u64 random_address(void)
+{
+	switch (random64() % 6) {
+	case 0: return HIGH + random64() % sizeof(ram);
+	case 1: return random64();
+	case 2: return random64() % 256;
+	default: return random64() % sizeof(ram);
+	}
+}
+
+static inline void random_state(void)
+{
+	static const u16 sels[] = { 0, 3, KCODE, KDATA, UCODE32, UDATA, UCODE64, TSS_SEL, LDT_SEL, GATE, GATE3, 12, GDT_END };
+
+	if (random64() & 1)
+		guest_reset();
+	else
+		guest_user(random64() & 1);
+	for (int i = 0; i < 16; i++)
+		cpu.gpr[i] = random64() % 3 ? random_address() : sels[random64() % ARRAY_SIZE(sels)];
+	for (u64 at = DATA; at < DATA + 0x1000; at += 8)
+		put64(at, random64() % 3 ? random_address() : sels[random64() % ARRAY_SIZE(sels)]);
+	cpu.gpr[RSP] = random64() % 4 ? DATA + (random64() & 0xff8) : random_address();
+	cpu.rflags ^= random64() & (FLAGS_STATUS | RF_DF | RF_IF | RF_IOPL | RF_AC);
+	cpu.cr4 |= random64() & sys_cr4_valid() & ~CR4_PCIDE;
+}
+
 /* ---- executing bytes ---- */
 
 static enum insn_mode guest_mode(void)
@@ -257,7 +295,7 @@ static enum insn_mode guest_mode(void)
 }
 
 /* Decodes and executes `n` bytes at the present RIP; repeats while the result is SYS_AGAIN. */
-static enum sys_result exec(const void *bytes, size_t n)
+static inline enum sys_result exec(const void *bytes, size_t n)
 {
 	u8 buffer[INSN_MAX] = { 0 };
 	struct insn in;
@@ -277,7 +315,7 @@ static enum sys_result exec(const void *bytes, size_t n)
 #define EXEC(...) exec((const u8[]){ __VA_ARGS__ }, sizeof((const u8[]){ __VA_ARGS__ }))
 
 /* Expects a fault that left everything but c->exc as it was. */
-static void expect_fault(enum sys_result result, int vector, int error, const struct cpu *before, int line)
+static inline void expect_fault(enum sys_result result, int vector, int error, const struct cpu *before, int line)
 {
 	struct cpu after = cpu;
 

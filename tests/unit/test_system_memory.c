@@ -3,7 +3,7 @@
  * emulation and once natively; registers, flags and memory must come out the same.
  *
  * WITH: x86/system.c x86/branch.c x86/segment.c x86/interrupt.c x86/control.c x86/io.c x86/msr.c
- * WITH: x86/cpuid.c x86/memop.c x86/reset.c x86/decode.c x86/decode_table.c x86/decode_vector.c
+ * WITH: x86/cpuid.c x86/memop.c x86/decimal.c x86/reset.c x86/decode.c x86/decode_table.c x86/decode_vector.c
  *
  * Without sanitizers, since native code runs on the stack. */
 /* NOSAN */
@@ -74,15 +74,6 @@ static int run_natively(struct native *state, const u8 *bytes, size_t n)
 }
 
 /* ---- random instructions ---- */
-
-static u64 seed = 0x2545f4914f6cdd1dull;
-static u64 random64(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
 
 /* Values that are often at the edge. */
 static u64 random_value(void)

@@ -2,7 +2,7 @@
  * Control registers, MSRs, CPUID, ports, flags and the dispatch of src/x86.
  *
  * WITH: x86/system.c x86/branch.c x86/segment.c x86/interrupt.c x86/control.c x86/io.c x86/msr.c
- * WITH: x86/cpuid.c x86/memop.c x86/reset.c x86/decode.c x86/decode_table.c x86/decode_vector.c */
+ * WITH: x86/cpuid.c x86/memop.c x86/decimal.c x86/reset.c x86/decode.c x86/decode_table.c x86/decode_vector.c */
 #include "unit/test_system_guest.h"
 
 static int has_apic;
@@ -807,42 +807,6 @@ static void test_segment_limits(void)
 }
 
 /* Random bytes in random states: no crash, no endless loop, and a fault changes nothing. */
-static u64 seed = 0x9e3779b97f4a7c15ull;
-static u64 random64(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
-static u64 random_address(void)
-{
-	switch (random64() % 6) {
-	case 0: return HIGH + random64() % sizeof(ram);
-	case 1: return random64();
-	case 2: return random64() % 256;
-	default: return random64() % sizeof(ram);
-	}
-}
-
-static void random_state(void)
-{
-	static const u16 sels[] = { 0, 3, KCODE, KDATA, UCODE32, UDATA, UCODE64, TSS_SEL, LDT_SEL, GATE, GATE3, 12, GDT_END };
-
-	if (random64() & 1)
-		guest_reset();
-	else
-		guest_user(random64() & 1);
-	for (int i = 0; i < 16; i++)
-		cpu.gpr[i] = random64() % 3 ? random_address() : sels[random64() % ARRAY_SIZE(sels)];
-	for (u64 at = DATA; at < DATA + 0x1000; at += 8)
-		put64(at, random64() % 3 ? random_address() : sels[random64() % ARRAY_SIZE(sels)]);
-	cpu.gpr[RSP] = random64() % 4 ? DATA + (random64() & 0xff8) : random_address();
-	cpu.rflags ^= random64() & (FLAGS_STATUS | RF_DF | RF_IF | RF_IOPL | RF_AC);
-	cpu.cr4 |= random64() & sys_cr4_valid() & ~CR4_PCIDE;
-}
-
 static void test_random(void)
 {
 	static const u8 openings[][3] = { { 0x0f, 0x01 }, { 0x0f, 0x00 }, { 0x0f, 0x22 }, { 0x48, 0xcf }, { 0xff }, { 0x8e },
