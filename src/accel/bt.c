@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "accel/accel.h"
+#include "accel/confine.h"
 #include "accel/probe.h"
 #include "monitor/state.h"
 
@@ -153,7 +154,7 @@ static int spawn(struct vm *vm, struct bt *bt, struct err *e)
 
 	if (image < 0)
 		return image;
-	bt->zygote = fork();
+	bt->zygote = confine_fork();
 	if (bt->zygote < 0) {
 		close(image);
 		return err_sys(e, errno, "fork");
@@ -164,6 +165,7 @@ static int spawn(struct vm *vm, struct bt *bt, struct err *e)
 		int c = fcntl(image, F_DUPFD, 10);
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		confine_leave_files();
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		setpgid(0, 0);
@@ -217,10 +219,9 @@ static void kick_carrier(struct bt *bt)
 {
 	atomic_fetch_add(&bt->sh->kick, 1);
 	futex(&bt->sh->kick, FUTEX_WAKE, 1);
-	u32 tid = bt->sh->carriers[bt->sh->current % MAX_CARRIERS].tid;
-
-	if (tid)
-		kill((pid_t)tid, SIGUSR1);
+	/* The zygote signals the carrier that runs. */
+	atomic_fetch_add(&bt->sh->fork_wanted, 1);
+	futex(&bt->sh->fork_wanted, FUTEX_WAKE, 1);
 }
 
 static void feed(struct vm *vm, struct bt *bt)
@@ -318,6 +319,30 @@ static enum vm_end end_of(u32 end)
 	}
 }
 
+static int monitor_ended(int status, struct err *e)
+{
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		return err_set(e, -ECHILD, "the monitor made a forbidden system call and was ended");
+	if (WIFSIGNALED(status))
+		return err_set(e, -ECHILD, "the monitor was ended by signal %d", WTERMSIG(status));
+	return err_set(e, -ECHILD, "the monitor ended with status %d", WEXITSTATUS(status));
+}
+
+/* Its last words come from memory that a guest may have got hold of: printable text only. */
+static int monitor_gave_up(const struct shared *sh, struct err *e)
+{
+	char text[sizeof sh->message];
+	size_t n = 0;
+
+	while (n + 1 < sizeof text && sh->message[n]) {
+		char c = sh->message[n];
+
+		text[n++] = c >= ' ' && c <= '~' ? c : '?';
+	}
+	text[n] = 0;
+	return err_set(e, -EIO, "the monitor cannot go on: %s", text);
+}
+
 static int bt_run(struct vm *vm, struct err *e)
 {
 	struct bt *bt = vm->accel_state;
@@ -331,6 +356,9 @@ static int bt_run(struct vm *vm, struct err *e)
 		goto failed;
 	}
 	bt->waiting = true;
+	rc = confine_frontend(e);
+	if (rc)
+		goto failed;
 	while (bt->sh->end == MEND_RUNNING) {
 		struct pollfd p[2] = { { vm->wake_fd, POLLIN, 0 }, { bt->output_fd, POLLIN, 0 } };
 		u64 v;
@@ -348,7 +376,7 @@ static int bt_run(struct vm *vm, struct err *e)
 			break;
 		if (waitpid(bt->zygote, &status, WNOHANG) == bt->zygote) {
 			bt->zygote = 0;
-			rc = err_set(e, -ECHILD, "the monitor process ended with status 0x%x", status);
+			rc = monitor_ended(status, e);
 			goto failed;
 		}
 	}
@@ -358,7 +386,7 @@ static int bt_run(struct vm *vm, struct err *e)
 	collect_stats(vm, bt);
 	post_mortem(bt);
 	if (vm->end == END_ERROR)
-		rc = err_set(e, -EIO, "the monitor cannot go on: %.*s", (int)sizeof bt->sh->message, bt->sh->message);
+		rc = monitor_gave_up(bt->sh, e);
 	return rc;
 failed:
 	vm->end = END_ERROR;

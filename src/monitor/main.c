@@ -8,6 +8,8 @@
 #define PR_SET_PDEATHSIG 1
 #define PR_SET_NAME 15
 #define SIGKILL 9
+#define SIGUSR1 10
+#define SIGSYS 31
 #define CLOCK_MONOTONIC 1
 #define WNOHANG 1
 
@@ -106,6 +108,8 @@ void monitor_setup(u64 *stack)
 	signal_setup();
 }
 
+static s64 zygote, pids[MAX_CARRIERS];
+
 static void carrier_main(u32 number)
 {
 	struct { u64 value; u32 signo, notify; u64 pad[6]; } event = { 0, 14, 0, { 0 } };
@@ -113,8 +117,10 @@ static void carrier_main(u32 number)
 	my.number = number;
 	my.code_epoch = SH->code_epoch;
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	if (sys0(__NR_getppid) != zygote)
+		sys1(__NR_exit_group, 106); /* it died before the line above */
 	need(sys3(__NR_timer_create, CLOCK_MONOTONIC, &event, &my.timer), 105);
-	SH->carriers[number].tid = (u32)sys0(__NR_getpid);
+	confine_carrier();
 	carrier_sleep();
 	run_loop();
 }
@@ -127,13 +133,39 @@ static void make_carrier(u32 number)
 		carrier_main(number);
 	if (pid < 0)
 		monitor_fail("cannot make another carrier process: error %d", (int)-pid);
+	pids[number] = pid;
 }
 
-#define SPARE_CARRIERS 3
+/* A carrier never ends before its machine does. */
+static void check_carriers(void)
+{
+	s64 pid;
+	int status;
+
+	while ((pid = sys4(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
+		if ((status & 0x7f) == SIGSYS)
+			monitor_fail("a process of the guest made a forbidden system call and was ended");
+		if (status & 0x7f)
+			monitor_fail("a process of the guest was ended by signal %d", status & 0x7f);
+		monitor_fail("a process of the guest ended with status %d", status >> 8 & 0xff);
+	}
+}
+
+/* The front-end reaches a running carrier through the zygote, the only process that knows its number
+ * from a source that no guest can write. */
+static void pass_kick(u32 *seen)
+{
+	u32 kick = SH->kick;
+	s64 pid = pids[SH->current % MAX_CARRIERS];
+
+	if (kick != *seen && pid)
+		sys2(__NR_kill, pid, SIGUSR1);
+	*seen = kick;
+}
 
 _Noreturn void monitor_main(void)
 {
-	u32 seen = 0, made = 0;
+	u32 seen, kick = SH->kick;
 	u64 alive = 0;
 
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
@@ -161,23 +193,18 @@ _Noreturn void monitor_main(void)
 	SH->carriers[0].alive = true;
 	SH->carriers[0].cr3 = CPU->cr3 & PTE_ADDR;
 	SH->carriers[0].run = 1;
+	zygote = sys0(__NR_getpid);
+	confine_zygote();
 	for (;;) {
-		u32 spare = 0;
-		int status;
-
 		seen = SH->fork_wanted;
 		for (u32 i = 0; i < MAX_CARRIERS; i++) {
 			if (SH->carriers[i].alive && !(alive >> i & 1)) {
 				alive |= BIT(i);
 				make_carrier(i);
-				made++;
 			}
 		}
-		(void)spare;
+		pass_kick(&kick);
+		check_carriers();
 		futex_wait(&SH->fork_wanted, seen, NULL);
-		s64 pid = sys4(__NR_wait4, -1, &status, WNOHANG, 0);
-
-		if (pid > 0)
-			monitor_fail("carrier process %d died with status %x", (int)pid, (u32)status);
 	}
 }

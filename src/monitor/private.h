@@ -35,6 +35,9 @@ void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
 void state_live(struct cpu *c, bool user);
 u8 current_mode(const struct cpu *c);
+/* confine.c */
+void confine_zygote(void);
+void confine_carrier(void);
 /* vmem.c */
 void io_poll_input(void);
 /* Called from entry.S. */

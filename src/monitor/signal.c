@@ -21,6 +21,8 @@
 #define SA_SIGINFO 4
 #define SA_RESTORER 0x04000000
 #define SA_ONSTACK 0x08000000
+/* The kernel does not look where the guest's stack pointer lies: it may well be in the alternate stack. */
+#define SS_AUTODISARM (1u << 31)
 
 struct ucontext {
 	u64 flags, link;
@@ -39,7 +41,7 @@ void signal_setup(void)
 	struct { u64 handler, flags, restorer, mask; } act = {
 		(u64)signal_entry, SA_SIGINFO | SA_ONSTACK | SA_RESTORER, (u64)signal_restorer, ~0ull,
 	};
-	struct { u64 sp; u32 flags, pad; u64 size; } stack = { (u64)HOST(ALTSTACK_DISP), 0, 0, ALTSTACK_SIZE };
+	struct { u64 sp; u32 flags, pad; u64 size; } stack = { (u64)HOST(ALTSTACK_DISP), SS_AUTODISARM, 0, ALTSTACK_SIZE };
 
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		sys4(__NR_rt_sigaction, signals[i], &act, NULL, 8);
@@ -330,8 +332,10 @@ static void guest_fault(int sig, struct ucontext *uc)
 void signal_handler(int sig, void *info, struct ucontext *uc)
 {
 	(void)info;
-	if (sig == SIGCHLD)
+	if (sig == SIGCHLD) {
+		atomic_fetch_add(&SH->fork_wanted, 1);
 		return;
+	}
 	if (sig == SIGALRM || sig == SIGUSR1) {
 		if (sig == SIGALRM)
 			my.armed = 0;

@@ -29,7 +29,6 @@ enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_HALTED, MEND_TR
 
 struct carrier_slot {
 	_Atomic u32 run;        /* futex: 1 = it is this carrier's turn */
-	u32 tid;
 	u64 cr3;                /* root that it shadows, ~0 none */
 	u64 used;               /* for least-recently-used */
 	u32 pcid;
@@ -62,7 +61,7 @@ struct shared {
 	_Atomic u32 stop;       /* (front-end) asks for the end */
 	_Atomic u32 kick;       /* (front-end) futex: bumped after each input */
 	u32 kick_seen;
-	_Atomic u32 fork_wanted;/* futex: carrier number + 1 that the zygote shall make */
+	_Atomic u32 fork_wanted;/* futex of the zygote: a carrier to make, to signal, or that died */
 	_Atomic u32 current;
 	_Atomic u32 output;     /* futex: bumped when the tx ring was written */
 	struct carrier_slot carriers[MAX_CARRIERS];
