@@ -195,6 +195,18 @@ int cgroup_describe(const struct cgroup *c, struct oci_strs *dirs)
 	return 0;
 }
 
+int cgroup_part_fd(const struct cgroup_part *p)
+{
+	struct cgroup_part *w = (struct cgroup_part *)p;
+
+	if (p->fd == -1) {
+		w->fd = open(p->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (p->fd < 0)
+			w->fd = -2;
+	}
+	return p->fd < 0 ? -1 : p->fd;
+}
+
 int cgroup_reopen(struct cgroup *c, const struct oci_strs *dirs, struct err *e)
 {
 	size_t i;
@@ -212,11 +224,7 @@ int cgroup_reopen(struct cgroup *c, const struct oci_strs *dirs, struct err *e)
 		p->v2 = !strcmp(p->controllers, "2");
 		if (p->v2)
 			p->controllers[0] = 0;
-		p->fd = open(colon + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (p->fd < 0 && (errno == ENOENT || errno == EACCES))
-			continue;
-		if (p->fd < 0)
-			return err_sys(e, errno, "open cgroup %s", colon + 1);
+		p->fd = -1;
 		p->dir = strdup(colon + 1);
 		if (!p->dir)
 			return err_set(e, -ENOMEM, "cgroups: out of memory");
@@ -319,10 +327,8 @@ static int create_part(struct cgroup_part *p, bool enable)
 	bool set = list_has(p->controllers, "cpuset");
 
 	/* most often only the last directory is missing */
-	if (!set && !(p->v2 && enable) && (!mkdir(p->dir, 0755) || errno == EEXIST)) {
-		p->fd = open(p->dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		return p->fd < 0 ? -errno : 0;
-	}
+	if (!set && !(p->v2 && enable) && (!mkdir(p->dir, 0755) || errno == EEXIST))
+		return 0;
 	return create_below(p, set, enable);
 }
 
@@ -367,12 +373,13 @@ int cgroup_join(struct cgroup *c, pid_t pid, const char *below, struct err *e)
 
 		snprintf(name, sizeof name, "%s%scgroup.procs", below ? below : "",
 			 below && *below ? "/" : "");
-		r = file_printf_at(p->fd, name, "%d", (int)pid);
+		r = file_printf_at(cgroup_part_fd(p), name, "%d", (int)pid);
 		if (r == -EOPNOTSUPP && p->v2) /* a threaded or domain-invalid group */
 			r = 0;
 		if ((r == -EACCES || r == -EPERM) && c->rootless) {
 			rmdir(p->dir);
-			close(p->fd);
+			if (p->fd >= 0)
+				close(p->fd);
 			drop_part(c, i);
 			continue;
 		}
@@ -394,15 +401,14 @@ int cgroup_join_prepare(struct cgroup *c, const char *below, struct cgroup_entry
 		char name[PATH_MAX];
 		int fd;
 
-		snprintf(name, sizeof name, "%s%s%s", below ? below : "", below && *below ? "/" : "",
-			 p->v2 ? "." : "tasks");
-		fd = p->fd < 0 ? -1 : openat(p->fd, name, (p->v2 ? O_RDONLY | O_DIRECTORY : O_WRONLY) |
-					     O_CLOEXEC);
+		snprintf(name, sizeof name, "%s%s%s%s", p->dir, below && *below ? "/" : "",
+			 below ? below : "", p->v2 ? "" : "/tasks");
+		fd = open(name, (p->v2 ? O_RDONLY | O_DIRECTORY : O_WRONLY) | O_CLOEXEC);
 		if (fd < 0 && c->rootless)
 			continue;
 		if (fd < 0) {
 			cgroup_entry_close(entry);
-			return err_sys(e, errno, "open cgroup %s/%s", p->dir, name);
+			return err_sys(e, errno, "open cgroup %s", name);
 		}
 		if (p->v2)
 			entry->into = fd;
@@ -425,6 +431,10 @@ int cgroup_join_self(const struct cgroup_entry *entry, struct err *e)
 
 void cgroup_entry_close(struct cgroup_entry *entry)
 {
+	/* opened one after the other, they most often are one range */
+	if (entry->n && entry->fd[entry->n - 1] - entry->fd[0] == (int)entry->n - 1 &&
+	    !close_range((unsigned)entry->fd[0], (unsigned)entry->fd[entry->n - 1], 0))
+		entry->n = 0;
 	while (entry->n)
 		close(entry->fd[--entry->n]);
 	if (entry->into >= 0)
@@ -437,15 +447,15 @@ int cgroup_controller(const struct cgroup *c, const char *controller, bool *v2)
 	size_t i;
 
 	for (i = 0; i < c->n; i++)
-		if (!c->part[i].v2 && c->part[i].fd >= 0 &&
-		    list_has(c->part[i].controllers, controller)) {
+		if (!c->part[i].v2 && list_has(c->part[i].controllers, controller) &&
+		    cgroup_part_fd(&c->part[i]) >= 0) {
 			*v2 = false;
 			return c->part[i].fd;
 		}
 	for (i = 0; i < c->n; i++) {
 		_cleanup_free_ char *list = NULL;
 
-		if (!c->part[i].v2 || c->part[i].fd < 0)
+		if (!c->part[i].v2 || cgroup_part_fd(&c->part[i]) < 0)
 			continue;
 		if (!file_read_at(c->part[i].fd, "cgroup.controllers", 4096, &list, NULL) &&
 		    list_has(list, controller)) {
@@ -461,7 +471,7 @@ static const struct cgroup_part *part_v2(const struct cgroup *c)
 	size_t i;
 
 	for (i = 0; i < c->n; i++)
-		if (c->part[i].v2 && c->part[i].fd >= 0)
+		if (c->part[i].v2 && cgroup_part_fd(&c->part[i]) >= 0)
 			return &c->part[i];
 	return NULL;
 }
@@ -619,7 +629,7 @@ int cgroup_pids(struct cgroup *c, pid_t **pids, size_t *n, struct err *e)
 	for (i = 0; i < ARRAY_SIZE(prefer) && fd < 0; i++)
 		fd = cgroup_controller(c, prefer[i], &v2);
 	if (fd < 0 && c->n)
-		fd = c->part[0].fd;
+		fd = cgroup_part_fd(&c->part[0]);
 	if (fd >= 0)
 		r = each_group(fd, collect_pids, &l, 0);
 	if (r) {
@@ -734,9 +744,12 @@ int cgroup_remove(struct cgroup *c, struct err *e)
 				r = err_sys(e, errno, "remove cgroup %s", p->dir);
 				break;
 			}
-			if (p->fd >= 0)
+			if (!tries)
+				cgroup_kill(c, SIGKILL, NULL);
+			if (cgroup_part_fd(p) >= 0)
 				remove_below(p->fd, 0);
-			poll(NULL, 0, 1 + tries / 50);
+			if (tries)
+				poll(NULL, 0, 1 + tries / 50);
 		}
 		if (tries == 500)
 			r = err_set(e, -EBUSY, "remove cgroup %s: still in use", p->dir);

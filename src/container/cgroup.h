@@ -22,7 +22,7 @@ struct cgroup_part {
 	char *dir;            /* our directory, absolute */
 	char *own;            /* the runtime's own place in the hierarchy, relative to the mount */
 	bool v2;
-	int fd;               /* dir, or -1 before cgroup_create()/cgroup_reopen() */
+	int fd;               /* dir, opened when first needed; -1 before, -2 when it is gone */
 };
 
 struct cgroup {
@@ -70,6 +70,8 @@ int cgroup_kill(struct cgroup *c, int sig, struct err *e);
 int cgroup_pids(struct cgroup *c, pid_t **pids, size_t *n, struct err *e);
 /* Removes the directories; all processes must have ended. */
 int cgroup_remove(struct cgroup *c, struct err *e);
+/* The part's directory, or -1. */
+int cgroup_part_fd(const struct cgroup_part *p);
 /* Directory descriptor of `controller`; *v2 says which files it has. -ENOENT without. */
 int cgroup_controller(const struct cgroup *c, const char *controller, bool *v2);
 /* OOM notification: eventfd for version 1, inotify on memory.events for 2; readable on an OOM. */

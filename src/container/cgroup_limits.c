@@ -307,7 +307,7 @@ static void put_unified(struct writer *w, const struct oci_resources *r)
 
 		for (k = 0; k < w->c->n; k++)
 			if (w->c->part[k].v2)
-				fd = w->c->part[k].fd;
+				fd = cgroup_part_fd(&w->c->part[k]);
 		if (!strncmp(u->key, "cgroup.", 7) && strcmp(u->key, "cgroup.max.depth") &&
 		    strcmp(u->key, "cgroup.max.descendants")) {
 			w->r = err_set(w->e, -EINVAL, "linux.resources.unified.%s: belongs to the "
@@ -390,7 +390,7 @@ static int put_devices(struct cgroup *c, const struct oci_resources *r, struct e
 		fd = -1;
 		for (i = 0; i < c->n; i++)
 			if (c->part[i].v2)
-				fd = c->part[i].fd;
+				fd = cgroup_part_fd(&c->part[i]);
 		status = fd < 0 ? 0 : cgroup_device_attach(fd, all, n, e);
 	}
 	if (c->rootless && status && e) {

@@ -235,12 +235,40 @@ static int wait_start(struct init *in, struct err *e)
 	return 0;
 }
 
+static int highest_needed(const struct launch *l)
+{
+	int high = 2 + (int)l->options->preserve_fds;
+
+	high = MAX(high, l->sync[1]);
+	high = MAX(high, l->start_listen);
+	high = MAX(high, l->agent);
+	return MAX(high, l->options->listener_to);
+}
+
+/* What setting up has left open lies above what is still needed; one call closes it.  The terminal
+ * is moved down first. */
+static int close_setup(struct init *in, struct err *e)
+{
+	int from = highest_needed(in->l) + 1;
+
+	fd_close_later = false;
+	if (in->root.console >= 0) {
+		if (in->root.console != from && dup3(in->root.console, from, O_CLOEXEC) < 0)
+			return err_sys(e, errno, "keep the terminal");
+		in->root.console = from++;
+	}
+	return close_range((unsigned)from, ~0u, 0) < 0 ? err_sys(e, errno, "close descriptors") : 0;
+}
+
 static int set_up(struct init *in, struct err *e)
 {
 	struct launch *l = in->l;
 	int r;
 
 	umask(0);
+	/* each mount and masked path leaves some four: only while they surely are few */
+	fd_close_later = l->spec->mounts.n + l->spec->linux_->masked_paths.n +
+			 l->spec->linux_->readonly_paths.n + l->spec->linux_->devices.n < 150;
 	r = enter_cgroups(l, e);
 	if (!r && !l->joined_before)
 		r = join_namespaces(l, e);
@@ -266,7 +294,7 @@ static int set_up(struct init *in, struct err *e)
 		r = make_console(in, e);
 	if (!r)
 		r = rootfs_enter(l, &in->root, e);
-	return r;
+	return r ? r : close_setup(in, e);
 }
 
 static void restore_signals(void)
@@ -300,7 +328,7 @@ void init_main(struct launch *l)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* L3 */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	restore_signals();
-	close(l->sync[0]);
+	close(l->sync[0]); /* L1: or we would never read its end of file */
 	state_close(&l->dir);
 	r = set_up(&in, &e);
 	if (r)

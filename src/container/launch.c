@@ -575,17 +575,31 @@ static int pass_console(struct launch *l, int master, int *out, struct err *e)
 	return r ? err_sys(e, -r, "--console-socket: send the terminal") : 0;
 }
 
-static int finish_created(struct launch *l, pid_t pid, struct err *e)
+/* RFC 3339 in UTC.  Not gmtime(): that reads the time zone's file. */
+static void print_now(char *out, size_t size)
 {
-	char stamp[64];
 	struct timespec now;
-	struct tm tm;
-	int r;
+	long days, era, doe, yoe, doy, mp, y;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	strftime(stamp, sizeof stamp - 16, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(stamp + strlen(stamp), 16, ".%09ldZ", now.tv_nsec);
+	days = now.tv_sec / 86400 + 719468; /* since 0000-03-01; a year begins in March */
+	era = days / 146097;
+	doe = days - era * 146097;
+	yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	mp = (5 * doy + 2) / 153;
+	y = yoe + era * 400 + (mp >= 10);
+	snprintf(out, size, "%04ld-%02ld-%02ldT%02ld:%02ld:%02ld.%09ldZ", y,
+		 mp < 10 ? mp + 3 : mp - 9, doy - (153 * mp + 2) / 5 + 1,
+		 now.tv_sec / 3600 % 24, now.tv_sec / 60 % 60, now.tv_sec % 60, now.tv_nsec);
+}
+
+static int finish_created(struct launch *l, pid_t pid, struct err *e)
+{
+	char stamp[128];
+	int r;
+
+	print_now(stamp, sizeof stamp);
 	l->state.created = strdup(stamp);
 	if (!l->state.created)
 		return err_set(e, -ENOMEM, "state: out of memory");
@@ -666,7 +680,10 @@ static int copy_config(struct launch *l, struct err *e)
 {
 	size_t n;
 	const char *text = spec_text(l->document, &n);
-	int r = file_replace_at(l->dir.dir, "config.json", text, n, 0600);
+	/* not yet anybody's to read: state.json, which makes it so, comes later */
+	_cleanup_fd_ int fd = openat(l->dir.dir, "config.json",
+				     O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = fd < 0 ? -errno : fd_write_all(fd, text, n);
 
 	return r ? err_sys(e, -r, "copy config.json") : 0;
 }

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "container/command.h"
@@ -54,6 +55,13 @@ void container_close(struct container *c)
 	c->spec = NULL;
 }
 
+static bool own_pid_namespace(const struct container *k)
+{
+	const struct oci_namespace *ns = k->spec ? spec_namespace(k->spec, CLONE_NEWPID) : NULL;
+
+	return ns && (!ns->path || !*ns->path);
+}
+
 int container_destroy(struct container *c, struct err *e)
 {
 	_cleanup_fd_ int pidfd = state_pidfd(&c->state);
@@ -61,7 +69,10 @@ int container_destroy(struct container *c, struct err *e)
 
 	if (pidfd >= 0)
 		kill((pid_t)c->state.pid, SIGKILL);
-	r = cgroup_kill(&c->cgroup, SIGKILL, e);
+	/* a first process that has ended has taken its pid namespace with it: most often nothing is
+	 * left, and the removal below would say so if something were */
+	if (pidfd >= 0 || !own_pid_namespace(c))
+		r = cgroup_kill(&c->cgroup, SIGKILL, e);
 	if (r)
 		return r;
 	if (pidfd >= 0) { /* without cgroups: at least the first process has ended */
@@ -185,10 +196,25 @@ const struct command command_start = {
 	.options = (const struct option_row[]){ { 0 } }, .min = 1, .max = 1, .run = run_start,
 };
 
+/* run's own container, unless somebody has deleted it meanwhile. */
+static int destroy_own(struct launch *l, struct err *e)
+{
+	struct container k = { .dir = l->dir, .state = l->state, .cgroup = l->cgroup,
+			       .spec = l->spec, .status = STATUS_STOPPED };
+	struct stat st;
+	int r = 0;
+
+	if (flock(l->dir.dir, LOCK_EX) < 0 || fstat(l->dir.dir, &st) < 0)
+		return err_sys(e, errno, "lock the state");
+	if (st.st_nlink)
+		r = container_destroy(&k, e);
+	l->cgroup = k.cgroup; /* descriptors that were opened on the way */
+	return r;
+}
+
 static int run_run(struct command_line *c, struct err *e)
 {
 	struct create_options o;
-	struct container k;
 	struct launch l;
 	pid_t pid;
 	int r = read_create(c, &o, e), console = -1, status = 0;
@@ -213,12 +239,8 @@ static int run_run(struct command_line *c, struct err *e)
 			r = status < 0 ? status : 0;
 		}
 	}
-	if (!r && !o.detach && !o.keep && !container_open(&k, c->global, o.id, true, e)) {
-		r = container_destroy(&k, e);
-		container_close(&k);
-	} else if (e->code == -ENOENT) {
-		memset(e, 0, sizeof *e); /* deleted meanwhile: as it should be */
-	}
+	if (!r && !o.detach && !o.keep)
+		r = destroy_own(&l, e);
 	launch_close(&l);
 	return r ? r : status;
 }
@@ -258,13 +280,6 @@ int signal_number(const char *name)
 			return 64 - (int)n;
 	}
 	return -EINVAL;
-}
-
-static bool own_pid_namespace(const struct container *k)
-{
-	const struct oci_namespace *ns = k->spec ? spec_namespace(k->spec, CLONE_NEWPID) : NULL;
-
-	return ns && (!ns->path || !*ns->path);
 }
 
 static int run_kill(struct command_line *c, struct err *e)

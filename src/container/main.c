@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/close_range.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -232,6 +233,7 @@ int container_main(int argc, char **argv)
 		fprintf(stderr, "%s\n", e.text);
 		return 1;
 	}
+	mallopt(M_TOP_PAD, 1 << 20); /* one brk instead of twenty */
 	ensure_stdio();
 	i = options_read(global_rows, argc - 1, argv + 1, &globals, &e);
 	if (i < 0) {

@@ -255,18 +255,15 @@ static int mount_bind(struct launch *l, struct rootfs *r, size_t i, const struct
 
 /* Version 1: a tmpfs with one directory per hierarchy, each showing only the container's group.
  * `base` is ours alone until the container runs, so plain names in it are safe. */
-static int mount_cgroup_parts(struct launch *l, int base, const struct mount_options *o,
-			      struct err *e)
+static int mount_cgroup_parts(struct launch *l, int base, struct err *e)
 {
 	size_t i;
 
 	for (i = 0; i < l->cgroup.n; i++) {
 		const struct cgroup_part *p = &l->cgroup.part[i];
 		const char *name = p->v2 ? "unified" : p->controllers;
-		struct mount_options here = { .attr_set = o->attr_set };
 		_cleanup_fd_ int tree = -1;
 		char *comma, data[128];
-		int r;
 
 		if (!strncmp(name, "name=", 5))
 			name += 5;
@@ -275,9 +272,6 @@ static int mount_cgroup_parts(struct launch *l, int base, const struct mount_opt
 		tree = open_tree_at(AT_FDCWD, p->dir, false);
 		if (tree < 0)
 			return err_sys(e, -tree, "open cgroup %s", p->dir);
-		r = mount_apply(tree, &here);
-		if (r)
-			return err_sys(e, -r, "set options of cgroup %s", p->dir);
 		if (syscall(SYS_move_mount, tree, "", base, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 			return err_sys(e, errno, "attach cgroup %s", name);
 		/* "cpu" and "cpuacct" lead to a joint "cpu,cpuacct" */
@@ -325,15 +319,15 @@ static int mount_cgroup(struct launch *l, int target, const struct oci_mount *m,
 	r = mount_attach(tree, target);
 	if (r)
 		return err_sys(e, -r, "attach");
-	r = mount_cgroup_parts(l, tree, o, e);
-	if (r)
-		return r;
-	if (o->read_only) {
-		struct mount_options ro = { .attr_set = MOUNT_ATTR_RDONLY };
+	r = mount_cgroup_parts(l, tree, e);
+	if (!r) {
+		struct mount_options all = { .recursive_set = o->attr_set };
 
-		r = mount_apply(tree, &ro);
+		r = mount_apply(tree, &all);
+		if (r)
+			err_sys(e, -r, "set mount options");
 	}
-	return r ? err_sys(e, -r, "make it read-only") : 0;
+	return r;
 }
 
 /* proc and sysfs go only onto a true directory of their own, never through a link. */
@@ -650,9 +644,9 @@ int rootfs_enter(struct launch *l, struct rootfs *r, struct err *e)
 		if (status)
 			return err_sys(e, -status, "linux.rootfsPropagation");
 	}
-	if (r->null_tree >= 0)
-		close(r->null_tree);
-	close(r->root);
-	r->root = r->null_tree = -1;
+	cleanup_fd(&r->null_tree);
+	cleanup_fd(&r->dev);
+	cleanup_fd(&r->root);
+	r->dev = r->root = r->null_tree = -1;
 	return status;
 }

@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
+bool fd_close_later;
+
 int path_open(int root, const char *path, enum path_rule rule, u64 flags, u32 mode)
 {
 	struct open_how how = {
@@ -107,8 +109,7 @@ int path_make(int root, const char *path, bool as_file, u32 mode)
 		p = end;
 		while (*p == '/')
 			p++;
-		if (fd >= 0)
-			close(fd);
+		cleanup_fd(&fd);
 		fd = make_step(root, prefix, !*p, as_file, mode);
 		if (fd < 0)
 			return fd;
@@ -148,9 +149,16 @@ static bool is_pipe(int fd)
 	return lseek(fd, 0, SEEK_CUR) < 0;
 }
 
+static bool is_file(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0;
+}
+
 int fd_read_all(int fd, size_t max, char **out, size_t *length)
 {
-	size_t size = 4096, n = 0;
+	size_t size = 65536, n = 0;
 	char *buf = malloc(size + 1);
 
 	if (!buf)
@@ -168,7 +176,7 @@ int fd_read_all(int fd, size_t max, char **out, size_t *length)
 		n += (size_t)r;
 		/* regular files and the small ones of /proc and cgroups end with a short read; a
 		 * long seq file may give less than asked for before its end */
-		if (!r || (n < 4096 && n < size - 1024 && !is_pipe(fd)))
+		if (!r || ((n < 4096 || is_file(fd)) && n < size - 4096 && !is_pipe(fd)))
 			break;
 		if (n > max) {
 			free(buf);

@@ -16,9 +16,11 @@
 #include "base/err.h"
 #include "base/types.h"
 
+/* While set, descriptors that go out of scope stay open, for their owner to close all at once. */
+extern bool fd_close_later;
 static inline void cleanup_fd(int *fd)
 {
-	if (*fd >= 0)
+	if (*fd >= 0 && !fd_close_later)
 		close(*fd);
 }
 static inline void cleanup_free(void *p)
