@@ -166,6 +166,7 @@ static int spawn(struct vm *vm, struct bt *bt, struct err *e)
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		confine_leave_files();
+		confine_drop_bounding();
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		setpgid(0, 0);
@@ -173,6 +174,7 @@ static int spawn(struct vm *vm, struct bt *bt, struct err *e)
 			_exit(126);
 		fcntl(5, F_SETFD, FD_CLOEXEC);
 		close_range(6, ~0u, 0);
+		close_range(0, 2, 0);
 		syscall(SYS_execveat, 5, "", argv, envp, AT_EMPTY_PATH);
 		_exit(127);
 	}

@@ -40,6 +40,13 @@ void confine_leave_files(void)
 		_exit(125);
 }
 
+void confine_drop_bounding(void)
+{
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+			return;
+}
+
 #define LINE "penumbra: a running machine made a system call that it does not need, and was ended\n"
 
 static void violated(int signal)

@@ -17,6 +17,8 @@
 pid_t confine_fork(void);
 /* In the child, before exec: leaves the host's file system for an empty one, where that is permitted. */
 void confine_leave_files(void);
+/* In the child, last before exec: no program can give it a capability again. */
+void confine_drop_bounding(void);
 /* For all threads of the calling process and for ever: no new programs, files, or foreign processes.
  * A violation writes one line and ends the process with status 1. */
 int confine_frontend(struct err *e);

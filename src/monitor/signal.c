@@ -112,13 +112,12 @@ static void state_from(struct cpu *c, struct ucontext *uc, struct block *b, stru
 static bool in_cache(u64 pc) { return pc - (u64)CODE_BASE < CODE_SIZE; }
 
 /* The timer was armed, or the kick sent, before another carrier took over.  That one looks for events
- * when it starts; one that runs already has to be told. */
+ * when it starts; one that runs already is told by the zygote. */
 static void forward_event(void)
 {
-	u32 tid = SH->carriers[SH->current].tid;
-
-	if (tid)
-		sys2(__NR_kill, tid, SIGUSR1);
+	atomic_fetch_add(&SH->kick, 1);
+	atomic_fetch_add(&SH->fork_wanted, 1);
+	futex_wake(&SH->fork_wanted);
 }
 
 /* A signal, or a step towards a precise point. */
