@@ -224,7 +224,6 @@ static int wait_start(struct init *in, struct err *e)
 
 	if (l->start_listen < 0)
 		return 0;
-	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	close(l->sync[1]);
 	do
 		peer = accept4(l->start_listen, NULL, NULL, SOCK_CLOEXEC);
@@ -338,6 +337,8 @@ void init_main(struct launch *l)
 		r = process_prepare(&plan, &e);
 	if (!r)
 		r = hardening_prepare(l, &plan.landlock_ruleset, &e);
+	/* P may end as soon as it has answered; until then its end is seen as end of file (L1) */
+	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	if (!r && message_send(in.report, &say, 1, -1))
 		r = err_set(&e, -EPIPE, "the runtime has ended");
 	if (!r)
