@@ -72,14 +72,12 @@ static bool is_choice(const char *text, const char *choices)
 	return false;
 }
 
+/* For an option with an argument. */
 static int set_value(const struct option_row *o, const char *text, void *values, struct err *e)
 {
 	void *to = (char *)values + o->offset;
 
 	switch (o->kind) {
-	case OPTION_FLAG:
-		*(bool *)to = true;
-		return 0;
 	case OPTION_SIZE:
 		if (parse_size(text, to))
 			return err_set(e, -EINVAL, "--%s: '%s' is not a size (512M, 2G)", o->name, text);
@@ -100,6 +98,7 @@ static int set_value(const struct option_row *o, const char *text, void *values,
 		if (!is_choice(text, o->choices))
 			return err_set(e, -EINVAL, "--%s: '%s' is not one of %s", o->name, text, o->choices);
 		break;
+	case OPTION_FLAG:
 	case OPTION_TEXT:
 		break;
 	}
@@ -126,8 +125,10 @@ static int parse_option(const struct command *cmd, int argc, char *const *argv, 
 		return err_set(e, -EINVAL, "unknown option '%s'", argv[*at]);
 	if (!o->argument && value)
 		return err_set(e, -EINVAL, "--%s takes no value", o->name);
-	if (!o->argument)
-		return set_value(o, NULL, values, e);
+	if (!o->argument) {
+		*(bool *)((char *)values + o->offset) = true;
+		return 0;
+	}
 	if (value)
 		return set_value(o, value + 1, values, e);
 	if (*at + 1 >= argc)
