@@ -169,7 +169,7 @@ static u32 configured_tsc_khz;
 static u64 host_arch_capabilities;
 static bool amx_offered;
 
-static void host_cpuid(u32 leaf, u32 subleaf, u32 r[4])
+__attribute__((weak)) void sys_host_cpuid(u32 leaf, u32 subleaf, u32 r[4])
 {
 	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(subleaf));
 }
@@ -230,7 +230,7 @@ static void model_add(u32 leaf, u32 subleaf)
 	if (model_find(leaf, subleaf))
 		return;
 	if (exists)
-		host_cpuid(leaf, subleaf, host);
+		sys_host_cpuid(leaf, subleaf, host);
 	row = model_row(leaf, subleaf);
 	for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
 		const struct filter *f = &filters[i];
@@ -257,14 +257,14 @@ static void detect_host(bool has_local_apic)
 
 	memset(&model, 0, sizeof(model));
 	model.apic = has_local_apic;
-	host_cpuid(0, 0, r);
+	sys_host_cpuid(0, 0, r);
 	model.max_basic = r[EAX];
 	/* "AuthenticAMD", "HygonGenuine" */
 	model.amd = (r[EBX] == 0x68747541 && r[EDX] == 0x69746e65 && r[ECX] == 0x444d4163) ||
 		    (r[EBX] == 0x6f677948 && r[EDX] == 0x6e65476e && r[ECX] == 0x656e6975);
-	host_cpuid(0x80000000, 0, r);
+	sys_host_cpuid(0x80000000, 0, r);
 	model.max_extended = r[EAX];
-	host_cpuid(1, 0, r);
+	sys_host_cpuid(1, 0, r);
 	family = (r[EAX] >> 8) & 15;
 	if (family == 15)
 		family += (r[EAX] >> 20) & 0xff;
@@ -300,7 +300,7 @@ static void build_xstate(void)
 
 	if (!(model_get(1, 0, ECX) & B(26)) || model.max_basic < 0xd)
 		return;
-	host_cpuid(0xd, 0, r);
+	sys_host_cpuid(0xd, 0, r);
 	host = r[EAX] | (u64)r[EDX] << 32;
 	model.xcr0 = host & (XCR0_OFFERED | (amx_offered ? XCR0_AMX : 0));
 	for (u32 i = 2; i < 63; i++) {
@@ -308,7 +308,7 @@ static void build_xstate(void)
 
 		if (!(model.xcr0 >> i & 1))
 			continue;
-		host_cpuid(0xd, i, r);
+		sys_host_cpuid(0xd, i, r);
 		model.component_size[i] = r[EAX];
 		model.component_offset[i] = r[EBX];
 		if (r[ECX] & 2)

@@ -202,6 +202,8 @@ void sys_return_data_segments(struct cpu *c);
 int sys_tss_stack(struct cpu *c, int cpl, int ist, u32 ext, u64 *rsp);
 
 /* ---- cpuid.c ---- */
+/* CPUID of the host; weak, so that a test can stand for another one. */
+void sys_host_cpuid(u32 leaf, u32 subleaf, u32 r[4]);
 bool sys_host_is_amd(void);
 bool sys_has_local_apic(void);
 /* One feature bit of the guest's CPUID; reg 0..3 = eax..edx. */

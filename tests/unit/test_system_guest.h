@@ -249,6 +249,53 @@ static inline void guest_user(bool is_64)
 	cpu.gpr[RSP] = USER_STACK;
 }
 
+/* ---- the host: this one, or an Intel processor with AMX and enhanced IBRS ---- */
+
+static bool host_is_intel;
+
+void sys_host_cpuid(u32 leaf, u32 subleaf, u32 r[4])
+{
+	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(subleaf));
+	if (!host_is_intel)
+		return;
+	if (leaf == 0) {
+		r[0] = 0x20;
+		memcpy(&r[1], "Genu", 4);
+		memcpy(&r[3], "ineI", 4);
+		memcpy(&r[2], "ntel", 4);
+	} else if (leaf == 0x80000000) {
+		r[0] = 0x80000008;
+	} else if (leaf == 4) {
+		/* Two caches, shared by two threads of eight cores. */
+		memset(r, 0, 16);
+		if (subleaf < 2)
+			r[0] = 0x1c004121 + (subleaf << 5);
+	} else if (leaf == 7 && subleaf == 0) {
+		r[0] = 2;
+		r[3] |= 0xbfc14412;
+	} else if (leaf == 7 && subleaf == 2) {
+		memset(r, 0, 16);
+		r[3] = 0x3f;
+	} else if (leaf == 0xd && subleaf == 0) {
+		r[0] |= 0x60000 | 0x18;
+	} else if (leaf == 0xd && subleaf == 17) {
+		r[0] = 64;
+		r[1] = 2752;
+		r[2] = 2;
+	} else if (leaf == 0xd && subleaf == 18) {
+		r[0] = 8192;
+		r[1] = 2816;
+		r[2] = 6;
+	} else if (leaf == 0xd && subleaf == 9) {
+		r[0] = 8;
+	} else if (leaf == 0x1d && subleaf < 2) {
+		memset(r, 0, 16);
+		r[0] = subleaf ? 0x04002000 : 1;
+		r[1] = subleaf ? 0x00080040 : 0;
+		r[2] = subleaf ? 16 : 0;
+	}
+}
+
 /* ---- random states ---- */
 
 static u64 seed = 0x9e3779b97f4a7c15ull;

@@ -397,6 +397,8 @@ static void test_counters(void)
 
 /* ---- CPUID and extended state ---- */
 
+static void set_xcr0(u64 value, int vector);
+
 static void cpuid(u32 leaf, u32 subleaf, u32 r[4]) { sys_cpuid(&cpu, leaf, subleaf, r); }
 
 static void test_cpuid_features(void)
@@ -410,7 +412,7 @@ static void test_cpuid_features(void)
 	CHECK_EQ(r[2] & (BIT(3) | BIT(5) | BIT(21) | BIT(24) | BIT(27)), 0);
 	CHECK_EQ(r[3] >> 28 & 1, 0);
 	CHECK_EQ(r[1] >> 16, 1);
-	__asm__("cpuid" : "=a"(host[0]), "=b"(host[1]), "=c"(host[2]), "=d"(host[3]) : "a"(1), "c"(0));
+	sys_host_cpuid(1, 0, host);
 	CHECK_EQ(r[2] & ~host[2] & ~BIT(31), 0);
 	CHECK_EQ(r[3] & ~host[3] & ~(has_apic ? BIT(9) : 0), 0);
 	cpu.cr4 |= CR4_OSXSAVE;
@@ -483,7 +485,7 @@ static void test_cpuid_speculation(void)
 
 	if (sys_host_is_amd()) {
 		cpuid(0x80000021, 0, r);
-		__asm__("cpuid" : "=a"(host[0]), "=b"(host[1]), "=c"(host[2]), "=d"(host[3]) : "a"(0x80000021), "c"(0));
+		sys_host_cpuid(0x80000021, 0, host);
 		CHECK_EQ(r[0] & (BIT(29) | BIT(6)), BIT(29) | BIT(6));
 		CHECK_EQ(r[0] & BIT(8), host[0] & BIT(8));
 		CHECK_EQ(!!(sys_efer_valid() & EFER_AIBRSE), !!(host[0] & BIT(8)));
@@ -498,6 +500,66 @@ static void test_cpuid_speculation(void)
 		CHECK_EQ(sys_rdmsr(&cpu, 0x10a, &caps), 0);
 		CHECK_EQ(caps & (BIT(8) | BIT(62)), BIT(8) | BIT(62));
 	}
+}
+
+/* An Intel host that says of itself: enhanced IBRS, and not open to Meltdown and MDS. */
+static void test_intel_speculation(void)
+{
+	u32 r[4];
+	u64 value;
+
+	guest_reset();
+	CHECK_EQ(sys_rdmsr(&cpu, 0x10a, &value), 0);
+	CHECK_EQ(value & 0x23, 0x23);
+	CHECK_EQ(value & (BIT(2) | BIT(4) | BIT(7) | BIT(26)), 0);
+	cpuid(7, 0, r);
+	CHECK_EQ(r[0], 2);
+	CHECK_EQ(r[3] & (BIT(26) | BIT(29)), BIT(26) | BIT(29));
+	CHECK_EQ(r[3] & (BIT(10) | BIT(27) | BIT(28) | BIT(31)), 0);
+	cpuid(7, 2, r);
+	CHECK_EQ(r[3], BIT(4) | BIT(5));
+	/* What Linux writes: IBRS, and BHI_DIS_S beside it. */
+	CHECK_EQ(sys_wrmsr(&cpu, 0x48, 0x401), 0);
+	CHECK_EQ(cpu.spec_ctrl, 0x401);
+	CHECK_EQ(sys_wrmsr(&cpu, 0x48, 0x801), -1);
+	CHECK_EQ(sys_wrmsr(&cpu, 0x49, 1), 0);
+	CHECK_EQ(sys_wrmsr(&cpu, 0x10b, 1), -1);
+	/* Without enhanced IBRS there is no SPEC_CTRL, so that Linux does not write it at each system call. */
+	sys_cpuid_set_arch_capabilities(1);
+	sys_cpuid_init(false);
+	cpuid(7, 0, r);
+	CHECK_EQ(r[3] & (BIT(26) | BIT(29)), BIT(29));
+	cpuid(7, 2, r);
+	CHECK_EQ(r[3], BIT(5));
+	CHECK_EQ(sys_wrmsr(&cpu, 0x48, 1), -1);
+}
+
+/* AMX: hidden until the process may use it; the tile state then asks for an aligned place. */
+static void test_amx(void)
+{
+	u32 r[4];
+
+	sys_cpuid_offer_amx(false);
+	sys_cpuid_init(false);
+	CHECK_EQ(sys_xcr0_valid() & 0x60000, 0);
+	cpuid(0x1d, 1, r);
+	CHECK_EQ(r[0] | r[1] | r[2], 0);
+	sys_cpuid_offer_amx(true);
+	sys_cpuid_init(false);
+	cpuid(7, 0, r);
+	CHECK_EQ(r[3] >> 24 & 3, 3);
+	CHECK_EQ(sys_xcr0_valid() & 0x60000, 0x60000);
+	cpuid(0x1d, 1, r);
+	CHECK_EQ(r[2], 16);
+	guest_reset();
+	cpu.cr4 |= CR4_OSXSAVE;
+	set_xcr0(sys_xcr0_valid() & ~BIT(17), VEC_GP);
+	set_xcr0(0x60003, 0);
+	cpuid(0xd, 0, r);
+	CHECK_EQ(r[1], 2816 + 8192);
+	cpuid(0xd, 1, r);
+	CHECK_EQ(r[1], 576 + 64 + 8192);
+	sys_cpuid_offer_amx(false);
 }
 
 static void set_xcr0(u64 value, int vector)
@@ -551,7 +613,7 @@ static void test_extended_state(void)
 		if (s[2] & 2)
 			packed = (u32)ALIGN_UP(packed, 64);
 		packed += s[0];
-		__asm__("cpuid" : "=a"(host[0]), "=b"(host[1]), "=c"(host[2]), "=d"(host[3]) : "a"(0xd), "c"(i));
+		sys_host_cpuid(0xd, i, host);
 		CHECK_EQ(s[0], host[0]);
 		CHECK_EQ(s[1], host[1]);
 	}
@@ -879,6 +941,20 @@ int main(void)
 	RUN(branches);
 	RUN(segment_limits);
 	RUN(random);
+	host_is_intel = true;
+	sys_cpuid_set_arch_capabilities(0x23);
+	sys_cpuid_init(false);
+#define RUN_INTEL(name) run_test(#name ", Intel", test_##name)
+	RUN_INTEL(msr_table);
+	RUN_INTEL(msr_semantics);
+	RUN_INTEL(cpuid_features);
+	RUN_INTEL(cpuid_limits);
+	RUN_INTEL(cpuid_hypervisor);
+	RUN_INTEL(cpuid_speculation);
+	RUN_INTEL(extended_state);
+	RUN(intel_speculation);
+	RUN(amx);
+	host_is_intel = false;
 	has_apic = 1;
 	sys_cpuid_init(true);
 	run_test("cpuid_features with a local APIC", test_cpuid_features);
