@@ -54,9 +54,20 @@ void carrier_catch_up(void)
 	}
 }
 
+/* A root without any user mapping belongs to a process that has ended (or to none). */
+static bool root_dead(u64 root)
+{
+	const u64 *p = ram_pointer(root);
+
+	for (int i = 0; p && i < 256; i++)
+		if (p[i] & PTE_P)
+			return false;
+	return true;
+}
+
 static u32 choose(u64 root)
 {
-	u32 spare = MAX_CARRIERS, oldest = MAX_CARRIERS, bound = 0;
+	u32 spare = MAX_CARRIERS, oldest = MAX_CARRIERS, dead = MAX_CARRIERS, bound = 0;
 
 	for (u32 i = 0; i < MAX_CARRIERS; i++) {
 		struct carrier_slot *s = &SH->carriers[i];
@@ -69,10 +80,14 @@ static u32 choose(u64 root)
 			continue;
 		}
 		bound++;
+		if (i != my.number && dead == MAX_CARRIERS && root_dead(s->cr3))
+			dead = i;
 		if (i != my.number && (oldest == MAX_CARRIERS || s->used < SH->carriers[oldest].used))
 			oldest = i;
 	}
-	if (spare != MAX_CARRIERS && bound < BOUND_MAX) {
+	if (dead != MAX_CARRIERS)
+		oldest = dead;
+	else if (spare != MAX_CARRIERS && bound < BOUND_MAX) {
 		if (!SH->carriers[spare].alive) {
 			SH->carriers[spare].alive = true;
 			atomic_fetch_add(&SH->fork_wanted, 1);
@@ -82,6 +97,7 @@ static u32 choose(u64 root)
 		SH->carriers[spare].cr3 = root;
 		return spare;
 	}
+	instances_release(oldest);
 	SH->carriers[oldest].recycle = true;
 	SH->carriers[oldest].cr3 = root;
 	return oldest;

@@ -30,6 +30,7 @@ extern struct mine my;
 /* run.c */
 struct block *lookup_block(struct cpu *c);
 void code_reset(void);          /* slots, lookup table and fetch cache of this carrier */
+void instances_release(u32 n);
 void itlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */

@@ -75,6 +75,9 @@ void code_reset(void)
 {
 	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
 
+	if (my.generation == CACHE->generation)
+		instances_release(my.number);
+	SH->carriers[my.number].n_instances = 0;
 	for (u32 i = 0; i < n; i++)
 		ULOOKUP[i] = (u64)lookup_miss_user;
 	for (u32 i = 0; i < CACHE->n_slots; i++)
@@ -170,6 +173,35 @@ static int fetch_address(struct cpu *c, u64 va, u64 *pa)
 	return 0;
 }
 
+/* This carrier may from now on hold addresses of the block's instance. */
+static void note_user(struct block *b)
+{
+	struct instance *i = &CACHE->instances[b->instance - 1];
+	struct carrier_slot *s = &SH->carriers[my.number];
+
+	if (!b->instance || (i->users >> my.number & 1))
+		return;
+	i->users |= BIT(my.number);
+	if (s->n_instances < MAX_HELD)
+		s->instances[s->n_instances++] = b->instance;
+	else
+		i->users = ~0ull; /* cannot be taken back: never moved */
+}
+
+/* Forgets what carrier n holds; its slots and tables are about to be cleared, or will be before it runs. */
+void instances_release(u32 n)
+{
+	struct carrier_slot *s = &SH->carriers[n];
+
+	for (u32 i = 0; i < s->n_instances; i++) {
+		struct instance *at = &CACHE->instances[s->instances[i] - 1];
+
+		if (at->users != ~0ull)
+			at->users &= ~BIT(n);
+	}
+	s->n_instances = 0;
+}
+
 static struct block *lookup(struct cpu *c, u64 pc, u8 mode)
 {
 
@@ -190,8 +222,13 @@ static struct block *lookup(struct cpu *c, u64 pc, u8 mode)
 				continue;
 			}
 		}
-		if (b)
+		if (b) {
+			if (mode == TM_USER)
+				note_user(b);
 			return b;
+		}
+		if (mode == TM_USER && instance_adopt(CACHE, r.pa, pc, mode))
+			continue;
 		r.bytes = ram_pointer(r.pa);
 		b = translate_block(CACHE, &r);
 		if (!b && r.need_next) {
@@ -201,7 +238,8 @@ static struct block *lookup(struct cpu *c, u64 pc, u8 mode)
 			b = translate_block(CACHE, &r);
 		}
 		if (b) {
-			my.slots = CACHE->n_slots;
+			if (mode == TM_USER)
+				note_user(b);
 			return b;
 		}
 		translations_flush();
@@ -512,7 +550,7 @@ _Noreturn void exit_dispatch(u32 id)
 	case X_LINK:
 		b = lookup_block(c);
 		if (b && generation == CACHE->generation)
-			block_link(CACHE, &x, b);
+			block_link(CACHE, id, b);
 		break;
 	case X_SLOT:
 		b = lookup_block(c);

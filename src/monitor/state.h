@@ -15,6 +15,7 @@
 #include "x86/paging.h"
 
 #define MAX_CARRIERS 64
+#define MAX_HELD 4096
 #define XSTATE_MAX 16384
 #define RING_SIZE 65536
 #define MAX_KEXEC 8192
@@ -34,6 +35,8 @@ struct carrier_slot {
 	u32 pcid;
 	bool alive, stale;      /* stale: must check its user mappings before it runs guest user code */
 	bool recycle;           /* must drop all user mappings first */
+	u32 n_instances;        /* of code pages that its slots and tables may refer to */
+	u32 instances[MAX_HELD];
 };
 
 struct monitor_counters {

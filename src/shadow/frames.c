@@ -11,6 +11,7 @@
 struct frames {
 	u8 flags[MAX_FRAMES];
 	u32 head[MAX_FRAMES];        /* frame node + 1 */
+	u32 instances[MAX_FRAMES];
 	struct frame_node nodes[MAX_NODES];
 	u32 n_nodes, free_nodes;
 	u32 log[CODE_LOG];           /* frames in the order in which they became code */
@@ -19,6 +20,8 @@ struct frames {
 _Static_assert(OFF_FRAMES + sizeof(struct frames) <= OFF_CACHE, "frames size");
 
 u8 frame_flags(u64 frame) { return frame < MAX_FRAMES ? FRAMES->flags[frame] : 0; }
+u32 *frame_instances(u64 frame) { return &FRAMES->instances[frame]; }
+u64 frame_of(u64 pa) { return ram_offset(pa) >> PAGE_SHIFT; }
 u32 frame_blocks(u64 frame) { return FRAMES->head[frame]; }
 void frame_set_blocks(u64 frame, u32 head) { FRAMES->head[frame] = head; }
 struct frame_node *frame_node(u32 n) { return &FRAMES->nodes[n - 1]; }
@@ -65,6 +68,7 @@ void frames_reset(void)
 
 	__builtin_memset(FRAMES->flags, 0, n);
 	__builtin_memset(FRAMES->head, 0, n * sizeof(u32));
+	__builtin_memset(FRAMES->instances, 0, n * sizeof(u32));
 	FRAMES->n_nodes = FRAMES->free_nodes = 0;
 }
 

@@ -37,7 +37,7 @@ void block_register(struct cache *k, struct block *b)
 	k->hash[h] = (u32)(b - k->blocks) + 1;
 }
 
-static void hash_remove(struct cache *k, struct block *b)
+void block_unhash(struct cache *k, struct block *b)
 {
 	u32 *link = &k->hash[hash_key(b->pa, b->pc, b->mode)];
 
@@ -100,7 +100,7 @@ void block_kill(struct cache *k, struct block *b)
 
 	if (b->flags & BLOCK_DEAD)
 		return;
-	hash_remove(k, b);
+	block_unhash(k, b);
 	b->flags |= BLOCK_DEAD;
 	__builtin_memcpy(b->entry, e.p, sizeof b->entry);
 	/* The dead stub is the first thing in the cold part. */
@@ -125,6 +125,7 @@ void block_kill_frame(struct cache *k, u64 frame)
 	u32 n = frame_blocks(frame);
 
 	frame_set_blocks(frame, 0);
+	instance_drop_frame(k, frame);
 	while (n) {
 		struct frame_node *node = frame_node(n);
 
@@ -215,8 +216,9 @@ static const u8 *slot_jump(struct cache *k, const struct exit_record *x, struct 
 	return start;
 }
 
-void block_link(struct cache *k, struct exit_record *x, struct block *to)
+void block_link(struct cache *k, u32 exit, struct block *to)
 {
+	struct exit_record *x = &k->exits[exit];
 	struct block *from = &k->blocks[x->block];
 	const u8 *target = CODE_BASE + to->host;
 
@@ -224,8 +226,10 @@ void block_link(struct cache *k, struct exit_record *x, struct block *to)
 		return;
 	if ((to->mode & TM_USER) && (to->flags & BLOCK_SPANS))
 		target = slot_jump(k, x, to);
-	if (target)
-		e_patch(CODE_BASE + x->patch, target);
+	if (!target)
+		return;
+	e_patch(CODE_BASE + x->patch, target);
+	x->linked = (to->mode & TM_USER) && (to->flags & BLOCK_SPANS) ? LINKED_BY_SLOT : (u32)(to - k->blocks) + 1;
 }
 
 bool block_begins_with_swapgs(const struct block *b) { return b->flags & BLOCK_SWAPGS; }
@@ -245,14 +249,16 @@ void block_forward(struct cache *k, struct block *from, struct block *to)
 bool cache_full(const struct cache *k)
 {
 	return k->n_blocks + 2 > MAX_BLOCKS || k->n_records + 4 * BLOCK_INSNS > MAX_RECORDS ||
-	       k->n_exits + 4 * BLOCK_INSNS > MAX_EXITS || k->n_slots + 2 * BLOCK_INSNS > SLOT_MAX ||
+	       k->n_exits + 4 * BLOCK_INSNS > MAX_EXITS ||
+	       k->n_relocs + 8 * BLOCK_INSNS > MAX_RELOCS || k->n_instances + 2 > MAX_INSTANCES || k->n_slots + 2 * BLOCK_INSNS > SLOT_MAX ||
 	       k->hot + BLOCK_INSNS * 256 > k->limit_hot || k->cold + BLOCK_INSNS * 256 > k->limit_cold;
 }
 
 void cache_flush(struct cache *k)
 {
 	__builtin_memset(k->hash, 0, sizeof k->hash);
-	k->n_blocks = k->n_records = k->n_exits = k->n_slots = 0;
+	k->n_blocks = k->n_records = k->n_exits = k->n_slots = k->n_relocs = 0;
+	k->n_instances = k->free_instances = 0;
 	k->hot = 0;
 	k->cold = CODE_SIZE / 2;
 	k->generation++;

@@ -44,14 +44,49 @@ struct block {
 	u64 pc, pa;
 	u64 pa2;          /* BLOCK_SPANS: physical page of the second part */
 	u32 host, host_end; /* hot part: offsets from CODE_BASE */
-	u32 cold, cold_end;
+	u32 cold, own_cold_end; /* cold part as translated */
+	u32 cold_end;     /* with stubs added since */
 	u32 hash_next;    /* block number + 1 */
 	u32 records;      /* first of n_records in the record array */
 	u16 n_records, guest_len;
 	u8 mode, flags;
 	u8 entry[6];      /* what the dead jump replaced */
 	u32 indirect;     /* offset of the verifying entry stub, 0: none */
+	u32 instance, instance_next; /* numbers + 1, user blocks only */
+	u32 exits, relocs;/* first of its own */
+	u16 n_exits, n_relocs;
+	u32 copy;         /* while an instance is copied: the block's copy + 1 */
 };
+
+/* One page of user code at one virtual address.  The same frame mapped elsewhere (address randomisation,
+ * another process) gets the instance moved there if no carrier refers to it any more, else a copy:
+ * both only adjust what depends on the address. */
+struct instance {
+	u64 vp, pa;
+	u64 users;        /* carriers that may hold its blocks' addresses in slots or tables */
+	u32 next;         /* of the same frame, number + 1 */
+	u32 blocks;       /* number + 1 */
+	u8 mode;
+};
+#define MAX_INSTANCES (1u << 17)
+
+/* Places in a block's code that depend on where the guest's page, or the block itself, lies. */
+enum reloc_kind {
+	RL_VA,        /* hot: 64-bit guest address */
+	RL_HOT_COLD,  /* hot: rel32 to the block's cold part */
+	RL_HOT_FAR,   /* hot: rel32 out of the cache */
+	RL_HOT_EXIT,  /* hot: exit number */
+	RL_HOT_SLOT,  /* hot: displacement of a slot */
+	RL_COLD_FAR, RL_COLD_EXIT, RL_COLD_SLOT,
+	RL_NEVER,     /* the block cannot be moved */
+};
+struct reloc {
+	u16 at;
+	u16 target;       /* RL_HOT_COLD: offset in the cold part */
+	u8 kind;
+	u8 exit;          /* RL_*_EXIT, RL_*_SLOT: which of the block's exits */
+};
+#define MAX_RELOCS (1u << 22)
 
 /* How the memory access of an instruction reaches the host. */
 enum access_kind { AK_NONE, AK_IDENT, AK_FOLD, AK_BOTH, AK_STRING, AK_STACK };
@@ -83,10 +118,12 @@ struct exit_record {
 	u64 target;
 	u32 block;
 	u32 patch;
+	u32 linked;       /* X_LINK: block to which it is patched, number + 1; 0: none */
+#define LINKED_BY_SLOT 0xffffffffu /* to a jump through a slot, whose exit knows the old address */
 	u8 kind;
 };
 
-struct cache_stats { u64 translated, flushes, killed, revived, guest_insns, code_bytes; };
+struct cache_stats { u64 translated, flushes, killed, revived, guest_insns, code_bytes, moved, copied; };
 
 /* All of it lies in shared memory at a fixed address. */
 #define MAX_BLOCKS (1u << 19)
@@ -105,7 +142,7 @@ struct translate_targets {
 
 struct cache {
 	struct translate_targets targets;
-	u32 n_blocks, n_records, n_exits, n_slots;
+	u32 n_blocks, n_records, n_exits, n_slots, n_relocs, n_instances, free_instances;
 	u32 hot, cold;            /* next free offsets from CODE_BASE */
 	u32 generation;           /* bumped by each flush */
 	u32 limit_hot, limit_cold;/* test knobs: a tiny cache flushes all the time */
@@ -117,6 +154,8 @@ struct cache {
 	struct block blocks[MAX_BLOCKS];
 	struct insn_record records[MAX_RECORDS];
 	struct exit_record exits[MAX_EXITS];
+	struct reloc relocs[MAX_RELOCS];
+	struct instance instances[MAX_INSTANCES];
 };
 
 struct frame_node { u32 block, next; };
@@ -138,7 +177,7 @@ void block_kill_site(struct cache *k, u64 frame, u64 pa);
 void block_kill_page(struct cache *k, u64 frame, u64 page);
 /* The indirect entry of a block, made at its first use: host address for the lookup tables. */
 u64 block_indirect_entry(struct cache *k, struct block *b);
-void block_link(struct cache *k, struct exit_record *x, struct block *to);
+void block_link(struct cache *k, u32 exit, struct block *to);
 /* Whether nothing before a SWAPGS at the head of the block touches memory. */
 bool block_begins_with_swapgs(const struct block *b);
 /* Makes the dead stub of `from` lead to the block that took its place. */
@@ -146,6 +185,12 @@ void block_forward(struct cache *k, struct block *from, struct block *to);
 void cache_init(struct cache *k);
 void cache_flush(struct cache *k);
 bool cache_full(const struct cache *k);
+/* instance.c: brings the page's translations from another virtual address, or from none that is in use.
+ * True where the instance at pc now exists with blocks. */
+bool instance_adopt(struct cache *k, u64 pa, u64 pc, u8 mode);
+void instance_add(struct cache *k, struct block *b);
+void instance_drop_frame(struct cache *k, u64 frame);
+void block_unhash(struct cache *k, struct block *b);
 void block_register(struct cache *k, struct block *b);
 static inline u64 block_host(const struct block *b) { return 0x7c0040000000ull + b->host; }
 

@@ -31,6 +31,10 @@ static inline s32 spill_reg(const struct tx *t, int reg) { return t->spill + SP_
 int tx_borrow(struct tx *t, const struct insn *in, u16 *taken);
 void tx_return(struct tx *t, int reg);
 
+/* Notes a place to adjust when the block is moved or copied (user blocks). */
+void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target, u32 exit);
+/* reg = a guest code or data address that moves with the page. */
+void tx_address(struct tx *t, int reg, u64 address);
 /* Begins the expansion of one instruction; returns its record. */
 struct insn_record *tx_record(struct tx *t, u64 pc, u8 access, u8 flags);
 struct insn_record *tx_current(struct tx *t);

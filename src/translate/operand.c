@@ -191,7 +191,7 @@ static u64 rip_target(const struct tx_insn *ti)
 static void e_address(struct tx *t, const struct tx_insn *ti, int reg)
 {
 	if (ti->in.base == REG_RIP)
-		e_mov_imm(&t->hot, reg, rip_target(ti));
+		tx_address(t, reg, rip_target(ti));
 	else
 		e_op_own(&t->hot, 0, 0x8d, reg, &ti->in);
 }
@@ -239,7 +239,7 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 			w->form = F_PAIR;
 			w->base = tx_borrow(t, in, taken);
 			w->index = REG_NONE;
-			e_mov_imm(&t->hot, w->base, rip_target(ti));
+			tx_address(t, w->base, rip_target(ti));
 		} else {
 			w->form = F_SAME;
 		}
@@ -336,7 +336,7 @@ static void plain_lea(struct tx *t, const struct tx_insn *ti)
 			a = (u32)a;
 		if (t->kernel && reg == RSP)
 			a += FOLD_OFF;
-		e_mov_imm(e, reg, a);
+		tx_address(t, reg, a);
 		return;
 	}
 	bool rsp_in = t->kernel && in->base == RSP && in->osize == 8 && !in->addrsize_prefix;
@@ -348,6 +348,7 @@ static void plain_lea(struct tx *t, const struct tx_insn *ti)
 			e8(e, 0x41);
 		e8(e, 0xb8 | (reg & 7));
 		e16(e, (u16)rip_target(ti));
+		tx_reloc(t, RL_NEVER, e->p, NULL, t->b->exits);
 	} else if (rsp_in && !rsp_out && in->index == REG_NONE) {
 		e_mov_imm(e, reg, (u64)in->disp - FOLD_OFF);
 		e_lea_bi(e, reg, reg, RSP);

@@ -106,6 +106,7 @@ static void tx_gate(struct tx *t, const struct tx_insn *ti, s32 gate)
 
 	tx_exit(t, X_INSN, ti->pc, 0);
 	e_store_gs_imm32(&t->hot, t->spill + SP_EXIT, n);
+	tx_reloc(t, RL_HOT_EXIT, t->hot.p - 4, NULL, n);
 	e_jmp_gs(&t->hot, CONST_DISP + gate);
 	t->ended = true;
 }
@@ -172,7 +173,7 @@ bool tx_system(struct tx *t, const struct tx_insn *ti, int index)
 	case IC_SYSCALL:
 		if (t->kernel || (t->b->mode & (TM_STEP | TM_COMPAT)))
 			return false;
-		e_mov_imm(e, RCX, ti->pc + ti->in.len);
+		tx_address(t, RCX, ti->pc + ti->in.len);
 		tx_gate(t, ti, CN_SYSCALL);
 		return true;
 	default:

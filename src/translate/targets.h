@@ -10,6 +10,9 @@ u32 frame_blocks(u64 frame);
 void frame_set_blocks(u64 frame, u32 head);
 struct frame_node *frame_node(u32 n);
 void frame_node_free(struct frame_node *node);
+/* Head of the list of a frame's instances (number + 1). */
+u32 *frame_instances(u64 frame);
+u64 frame_of(u64 pa);
 /* Enters the block into its frames' lists and marks them as code (invariant B2). */
 void frame_add_block(struct cache *k, struct block *b);
 

@@ -24,6 +24,29 @@ struct insn_record *tx_record(struct tx *t, u64 pc, u8 access, u8 flags)
 	return r;
 }
 
+void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target, u32 exit)
+{
+	const u8 *start = CODE_BASE + (kind >= RL_COLD_FAR ? t->b->cold : t->b->host);
+
+	if (t->kernel)
+		return;
+	if (exit - t->b->exits > 255)
+		kind = RL_NEVER;
+	t->k->relocs[t->b->relocs + t->b->n_relocs++] = (struct reloc){
+		.at = (u16)(at - start), .kind = (u8)kind, .exit = (u8)(exit - t->b->exits),
+		.target = target ? (u16)(target - (CODE_BASE + t->b->cold)) : 0,
+	};
+}
+
+void tx_address(struct tx *t, int reg, u64 address)
+{
+	e_mov_imm(&t->hot, reg, address);
+	if (address <= 0xffffffff || (s64)address == (s32)address)
+		tx_reloc(t, RL_NEVER, t->hot.p, NULL, t->b->exits);
+	else
+		tx_reloc(t, RL_VA, t->hot.p - 8, NULL, t->b->exits);
+}
+
 u8 *tx_exit(struct tx *t, enum exit_kind kind, u64 target, u32 patch)
 {
 	u32 n = t->k->n_exits++;
@@ -33,13 +56,17 @@ u8 *tx_exit(struct tx *t, enum exit_kind kind, u64 target, u32 patch)
 		.target = target, .block = (u32)(t->b - t->k->blocks), .patch = patch, .kind = (u8)kind,
 	};
 	e_store_gs_imm32(&t->cold, t->spill + SP_EXIT, n);
+	tx_reloc(t, RL_COLD_EXIT, t->cold.p - 4, NULL, n);
 	e_jmp(&t->cold, t->kernel ? t->k->targets.exit_kernel : t->k->targets.exit_user);
+	tx_reloc(t, RL_COLD_FAR, t->cold.p - 4, NULL, n);
 	return stub;
 }
 
 void tx_execute(struct tx *t, const struct tx_insn *ti)
 {
-	e_jmp(&t->hot, tx_exit(t, X_INSN, ti->pc, 0));
+	u8 *stub = tx_exit(t, X_INSN, ti->pc, 0);
+
+	tx_reloc(t, RL_HOT_COLD, e_jmp(&t->hot, stub), stub, t->b->exits);
 	t->ended = true;
 }
 
@@ -71,15 +98,19 @@ void tx_branch(struct tx *t, int cond, u64 target)
 		u8 *stub = tx_exit(t, X_LINK, target, 0);
 		u8 *where = cond < 0 ? e_jmp(&t->hot, stub) : e_jcc(&t->hot, cond, stub);
 
+		tx_reloc(t, RL_HOT_COLD, where, stub, t->b->exits);
+
 		t->k->exits[n].patch = (u32)(where - CODE_BASE);
 	} else {
-		u32 slot = new_slot(t, target);
+		u32 n = t->k->n_exits, slot = new_slot(t, target);
 
 		if (cond < 0) {
 			e_jmp_gs(&t->hot, SLOT_DISP + 8 * (s32)slot);
+			tx_reloc(t, RL_HOT_SLOT, t->hot.p - 4, NULL, n);
 		} else {
-			e_jcc(&t->hot, cond, t->cold.p);
+			tx_reloc(t, RL_HOT_COLD, e_jcc(&t->hot, cond, t->cold.p), t->cold.p, n);
 			e_jmp_gs(&t->cold, SLOT_DISP + 8 * (s32)slot);
+			tx_reloc(t, RL_COLD_SLOT, t->cold.p - 4, NULL, n);
 		}
 	}
 }
@@ -89,11 +120,12 @@ static void push_return(struct tx *t, u64 address)
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
 	if ((s64)address == (s32)address) {
 		e_push_imm(&t->hot, (s32)address);
+		tx_reloc(t, RL_NEVER, t->hot.p, NULL, t->b->exits);
 		return;
 	}
 	e_store_gs(&t->hot, spill_reg(t, R11), R11);
 	tx_current(t)->borrowed |= (u16)BIT(R11);
-	e_mov_imm(&t->hot, R11, address);
+	tx_address(t, R11, address);
 	e_push(&t->hot, R11);
 	tx_return(t, R11);
 }
@@ -390,7 +422,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	k->hot += (u32)((r->pc - k->hot) & 15);
 	*b = (struct block){
 		.pc = r->pc, .pa = r->pa, .host = k->hot, .cold = k->cold, .mode = r->mode,
-		.records = k->n_records,
+		.records = k->n_records, .exits = k->n_exits, .relocs = k->n_relocs,
 	};
 	t.k = k;
 	t.r = r;
@@ -412,12 +444,16 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 		e8(&t.hot, 0x90);
 	k->n_blocks++;
 	k->n_records += b->n_records;
+	k->n_relocs += b->n_relocs;
+	b->n_exits = (u16)(k->n_exits - b->exits);
 	b->host_end = k->hot = (u32)(t.hot.p - CODE_BASE);
-	b->cold_end = k->cold = (u32)(t.cold.p - CODE_BASE);
+	b->cold_end = b->own_cold_end = k->cold = (u32)(t.cold.p - CODE_BASE);
 	k->stats.translated++;
 	k->stats.guest_insns += (u64)t.n;
 	k->stats.code_bytes += b->host_end - b->host + b->cold_end - b->cold;
 	block_register(k, b);
 	frame_add_block(k, b);
+	if (b->mode == TM_USER)
+		instance_add(k, b);
 	return b;
 }

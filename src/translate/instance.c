@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT
+ * Instances of user code pages: translations follow the bytes, not the address they are mapped at. */
+#include "translate/targets.h"
+
+#include "monitor/layout.h"
+#include "x86/emit.h"
+
+static struct instance *find(struct cache *k, u64 frame, u64 vp, u8 mode)
+{
+	for (u32 n = *frame_instances(frame); n; n = k->instances[n - 1].next)
+		if (k->instances[n - 1].vp == vp && k->instances[n - 1].mode == mode)
+			return &k->instances[n - 1];
+	return NULL;
+}
+
+static struct instance *make(struct cache *k, u64 frame, u64 vp, u64 pa, u8 mode)
+{
+	u32 n = k->free_instances;
+	struct instance *i;
+
+	if (n)
+		k->free_instances = k->instances[n - 1].next;
+	else
+		n = ++k->n_instances;
+	i = &k->instances[n - 1];
+	*i = (struct instance){ .vp = vp, .pa = pa & PAGE_MASK, .mode = mode, .next = *frame_instances(frame) };
+	*frame_instances(frame) = n;
+	return i;
+}
+
+static void insert(struct cache *k, struct instance *i, struct block *b)
+{
+	b->instance = (u32)(i - k->instances) + 1;
+	b->instance_next = i->blocks;
+	i->blocks = (u32)(b - k->blocks) + 1;
+}
+
+void instance_add(struct cache *k, struct block *b)
+{
+	u64 frame = frame_of(b->pa), vp = b->pc & PAGE_MASK;
+	struct instance *i = find(k, frame, vp, b->mode);
+
+	insert(k, i ? i : make(k, frame, vp, b->pa, b->mode), b);
+}
+
+void instance_drop_frame(struct cache *k, u64 frame)
+{
+	u32 n = *frame_instances(frame);
+
+	*frame_instances(frame) = 0;
+	while (n) {
+		struct instance *i = &k->instances[n - 1];
+		u32 next = i->next;
+
+		for (u32 b = i->blocks; b; b = k->blocks[b - 1].instance_next)
+			k->blocks[b - 1].instance = 0;
+		i->vp = ~0ull;
+		i->blocks = 0;
+		i->next = k->free_instances;
+		k->free_instances = n;
+		n = next;
+	}
+}
+
+static bool movable(const struct cache *k, const struct block *b, u64 delta)
+{
+	const struct reloc *r = &k->relocs[b->relocs];
+
+	for (int i = 0; i < b->n_relocs; i++) {
+		u64 v;
+
+		if (r[i].kind == RL_NEVER)
+			return false;
+		if (r[i].kind != RL_VA)
+			continue;
+		__builtin_memcpy(&v, CODE_BASE + b->host + r[i].at, 8);
+		v += delta;
+		/* Shorter encodings would have been chosen for it. */
+		if (v <= 0xffffffff || (s64)v == (s32)v)
+			return false;
+	}
+	return true;
+}
+
+static void add64(u8 *p, u64 delta)
+{
+	u64 v;
+
+	__builtin_memcpy(&v, p, 8);
+	v += delta;
+	__builtin_memcpy(p, &v, 8);
+}
+
+/* The entry stub holds the address twice (block_indirect_entry()). */
+static void move_stub(struct block *b, u64 delta)
+{
+	u8 *p = CODE_BASE + b->indirect;
+
+	if (!b->indirect)
+		return;
+	if (p[1] != 0xba || p[18] != 0xba) { /* one of them is not the 64-bit form: make another when needed */
+		b->indirect = 0;
+		return;
+	}
+	add64(p + 2, -delta);
+	add64(p + 19, delta);
+}
+
+/* Lets a link lead to its stub again. */
+static void unlink_exit(struct cache *k, const struct block *b, struct exit_record *x)
+{
+	const struct reloc *r = &k->relocs[b->relocs];
+
+	for (int i = 0; i < b->n_relocs; i++)
+		if (r[i].kind == RL_HOT_COLD && b->host + r[i].at == x->patch)
+			e_patch(CODE_BASE + x->patch, CODE_BASE + b->cold + r[i].target);
+	x->linked = 0;
+}
+
+static void move_block(struct cache *k, struct block *b, u64 delta)
+{
+	const struct reloc *r = &k->relocs[b->relocs];
+	bool dead = b->flags & BLOCK_DEAD;
+
+	if (!dead)
+		block_unhash(k, b);
+	b->pc += delta;
+	for (int i = 0; i < b->n_relocs; i++)
+		if (r[i].kind == RL_VA)
+			add64(CODE_BASE + b->host + r[i].at, delta);
+	for (int i = 0; i < b->n_exits; i++) {
+		struct exit_record *x = &k->exits[b->exits + (u32)i];
+
+		x->target += delta;
+		if (x->linked == LINKED_BY_SLOT)
+			unlink_exit(k, b, x);
+	}
+	move_stub(b, delta);
+	if (!dead)
+		block_register(k, b);
+}
+
+static bool move(struct cache *k, struct instance *i, u64 vp)
+{
+	u64 delta = vp - i->vp;
+
+	for (u32 n = i->blocks; n; n = k->blocks[n - 1].instance_next)
+		if (!movable(k, &k->blocks[n - 1], delta))
+			block_kill(k, &k->blocks[n - 1]);
+	for (u32 n = i->blocks; n; n = k->blocks[n - 1].instance_next)
+		move_block(k, &k->blocks[n - 1], delta);
+	i->vp = vp;
+	k->stats.moved++;
+	return true;
+}
+
+static void put32(u8 *p, u32 v) { __builtin_memcpy(p, &v, 4); }
+
+static struct block *copy_block(struct cache *k, const struct block *from, u64 delta)
+{
+	struct block *b = &k->blocks[k->n_blocks];
+	u32 hot = from->host_end - from->host, cold = from->own_cold_end - from->cold;
+	const struct reloc *r = &k->relocs[from->relocs];
+
+	k->hot += (u32)((from->pc - k->hot) & 15);
+	*b = *from;
+	b->pc = from->pc + delta;
+	b->host = k->hot;
+	b->host_end = k->hot + hot;
+	b->cold = k->cold;
+	b->cold_end = b->own_cold_end = k->cold + cold;
+	b->exits = k->n_exits;
+	b->indirect = 0;
+	u8 *h = CODE_BASE + b->host, *c = CODE_BASE + b->cold;
+	u32 hot_shift = b->host - from->host, cold_shift = b->cold - from->cold;
+
+	__builtin_memcpy(h, CODE_BASE + from->host, hot);
+	__builtin_memcpy(c, CODE_BASE + from->cold, cold);
+	/* The dead stub may have been made a jump to a successor. */
+	for (int i = 0; i < from->n_exits; i++) {
+		struct exit_record *x = &k->exits[k->n_exits++];
+
+		*x = k->exits[from->exits + (u32)i];
+		x->target += delta;
+		x->block = (u32)(b - k->blocks);
+		x->linked = 0;
+		if (x->kind == X_LINK) {
+			x->patch += hot_shift;
+		} else if (x->kind == X_SLOT) {
+			u32 slot = k->n_slots++;
+
+			k->slot_stub[slot] = k->slot_stub[x->patch] + cold_shift;
+			SLOTS[slot] = (u64)CODE_BASE + k->slot_stub[slot];
+			x->patch = slot;
+		}
+	}
+	for (int i = 0; i < from->n_relocs; i++) {
+		u8 *p = (r[i].kind >= RL_COLD_FAR ? c : h) + r[i].at;
+		u32 v, x = b->exits + r[i].exit;
+
+		__builtin_memcpy(&v, p, 4);
+		switch (r[i].kind) {
+		case RL_VA: add64(p, delta); break;
+		/* Links may have been patched: a fresh one leads to its stub. */
+		case RL_HOT_COLD: put32(p, (u32)(b->cold + r[i].target - (u32)(p - CODE_BASE) - 4)); break;
+		case RL_HOT_FAR: put32(p, v - hot_shift); break;
+		case RL_COLD_FAR: put32(p, v - cold_shift); break;
+		case RL_HOT_EXIT: case RL_COLD_EXIT: put32(p, x); break;
+		case RL_HOT_SLOT: case RL_COLD_SLOT: put32(p, (u32)(SLOT_DISP + 8 * (s32)k->exits[x].patch)); break;
+		default: break;
+		}
+	}
+	k->hot = b->host_end;
+	k->cold = b->cold_end;
+	k->n_blocks++;
+	return b;
+}
+
+static bool copy(struct cache *k, struct instance *i, u64 vp)
+{
+	u64 delta = vp - i->vp;
+	struct instance *to = make(k, frame_of(i->pa), vp, i->pa, i->mode);
+	u32 first = k->n_blocks;
+
+	i = find(k, frame_of(i->pa), vp - delta, to->mode);
+	for (u32 n = i->blocks; n; n = k->blocks[n - 1].instance_next) {
+		struct block *from = &k->blocks[n - 1], *b;
+
+		from->copy = 0;
+		if ((from->flags & (BLOCK_DEAD | BLOCK_SPANS)) || !movable(k, from, delta) || cache_full(k))
+			continue;
+		b = copy_block(k, from, delta);
+		from->copy = (u32)(b - k->blocks) + 1;
+		b->copy = n;
+	}
+	for (u32 n = first; n < k->n_blocks; n++) {
+		struct block *b = &k->blocks[n];
+		const struct block *from = &k->blocks[b->copy - 1];
+
+		for (u32 x = 0; x < b->n_exits; x++) {
+			u32 linked = k->exits[from->exits + x].linked;
+
+			if (!linked || linked == LINKED_BY_SLOT || k->blocks[linked - 1].instance != from->instance || !k->blocks[linked - 1].copy ||
+			    k->blocks[linked - 1].copy - 1 < first)
+				continue;
+			k->exits[b->exits + x].linked = k->blocks[linked - 1].copy;
+			e_patch(CODE_BASE + k->exits[b->exits + x].patch,
+				CODE_BASE + k->blocks[k->blocks[linked - 1].copy - 1].host);
+		}
+	}
+	for (u32 n = first; n < k->n_blocks; n++) {
+		struct block *b = &k->blocks[n];
+
+		b->copy = 0;
+		insert(k, to, b);
+		block_register(k, b);
+		frame_add_block(k, b);
+	}
+	k->stats.copied++;
+	return k->n_blocks > first;
+}
+
+bool instance_adopt(struct cache *k, u64 pa, u64 pc, u8 mode)
+{
+	u64 frame = frame_of(pa), vp = pc & PAGE_MASK;
+	struct instance *some = NULL;
+
+	for (u32 n = *frame_instances(frame); n; n = k->instances[n - 1].next) {
+		struct instance *i = &k->instances[n - 1];
+
+		if (i->mode != mode || !i->blocks)
+			continue;
+		if (i->vp == vp)
+			return false;
+		if (!i->users)
+			return move(k, i, vp);
+		some = i;
+	}
+	return some && copy(k, some, vp);
+}
