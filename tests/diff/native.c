@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ * The native side: a child process with the same addresses runs each test from a signal handler's return to the
+ * next signal, and notes the processor's state then.
+ *
+ * The child lives in its signal handler and uses neither libc nor thread-local storage there: FS and GS
+ * bases are the test's.  The results are in memory shared with the parent. */
+#include <errno.h>
+#include <immintrin.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+#define CONTEXT_RIP 16
+#define CONTEXT_EFL 17
+#define CONTEXT_ERR 19
+#define CONTEXT_TRAPNO 20
+#define CONTEXT_CR2 22
+
+#include "diff/harness.h"
+
+#define COMPONENTS 0xe7ull
+#define SECONDS_MAX 100
+
+/* Order of the registers in a signal frame. */
+static const u8 context_register[16] = { 13, 14, 12, 11, 15, 10, 9, 8, 0, 1, 2, 3, 4, 5, 6, 7 };
+
+static struct {
+	const struct test *tests;
+	struct diff_state *results;
+	struct diff_vec *vec;
+	s64 current;
+	u32 n;
+	u64 fs, gs;
+	struct diff_vec scratch;
+} run;
+
+static u64 *window_page(int p) { return (u64 *)(harness.user_base + WINDOW + 4096u * (u64)p); }
+
+static u64 native_value(const struct test *t, int r)
+{
+	return t->c.gpr[r] - (t->shift_in >> r & 1 ? KOFF : 0);
+}
+
+static void enter(const struct test *t, ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+	u8 *x = (u8 *)uc->uc_mcontext.fpregs;
+	const u8 *preset = harness.presets + (u64)t->c.preset * XSAVE_SIZE;
+	u64 had = *(u64 *)(void *)(x + 512) & ~COMPONENTS;
+	const struct diff_batch *b = &harness.layout;
+
+	for (int i = 0; i < 16; i++)
+		g[context_register[i]] = (greg_t)native_value(t, i);
+	g[CONTEXT_RIP] = (greg_t)(harness.user_base + t->native_code);
+	g[CONTEXT_EFL] = (greg_t)(t->c.rflags & ~RF_AC);
+	diff_copy(x, preset, 464);
+	*(u64 *)(void *)(x + 512) = had | b->xcr0;
+	if (b->off_ymm)
+		diff_copy(x + b->off_ymm, preset + b->off_ymm, 256);
+	if (b->off_k) {
+		diff_copy(x + b->off_k, preset + b->off_k, 64);
+		diff_copy(x + b->off_zmm_hi, preset + b->off_zmm_hi, 512);
+		diff_copy(x + b->off_hi16, preset + b->off_hi16, 1024);
+	}
+	for (u32 i = 0; i < t->c.n_patch; i++)
+		*(u64 *)(harness.user_base + WINDOW + t->c.patch[i].offset) =
+			t->c.patch[i].value - (t->patch_shift >> i & 1 ? KOFF : 0);
+	run.fs = t->c.fs - (t->shift_fs ? KOFF : 0);
+	run.gs = t->fold_gs ? -KOFF : t->c.gs - (t->shift_gs ? KOFF : 0);
+}
+
+static void leave(const struct test *t, ucontext_t *uc, struct diff_state *s, struct diff_vec *v)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+
+	s->id = t->c.id;
+	s->vector = (u32)g[CONTEXT_TRAPNO];
+	s->error = (u32)g[CONTEXT_ERR];
+	s->cr2 = s->vector == VEC_PF ? (u64)g[CONTEXT_CR2] : 0;
+	for (int i = 0; i < 16; i++)
+		s->gpr[i] = (u64)g[context_register[i]];
+	s->rip = (u64)g[CONTEXT_RIP];
+	s->rflags = (u64)g[CONTEXT_EFL];
+	s->fs = run.fs;
+	s->gs = run.gs;
+	diff_vec_from(v, (const u8 *)uc->uc_mcontext.fpregs, &harness.layout);
+	s->vec_hash = diff_hash_words(0, v, sizeof *v);
+	diff_memory(s, window_page, harness.images);
+}
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+
+	(void)info;
+	(void)sig;
+	run.fs = _readfsbase_u64();
+	run.gs = _readgsbase_u64();
+	if (run.current >= 0)
+		leave(&run.tests[run.current], uc, &run.results[run.current],
+		      run.vec ? &run.vec[run.current] : &run.scratch);
+	if (++run.current == run.n)
+		for (;;)
+			__asm__ volatile("syscall" : : "a"(SYS_exit_group), "D"(0) : "rcx", "r11", "memory");
+	enter(&run.tests[run.current], uc);
+	_writefsbase_u64(run.fs);
+	_writegsbase_u64(run.gs);
+}
+
+static int map_fixed(u64 at, u64 length, int prot, int fd, u64 offset)
+{
+	void *p = mmap((void *)at, length, prot, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd, (off_t)offset);
+
+	return p == (void *)at ? 0 : -errno;
+}
+
+static int map_region(u64 base, int fd)
+{
+	static const struct { u8 page, count; int prot; } parts[] = {
+		{ PAGE_A, 2, PROT_READ | PROT_WRITE }, { PAGE_R, 1, PROT_READ }, { PAGE_C, 1, PROT_READ | PROT_WRITE },
+	};
+	int rc = map_fixed(base, CODE_BYTES, PROT_READ | PROT_EXEC, fd, 0);
+
+	for (size_t i = 0; !rc && i < sizeof parts / sizeof *parts; i++)
+		rc = map_fixed(base + WINDOW + 4096u * parts[i].page, 4096u * parts[i].count, parts[i].prot, fd,
+			       CODE_BYTES + 4096u * parts[i].page);
+	return rc;
+}
+
+static _Noreturn void child(int fd)
+{
+	static u8 stack[256 * 1024] __attribute__((aligned(4096)));
+	static const u8 signals[] = { SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGUSR1 };
+	stack_t alt = { .ss_sp = stack, .ss_size = sizeof stack };
+	struct sigaction act = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+	if (map_region(harness.user_base, fd) || map_region(LOW_BASE, fd))
+		_exit(3);
+	for (int i = 0; i < IMAGE_PAGES; i++) {
+		int page = "\1\2\3\5"[i];
+
+		if (page != PAGE_R)
+			memcpy(window_page(page), harness.images + 512 * i, 4096);
+	}
+	sigaltstack(&alt, NULL);
+	sigfillset(&act.sa_mask);
+	for (size_t i = 0; i < sizeof signals; i++)
+		sigaction(signals[i], &act, NULL);
+	alarm(SECONDS_MAX);
+	raise(SIGUSR1);
+	_exit(4);
+}
+
+/* Turns what the native twin did into what the guest should have done. */
+static void to_guest(const struct test *t, struct diff_state *s)
+{
+	bool done = s->vector == VEC_BP || s->vector == VEC_DB;
+	u64 base = harness.user_base, rip = s->rip - base - t->native_code, rsp = s->gpr[RSP];
+	u16 shift = done ? t->shift_out : t->shift_in;
+	bool kernel = t->world == WORLD_KERNEL;
+
+	for (int i = 0; kernel && i <= t->n; i++)
+		if (rip == t->native_at[i]) {
+			s->rip = base + t->code + t->at[i];
+			break;
+		}
+	if (!kernel)
+		return;
+	s->rip += KOFF;
+	s->error &= ~(u32)PF_U;
+	s->fs = t->c.fs;
+	s->gs = t->c.gs;
+	s->rflags |= t->c.rflags & RF_AC;
+	if (s->vector == VEC_PF) {
+		bool low = s->cr2 - LOW_BASE < 0x200000;
+		bool user = t->user_half && t->shift_in == 0 && !t->stack_mode;
+
+		if ((!low && s->cr2 - base >= 0x200000) || s->error & PF_I ||
+		    (t->user_half && !user && !low))
+			s->vector = VECTOR_DROPPED;
+		if (!low && !user)
+			s->cr2 += KOFF;
+	}
+	if ((s->vector == VEC_GP || s->vector == VEC_SS) && (t->wild || t->n > 1))
+		s->vector = VECTOR_DROPPED;
+	for (int i = 0; i < 16; i++)
+		if (shift >> i & 1)
+			s->gpr[i] += KOFF;
+	for (u32 i = 0; i < s->n_diff && i < DIFF_MAX; i++) {
+		struct diff_patch *d = &s->diff[i];
+
+		for (u32 j = 0; j < t->c.n_patch; j++)
+			if (t->patch_shift >> j & 1 && t->c.patch[j].offset == d->offset &&
+			    t->c.patch[j].value - KOFF == d->value)
+				d->value += KOFF;
+		if (done && t->shift_pushed && d->offset == rsp - base - WINDOW)
+			d->value += KOFF;
+	}
+}
+
+int native_run(const struct test *tests, u32 n, const u8 *code, struct diff_state *results, struct diff_vec *vec)
+{
+	size_t bytes = n * sizeof *results, vec_bytes = vec ? n * sizeof *vec : 4096;
+	struct diff_state *shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct diff_vec *shared_vec = mmap(NULL, vec_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int fd = memfd_create("diff", MFD_CLOEXEC), status = -1;
+	pid_t pid;
+
+	if (shared == MAP_FAILED || shared_vec == MAP_FAILED || fd < 0 || ftruncate(fd, CODE_BYTES + WINDOW_PAGES * 4096) ||
+	    pwrite(fd, code, CODE_BYTES, 0) != (ssize_t)CODE_BYTES ||
+	    pwrite(fd, harness.images + 512 * 2, 4096, CODE_BYTES + 4096 * PAGE_R) != 4096)
+		return -1;
+	run.tests = tests;
+	run.results = shared;
+	run.vec = vec ? shared_vec : NULL;
+	run.current = -1;
+	run.n = n;
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		child(fd);
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	close(fd);
+	memcpy(results, shared, bytes);
+	if (vec)
+		memcpy(vec, shared_vec, vec_bytes);
+	munmap(shared, bytes);
+	munmap(shared_vec, vec_bytes);
+	if (status) {
+		fprintf(stderr, "# the native run ended with status 0x%x\n", status);
+		return -1;
+	}
+	for (u32 i = 0; i < n; i++)
+		to_guest(&tests[i], &results[i]);
+	return 0;
+}
