@@ -179,7 +179,7 @@ _Noreturn void monitor_main(void)
 		.protection_keys = SH->keys & 1,
 	};
 	*CONSTANTS = (struct constants){
-		.fold = FOLD_OFF, .fold_neg = -(u64)FOLD_OFF, .hash_mask = 0x1fff, .xcr0 = CPU->xcr0,
+		.fold = FOLD_OFF, .fold_neg = -(u64)FOLD_OFF, .hash_mask = 0x7fff, .xcr0 = CPU->xcr0,
 	};
 	sys_cpuid_init(false);
 	sys_cpuid_set_tsc_khz((u32)SH->tsc_khz);

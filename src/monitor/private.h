@@ -7,6 +7,7 @@
 #include "monitor/state.h"
 
 #define ITLB_SIZE 1024
+#define FILLED_MAX 8192
 
 struct mine {
 	u32 number;             /* of this carrier */
@@ -15,6 +16,8 @@ struct mine {
 	u32 slots;              /* slots that are set up */
 	u64 armed;              /* deadline for which the timer is set, ns; 0: none */
 	int timer;
+	u32 n_filled, n_slots_filled; /* more than FILLED_MAX: not all are listed */
+	u16 filled[FILLED_MAX], slots_filled[FILLED_MAX];
 	bool want_switch;       /* CR3 was loaded */
 	bool execute;           /* the instruction at rip must be executed in C */
 	bool stepping;          /* the trap flag is set to reach a precise point */

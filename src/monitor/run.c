@@ -71,18 +71,50 @@ static u32 lookup_index(u64 pc)
 	return (u32)h;
 }
 
+static void lookup_enter(u64 pc, u64 entry)
+{
+	u32 i = lookup_index(pc);
+
+	if (ULOOKUP[i] == (u64)lookup_miss_user && my.n_filled < FILLED_MAX)
+		my.filled[my.n_filled++] = (u16)i;
+	else if (my.n_filled == FILLED_MAX)
+		my.n_filled = FILLED_MAX + 1;
+	ULOOKUP[i] = entry;
+}
+
+static void slot_enter(u32 slot, struct block *b)
+{
+	if (my.n_slots_filled < FILLED_MAX)
+		my.slots_filled[my.n_slots_filled++] = (u16)slot;
+	else
+		my.n_slots_filled = FILLED_MAX + 1;
+	SLOTS[slot] = block_host(b);
+}
+
+/* Makes every slot lead to its stub and every table entry to a miss: all of them after a flush, else
+ * those that were filled. */
 void code_reset(void)
 {
 	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
+	bool fresh = my.generation != CACHE->generation;
 
-	if (my.generation == CACHE->generation)
+	if (!fresh)
 		instances_release(my.number);
 	SH->carriers[my.number].n_instances = 0;
-	for (u32 i = 0; i < n; i++)
-		ULOOKUP[i] = (u64)lookup_miss_user;
-	for (u32 i = 0; i < CACHE->n_slots; i++)
-		SLOTS[i] = (u64)CODE_BASE + CACHE->slot_stub[i];
-	my.slots = CACHE->n_slots;
+	if (fresh || my.n_filled > FILLED_MAX)
+		for (u32 i = 0; i < n; i++)
+			ULOOKUP[i] = (u64)lookup_miss_user;
+	else
+		for (u32 i = 0; i < my.n_filled; i++)
+			ULOOKUP[my.filled[i]] = (u64)lookup_miss_user;
+	if (fresh || my.n_slots_filled > FILLED_MAX)
+		my.slots = 0;
+	else
+		for (u32 i = 0; i < my.n_slots_filled; i++)
+			SLOTS[my.slots_filled[i]] = (u64)CODE_BASE + CACHE->slot_stub[my.slots_filled[i]];
+	for (; my.slots < CACHE->n_slots; my.slots++)
+		SLOTS[my.slots] = (u64)CODE_BASE + CACHE->slot_stub[my.slots];
+	my.n_filled = my.n_slots_filled = 0;
 	my.generation = CACHE->generation;
 	itlb_clear();
 }
@@ -173,6 +205,20 @@ static int fetch_address(struct cpu *c, u64 va, u64 *pa)
 	return 0;
 }
 
+/* Fills a slot whose target page this carrier has already run code of. */
+static void slot_guess(const struct exit_record *x)
+{
+	u32 h = (u32)(x->target >> PAGE_SHIFT) & (ITLB_SIZE - 1);
+	struct block *b;
+
+	if (my.itlb[h].key != ((x->target & PAGE_MASK) | 3))
+		return;
+	b = block_find(CACHE, my.itlb[h].pa | (x->target & ~PAGE_MASK), x->target, TM_USER);
+	if (b && b->instance && !(b->flags & BLOCK_SPANS) &&
+	    (CACHE->instances[b->instance - 1].users >> my.number & 1))
+		slot_enter(x->patch, b);
+}
+
 /* This carrier may from now on hold addresses of the block's instance. */
 static void note_user(struct block *b)
 {
@@ -186,6 +232,18 @@ static void note_user(struct block *b)
 		s->instances[s->n_instances++] = b->instance;
 	else
 		i->users = ~0ull; /* cannot be taken back: never moved */
+	/* What others have found out about the page holds here too. */
+	for (u32 n = i->blocks; n; n = CACHE->blocks[n - 1].instance_next) {
+		struct block *at = &CACHE->blocks[n - 1];
+
+		if (at->flags & (BLOCK_DEAD | BLOCK_SPANS))
+			continue;
+		if (at->indirect)
+			lookup_enter(at->pc, (u64)CODE_BASE + at->indirect);
+		for (u32 x = at->exits; x < at->exits + at->n_exits; x++)
+			if (CACHE->exits[x].kind == X_SLOT)
+				slot_guess(&CACHE->exits[x]);
+	}
 }
 
 /* Forgets what carrier n holds; its slots and tables are about to be cleared, or will be before it runs. */
@@ -521,8 +579,10 @@ static void exit_lookup(struct cpu *c)
 	if (b) {
 		u64 entry = block_indirect_entry(CACHE, b);
 
-		if (entry)
-			(SH->world ? ULOOKUP : KLOOKUP)[lookup_index(target)] = entry;
+		if (entry && SH->world)
+			lookup_enter(target, entry);
+		else if (entry)
+			KLOOKUP[lookup_index(target)] = entry;
 	}
 }
 
@@ -555,7 +615,7 @@ _Noreturn void exit_dispatch(u32 id)
 	case X_SLOT:
 		b = lookup_block(c);
 		if (b && generation == CACHE->generation)
-			SLOTS[x.patch] = block_host(b);
+			slot_enter(x.patch, b);
 		break;
 	case X_DEAD:
 		b = lookup_block(c);
