@@ -24,6 +24,9 @@ struct mine {
 	bool stop_at_point;     /* leave there even with interrupts off: code changed under the block */
 	struct block *finishing;/* dead block whose entry bytes are back until its instruction is done */
 	bool fix_pushf;
+	bool fault_pending;     /* a page fault of user code was given to the guest */
+	u32 guest_fault_error;
+	u64 guest_fault_rip, guest_fault_address;
 	u64 fault_rip, fault_address; /* the last fault that was filled, and how often in a row */
 	u32 fault_repeats;
 	struct { u64 key, pa; } itlb[ITLB_SIZE];

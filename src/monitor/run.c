@@ -311,6 +311,23 @@ struct block *lookup_block(struct cpu *c)
 	return lookup(c, mode & TM_COMPAT ? (u32)c->rip : c->rip, mode);
 }
 
+/* The guest returns to the access that faulted: what it will touch can be mapped now, if the guest's
+ * entry already has the bits that the access would set. */
+static void prefill(struct cpu *c)
+{
+	u32 access = PF_U | (my.guest_fault_error & PF_W), error;
+	u64 va = my.guest_fault_address, e;
+	struct walk w;
+
+	my.fault_pending = false;
+	if (c->rip != my.guest_fault_rip || (my.guest_fault_error & PF_I) || !mmu_peek(c, va, &e))
+		return;
+	if (!(e & PTE_A) || ((access & PF_W) && !(e & PTE_D)) || mmu_walk(c, va, access, false, &w, &error))
+		return;
+	if (!((access & PF_W) && (frame_flags(ram_offset(w.pa) >> PAGE_SHIFT) & FRAME_CODE)))
+		space_fill(c, va, &w, access & PF_W);
+}
+
 /* Executes the instruction at rip in C. */
 static void execute(struct cpu *c)
 {
@@ -346,6 +363,8 @@ static void execute(struct cpu *c)
 	if (r == -1)
 		monitor_fail("cannot execute %lx %lx at guest %lx", *(u64 *)bytes, *(u64 *)(bytes + 7), c->rip);
 	c->sti_shadow = 0;
+	if (in.klass == IC_IRET && c->cpl == 3 && my.fault_pending)
+		prefill(c);
 	if (r == SYS_DONE && tf && (c->rflags & RF_TF)) {
 		sys_raise(c, VEC_DB);
 		c->exc.dr6 = BIT(14);
@@ -454,6 +473,8 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	SH->trace[SH->trace_at % 256][0] = c->rip;
 	SH->trace[SH->trace_at++ % 256][1] = c->gpr[RSP];
 	if (user) {
+		if (!(c->dr[7] & 0xff))
+			c->rflags &= ~RF_RF; /* done with: there is no breakpoint that it could hold off */
 		s->gs_base = c->seg[SEG_GS].base;
 		SH->pkru = SH->pkru_user;
 		choose_gates(c);
@@ -485,7 +506,13 @@ _Noreturn void run_loop(void)
 		}
 		if (c->exc.pending) {
 			SH->count.exceptions++;
-			SH->count.page_faults += c->exc.vector == VEC_PF;
+			if (c->exc.vector == VEC_PF) {
+				SH->count.page_faults++;
+				my.fault_pending = c->cpl == 3;
+				my.guest_fault_rip = c->rip;
+				my.guest_fault_address = c->exc.cr2;
+				my.guest_fault_error = c->exc.error;
+			}
 			sys_deliver_exception(c);
 			if (c->shutdown)
 				monitor_end(MEND_TRIPLE_FAULT);
