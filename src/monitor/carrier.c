@@ -41,6 +41,10 @@ void carrier_catch_up(void)
 		space_flush_all(CPU);
 		itlb_clear();
 	}
+	if (my.folds_epoch != SH->folds_epoch) {
+		my.folds_epoch = SH->folds_epoch;
+		space_yield_contested();
+	}
 	if (s->stale) {
 		s->stale = false;
 		space_flush_user(CPU);

@@ -37,6 +37,9 @@
 #define COLD_DISP (CODE_DISP + CODE_SIZE / 2)
 #define PRIVATE_DISP 0x60000000 /* per carrier */
 #define PRIVATE_SIZE 0x10000000
+/* What to add to an address to reach its host page, one word for each GiB of guest addresses. */
+#define FOLDS_DISP 0x70000000 /* key F: guest kernel code may read it, guest user code may not */
+#define FOLDS_SIZE 0x200000
 #define RAM_DISP 0x1000000000
 
 /* Offsets in struct spill (checked against the struct in state.h). */
@@ -59,7 +62,7 @@
 #define SPILL_U_STACK (SPILL_U_DISP + 0xf00) /* a few words for PUSHFQ in the user world */
 /* In struct constants. */
 #define CN_FOLD 0x00
-#define CN_FOLD_NEG 0x08
+#define CN_FOLD_INDEX 0x08
 #define CN_HASH_MASK 0x10
 #define CN_XCR0 0x18
 #define CN_TSC_AUX 0x20
@@ -102,7 +105,8 @@ struct spill {
 	u64 sel[6];
 };
 struct constants {
-	u64 fold, fold_neg; /* masks: FOLD_OFF and its negative */
+	u64 fold;           /* mask: FOLD_OFF */
+	u64 fold_index;     /* mask: the bits of an address that choose its word in FOLDS */
 	u64 hash_mask;      /* index bits of the lookup tables */
 	u64 xcr0;           /* the guest's */
 	u64 tsc_aux;
@@ -121,6 +125,10 @@ _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
 #define SPILL_K ((volatile struct spill *)HOST(SPILL_K_DISP))
 #define CONSTANTS ((struct constants *)HOST(CONST_DISP))
 #define SLOTS ((u64 *)HOST(SLOT_DISP))
+#define FOLDS ((u64 *)HOST(FOLDS_DISP))
+#define FOLD_BAD (1ull << 62) /* makes any address non-canonical */
+#define FOLD_INDEX_MASK 0xffffc0000000ull
+#define FOLD_INDEX(a) ((a) >> 30 & 0x3ffff)
 #define ULOOKUP ((u64 *)HOST(ULOOKUP_DISP))
 #define KLOOKUP ((u64 *)HOST(KLOOKUP_DISP))
 

@@ -38,16 +38,16 @@ static void protect(s64 disp, u64 size, int prot, int key)
 
 static void setup_keys(void)
 {
-	s64 k[4];
+	s64 k[KEYS];
 	u8 *sites[] = { wrpkru_syscall, wrpkru_sysret, wrpkru_leave_0, wrpkru_leave_1, wrpkru_enter_0, wrpkru_enter_1, wrpkru_signal };
 	int rw = PROT_READ | PROT_WRITE, rwx = rw | PROT_EXEC;
 	u64 image = (u64)__executable_start & PAGE_MASK;
 	u64 text_end = ALIGN_UP((u64)etext, PAGE_SIZE), end = ALIGN_UP((u64)_end, PAGE_SIZE);
 	u32 closed = 0;
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < KEYS; i++)
 		k[i] = SH->flags & MON_NO_KEYS ? -1 : sys2(__NR_pkey_alloc, 0, 0);
-	if (k[3] < 0) {
+	if (k[KEYS - 1] < 0) {
 		need(host_mprotect(image, text_end - image, rwx), 103);
 		for (size_t i = 0; i < ARRAY_SIZE(sites); i++)
 			__builtin_memcpy(sites[i], "\x0f\x1f\x00", 3);
@@ -57,26 +57,31 @@ static void setup_keys(void)
 	}
 	for (int i = 0; i < 16; i++)
 		closed |= 3u << (2 * i);
-	SH->keys = 1 | (u32)(k[0] << 4 | k[1] << 8 | k[2] << 12 | k[3] << 16);
-	u32 spill = 3u << (2 * k[2]), table = 1u << (2 * k[3]), kernel = 3u << (2 * k[1]);
+	SH->keys = 1;
+	for (int i = 0; i < KEYS; i++)
+		SH->keys |= (u32)k[i] << (4 + 4 * i);
+	/* Two bits a key: no access, no writes. */
+	u32 both = 3u << (2 * k[KEY_SPILL]) | 1u << (2 * k[KEY_TABLE]);
 
-	SH->pkru_user = closed & ~(spill | table | 3u);
-	SH->pkru_kernel = closed & ~(spill | table | kernel);
+	SH->pkru_user = closed & ~(both | 3u << (2 * k[KEY_CONTESTED]) | 3u);
+	SH->pkru_kernel = closed & ~(both | 3u << (2 * k[KEY_KERNEL]) | 1u << (2 * k[KEY_FOLDS]));
 	SH->pkru_access = SH->pkru_kernel & ~3u;
-	protect(SHARED_DISP, SHARED_MAX, rw, (int)k[0]);
-	protect(CODE_DISP, CODE_SIZE, rwx, (int)k[0]);
-	protect(PRIVATE_DISP, PRIVATE_SIZE, rw, (int)k[0]);
-	protect(RAM_DISP, SH->ram_size, rw, (int)k[0]);
-	protect(SPILL_U_DISP, 0x1000, rw, (int)k[2]);
-	protect(SPILL_K_DISP, 0x1000, rw, (int)k[1]);
-	protect(CONST_DISP, 0x1000, rw, (int)k[3]);
-	protect(SLOT_DISP, SPILL_AREA_SIZE - (SLOT_DISP - SPILL_DISP), rw, (int)k[3]);
+	protect(SHARED_DISP, SHARED_MAX, rw, (int)k[KEY_MONITOR]);
+	protect(CODE_DISP, CODE_SIZE, rwx, (int)k[KEY_MONITOR]);
+	protect(PRIVATE_DISP, PRIVATE_SIZE, rw, (int)k[KEY_MONITOR]);
+	protect(RAM_DISP, SH->ram_size, rw, (int)k[KEY_MONITOR]);
+	protect(SPILL_U_DISP, 0x1000, rw, (int)k[KEY_SPILL]);
+	protect(SPILL_K_DISP, 0x1000, rw, (int)k[KEY_KERNEL]);
+	protect(CONST_DISP, 0x1000, rw, (int)k[KEY_TABLE]);
+	protect(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, rw, (int)k[KEY_TABLE]);
+	protect(KLOOKUP_DISP, 0x80000, rw, (int)k[KEY_FOLDS]);
+	protect(FOLDS_DISP, FOLDS_SIZE, rw, (int)k[KEY_FOLDS]);
 	need(host_mprotect(image, text_end - image, rwx), 103);
 	__builtin_memcpy(pkru_syscall, &SH->pkru_kernel, 4);
 	__builtin_memcpy(pkru_sysret, &SH->pkru_user, 4);
-	need(host_pkey_mprotect(image, text_end - image, PROT_READ | PROT_EXEC, (int)k[0]), 104);
+	need(host_pkey_mprotect(image, text_end - image, PROT_READ | PROT_EXEC, (int)k[KEY_MONITOR]), 104);
 	for (u64 at = text_end; at < end; at += PAGE_SIZE)
-		host_pkey_mprotect(at, PAGE_SIZE, rw, (int)k[0]);
+		host_pkey_mprotect(at, PAGE_SIZE, rw, (int)k[KEY_MONITOR]);
 }
 
 static u32 xstate_offset_of_pkru(void)
@@ -99,6 +104,7 @@ void monitor_setup(u64 *stack)
 	map(RAM_DISP, SH->ram_size, PROT_READ | PROT_WRITE, FD_RAM, 0);
 	map(SPILL_DISP, 0x10000, PROT_READ | PROT_WRITE, FD_SHARED, OFF_SPILL);
 	map(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, PROT_READ | PROT_WRITE, -1, 0);
+	map(FOLDS_DISP, FOLDS_SIZE, PROT_READ | PROT_WRITE, FD_SHARED, OFF_FOLDS);
 	map(KLOOKUP_DISP, 0x80000, PROT_READ | PROT_WRITE, FD_SHARED, OFF_KLOOKUP);
 	host_wrgsbase(FOLD_OFF);
 	__asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
@@ -116,6 +122,7 @@ static void carrier_main(u32 number)
 
 	my.number = number;
 	my.code_epoch = SH->code_epoch;
+	my.folds_epoch = SH->folds_epoch;
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	if (sys0(__NR_getppid) != zygote)
 		sys1(__NR_exit_group, 106); /* it died before the line above */
@@ -179,7 +186,7 @@ _Noreturn void monitor_main(void)
 		.protection_keys = SH->keys & 1,
 	};
 	*CONSTANTS = (struct constants){
-		.fold = FOLD_OFF, .fold_neg = -(u64)FOLD_OFF, .hash_mask = 0x7fff, .xcr0 = CPU->xcr0,
+		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = 0x7fff, .xcr0 = CPU->xcr0,
 	};
 	sys_cpuid_init(false);
 	sys_cpuid_set_tsc_khz((u32)SH->tsc_khz);

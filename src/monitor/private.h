@@ -11,7 +11,7 @@
 
 struct mine {
 	u32 number;             /* of this carrier */
-	u64 code_epoch, kernel_epoch;
+	u64 code_epoch, kernel_epoch, folds_epoch;
 	u32 generation;         /* of the code cache that slots and lookup table belong to */
 	u32 slots;              /* slots that are set up */
 	u64 armed;              /* deadline for which the timer is set, ns; 0: none */

@@ -262,9 +262,9 @@ void instances_release(u32 n)
 
 static struct block *lookup(struct cpu *c, u64 pc, u8 mode)
 {
-
 	for (;;) {
 		struct translate_request r = { .pc = pc, .mode = mode };
+		u32 generation = CACHE->generation;
 		struct block *b;
 
 		r.fsgsbase = c->cr4 & CR4_FSGSBASE;
@@ -280,27 +280,28 @@ static struct block *lookup(struct cpu *c, u64 pc, u8 mode)
 				continue;
 			}
 		}
-		if (b) {
-			if (mode == TM_USER)
-				note_user(b);
-			return b;
-		}
-		if (mode == TM_USER && instance_adopt(CACHE, r.pa, pc, mode))
+		if (!b && mode == TM_USER && instance_adopt(CACHE, r.pa, pc, mode))
 			continue;
 		r.bytes = ram_pointer(r.pa);
-		b = translate_block(CACHE, &r);
+		if (!b)
+			b = translate_block(CACHE, &r);
 		if (!b && r.need_next) {
 			if (fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r.pa2))
 				return NULL;
 			r.next = ram_pointer(r.pa2);
 			b = translate_block(CACHE, &r);
 		}
-		if (b) {
+		if (!b) {
+			translations_flush();
+			continue;
+		}
+		/* Looking may itself have flushed the cache, or dropped the note that watches the page. */
+		if (generation == CACHE->generation && !space_code_changed()) {
 			if (mode == TM_USER)
 				note_user(b);
 			return b;
 		}
-		translations_flush();
+		code_reset();
 	}
 }
 

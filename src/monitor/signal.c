@@ -220,6 +220,21 @@ static void raise(struct cpu *c, int vector, bool has_error, u32 error, u64 cr2)
 		.pending = 1, .vector = (u8)vector, .has_error = has_error, .error = error, .cr2 = cr2 };
 }
 
+/* An access that chose its host address by what is known of the kernel's addresses met one of which
+ * nothing was known.  True: it is now. */
+static bool claim(struct cpu *c, struct block *b, struct insn_record *rec)
+{
+	u64 pa = ((b->pc + rec->guest) ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK;
+	const u8 *code = ram_pointer(pa | ((b->pc + rec->guest) & ~PAGE_MASK));
+	struct insn in;
+
+	if (rec->access == AK_STRING)
+		return space_claim(c, c->gpr[RSI]) | space_claim(c, c->gpr[RDI]);
+	if (rec->access != AK_BOTH || insn_decode(&in, code, PAGE_SIZE - ((u64)code & ~PAGE_MASK), MODE_64) || !in.has_mem)
+		return false;
+	return space_claim(c, sys_operand_address(c, &in).v);
+}
+
 /* A fault on memory.  True: the access can be tried again where it was. */
 static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, struct insn_record *rec)
 {
@@ -229,6 +244,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	struct walk w;
 
 	if (!user) {
+		if (uc->trapno == 13 && claim(c, b, rec))
+			return false;
 		if (uc->trapno == 14 && (rec->access == AK_FOLD || rec->access == AK_STACK) &&
 		    is_kernel_half(host - FOLD_OFF)) {
 			va = host - FOLD_OFF;
@@ -254,6 +271,11 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	}
 	if (mmu_walk(c, va, (write ? PF_W : 0) | (user ? PF_U : 0), false, &w, &error)) {
 		raise(c, VEC_PF, true, error, va);
+		return false;
+	}
+	/* A user page that kernel code must not reach by itself. */
+	if (!user && !is_kernel_half(va) && (uc->err & PF_PK)) {
+		my.execute = true;
 		return false;
 	}
 	if (my.fault_rip == c->rip && my.fault_address == va) {
@@ -284,6 +306,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		my.execute = true;
 		return false;
 	}
+	if (space_code_changed())
+		code_reset();
 	return true;
 }
 

@@ -26,6 +26,11 @@ struct ring {
 	u8 bytes[RING_SIZE];
 };
 
+/* Protection keys: monitor; guest kernel; spill page of the user world; tables that any guest code may
+ * read; tables that guest kernel code may read; user pages that kernel code reaches through C only. */
+enum world_key { KEY_MONITOR, KEY_KERNEL, KEY_SPILL, KEY_TABLE, KEY_FOLDS, KEY_CONTESTED, KEYS };
+#define KEY_OF(keys, which) ((int)((keys) >> (4 + 4 * (which)) & 15))
+
 enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_STOPPED, MEND_ERROR };
 
 struct carrier_slot {
@@ -42,7 +47,7 @@ struct carrier_slot {
 struct monitor_counters {
 	u64 exits[X_KINDS], lookups, events, faults, fills, fill_pages, exceptions, page_faults, interrupts;
 	u64 cr3_loads, switches, carriers, steps, classes[IC_COUNT];
-	u64 invalidations, both_sites, vmas_peak, revalidated, unmapped;
+	u64 invalidations, both_sites, vmas_peak, revalidated, unmapped, evictions;
 };
 
 struct shared {
@@ -69,13 +74,14 @@ struct shared {
 	_Atomic u32 output;     /* futex: bumped when the tx ring was written */
 	struct carrier_slot carriers[MAX_CARRIERS];
 	u64 use_counter;
-	u32 keys;               /* protection keys in use */
+	u32 keys;               /* bit 0: protection keys in use; then 4 bits each: see enum world_key */
 	u32 pkru_user, pkru_kernel, pkru_access;
 	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
 	u64 host_xcr0;
 	u64 event_pc;
 	u64 code_epoch;         /* bumped when a frame becomes code: carriers write-protect it before they run */
 	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
+	u64 folds_epoch;        /* bumped when the guest kernel claimed a GiB of host addresses */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
 	bool flush_target;      /* the CR3 load that is under way flushes */
 	u32 n_kexec;            /* kernel pages with translations */
@@ -100,6 +106,7 @@ _Static_assert(offsetof(struct shared, world) == SH_WORLD, "shared");
 #define OFF_SHARED 0x0
 #define OFF_FRAMES 0x400000     /* struct frames: see frames.c */
 #define OFF_CACHE 0xa000000
+#define OFF_FOLDS 0x1fc00000    /* mapped at FOLDS */
 #define OFF_KLOOKUP 0x1ff00000  /* also mapped at KLOOKUP */
 #define OFF_SPILL 0x1fff0000    /* also mapped at SPILL */
 #define OFF_CODE 0x20000000     /* mapped at CODE */
@@ -112,7 +119,7 @@ _Static_assert(offsetof(struct shared, world) == SH_WORLD, "shared");
 #define CPU (&SH->cpu)
 #define CACHE ((struct cache *)HOST(SHARED_DISP + OFF_CACHE))
 _Static_assert(sizeof(struct shared) <= OFF_FRAMES, "shared state size");
-_Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_KLOOKUP, "cache size");
+_Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_FOLDS, "cache size");
 
 /* Offset in RAM of guest physical `pa`; UINT64_MAX where there is none. */
 static inline u64 ram_offset(u64 pa)

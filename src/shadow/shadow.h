@@ -10,7 +10,10 @@
  *  S1  Each host mapping is permitted by a guest entry that was present with its accessed bit (and,
  *      where writable, its dirty bit) at or after the last flush that covered it.
  *  S2  No running carrier maps a frame writable that is flagged FRAME_CODE.
- *  S3  A page whose guest entry has U clear carries the kernel's key, whatever its address.
+ *  S3  A page whose guest entry has U clear, or whose address is in the upper half, carries the kernel's key.
+ *  S5  While a folded kernel page may lie in a GiB of host addresses, every user page in it, or beside it,
+ *      carries a key that kernel code has no access to, and kernel code that is given a user address there
+ *      leaves to C: it can neither take a kernel page for the user's nor the user's for its own.
  *  S4  Nothing of the guest is mapped at FOLD_OFF - 2 MiB and above within the monitor's ranges. */
 #ifndef PENUMBRA_SHADOW_SHADOW_H
 #define PENUMBRA_SHADOW_SHADOW_H
@@ -38,6 +41,11 @@ int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write);
 void space_invalidate(struct cpu *c, u64 va);
 void space_flush_user(struct cpu *c);
 void space_flush_all(struct cpu *c);
+/* The guest kernel uses an address in a GiB of which nothing was mapped yet: makes it the kernel's.  True
+ * if that helps: the instruction can be tried again. */
+bool space_claim(struct cpu *c, u64 va);
+/* Drops the user mappings that S5 does not permit, after another carrier claimed a GiB. */
+void space_yield_contested(void);
 /* Drops every user mapping: the carrier gets another root. */
 void space_recycle(void);
 /* Code at va was looked up: its entry is watched like a mapping's. */

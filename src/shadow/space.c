@@ -29,12 +29,15 @@ struct run {
 struct space {
 	u32 n_leaves, free;
 	u32 n_runs;
-	bool code_changed;
+	bool code_changed, lost;
 	u16 hash[LEAF_HASH];
 	struct run runs[MAX_RUNS];
 	struct leaf leaves[MAX_LEAVES];
 };
 static struct space *const S = HOST(CARRIER_DISP);
+
+#define HOST_END 0x7ffffffff000ull
+#define HOST_ENOMEM 12
 
 #define PTE_COMPARE (PTE_P | PTE_W | PTE_U | PTE_NX | PTE_ADDR | PTE_A | PTE_PS)
 #define BITTEST(map, i) ((map)[(i) >> 6] >> ((i) & 63) & 1)
@@ -47,6 +50,31 @@ void space_init(void)
 {
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
+	for (u64 i = 0; i < FOLDS_SIZE / 16; i++)
+		FOLDS[FOLDS_SIZE / 16 + i] = FOLD_BAD;
+}
+
+/* The host has no room for another mapping, or failed to take one away: all of the guest's go, which
+ * takes no room.  What is still noted of them is dropped by settle(), once nobody walks it. */
+static void lose(void)
+{
+	u64 spill = FOLD_OFF + (u64)(s64)SPILL_DISP, ram_end = FOLD_OFF + RAM_DISP + SH->ram_size;
+
+	if (host_munmap(0, spill) < 0 || host_munmap(ram_end, HOST_END - ram_end) < 0)
+		monitor_fail("cannot unmap the guest's memory");
+	S->lost = true;
+}
+
+static void settle(void)
+{
+	if (!S->lost)
+		return;
+	lose(); /* what was mapped since */
+	S->lost = false;
+	S->n_leaves = S->free = S->n_runs = 0;
+	__builtin_memset(S->hash, 0, sizeof S->hash);
+	S->code_changed = true;
+	SH->count.evictions++;
 }
 
 static struct leaf *leaf_find(u64 va)
@@ -61,7 +89,8 @@ static struct leaf *leaf_find(u64 va)
 
 static void unmap(u64 va, u64 length)
 {
-	host_munmap(fold(va), length);
+	if (host_munmap(fold(va), length) < 0)
+		lose();
 	SH->count.unmapped += length >> PAGE_SHIFT;
 }
 
@@ -127,8 +156,10 @@ static struct leaf *leaf_get(struct cpu *c, u64 va, bool large)
 		S->free = S->leaves[n - 1].next;
 	else if (S->n_leaves < MAX_LEAVES)
 		n = ++S->n_leaves;
-	else
+	else {
+		lose();
 		return NULL;
+	}
 	l = &S->leaves[n - 1];
 	__builtin_memset(l, 0, offsetof(struct leaf, snap));
 	l->va = va & ~(LEAF_SIZE - 1);
@@ -145,27 +176,106 @@ static bool reserved(u64 host, u64 length)
 {
 	u64 from = FOLD_OFF + (s64)SPILL_DISP, to = FOLD_OFF + RAM_DISP + SH->ram_size;
 
-	return host + length > 0x7ffffffff000ull || host < 0x1000 || (host < to && host + length > from);
+	return host + length > HOST_END || host < 0x1000 || (host < to && host + length > from);
+}
+
+/* Folded kernel addresses lie at [a, a + length), or so near that a string instruction or a wide operand
+ * could run over from a user page there. */
+static bool contested(u64 a, u64 length)
+{
+	u64 to = FOLD_INDEX(a + length + PAGE_SIZE - 1);
+
+	for (u64 i = FOLD_INDEX(a < PAGE_SIZE ? 0 : a - PAGE_SIZE); i <= to; i++)
+		if (FOLDS[i])
+			return true;
+	return false;
+}
+
+/* The first kernel mapping in a GiB: from now on user addresses that lie there are reached by kernel code
+ * through C only, whether or not they are mapped (S5). */
+static void claim(u64 va, u64 length)
+{
+	bool news = false;
+
+	for (u64 at = va; at - va < length; at = (at | 0x3fffffff) + 1) {
+		if (FOLDS[FOLD_INDEX(at)] != FOLD_BAD)
+			continue;
+		FOLDS[FOLD_INDEX(at)] = FOLD_OFF;
+		FOLDS[FOLD_INDEX(at + FOLD_OFF)] = FOLD_BAD;
+		news = true;
+	}
+	if (!news)
+		return;
+	SH->folds_epoch++;
+	space_yield_contested();
+}
+
+bool space_claim(struct cpu *c, u64 va)
+{
+	u64 e;
+
+	if (!is_kernel_half(va) || fold(va) >= FOLD_OFF || FOLDS[FOLD_INDEX(va)] != FOLD_BAD || !mmu_peek(c, va, &e))
+		return false;
+	claim(va, 1);
+	return true;
+}
+
+void space_yield_contested(void)
+{
+	for (u32 i = 0; i < S->n_leaves; i++) {
+		struct leaf *l = &S->leaves[i];
+
+		if (l->va == ~0ull || l->kernel || !contested(l->va, LEAF_SIZE))
+			continue;
+		leaf_unmap(l);
+		leaf_drop(l);
+	}
+	for (u32 i = 0; i < S->n_runs; i++) {
+		struct run *r = &S->runs[i];
+
+		if (is_kernel_half(r->va) || !contested(r->va, r->length))
+			continue;
+		unmap(r->va, r->length);
+		S->runs[i--] = S->runs[--S->n_runs];
+	}
 }
 
 static int map_pages(u64 va, u64 pa, u64 length, bool write, bool user, bool populate)
 {
 	u64 host = fold(va), off = ram_offset(pa);
-	int prot = PROT_READ | (write ? PROT_WRITE : 0);
-	s64 r = host_mmap(host, length, prot, MAP_SHARED | MAP_FIXED | (populate ? MAP_POPULATE : 0), FD_RAM, off);
+	int prot = PROT_READ | (write ? PROT_WRITE : 0), key = 0;
+	s64 r;
 
+	if (is_kernel_half(va))
+		claim(va, length);
+	else if (contested(va, length) && !user)
+		return -1;
+	else if (contested(va, length))
+		key = KEY_OF(SH->keys, KEY_CONTESTED);
+	if (is_kernel_half(va) || !user)
+		key = KEY_OF(SH->keys, KEY_KERNEL);
+	r = host_mmap(host, length, prot, MAP_SHARED | MAP_FIXED | (populate ? MAP_POPULATE : 0), FD_RAM, off);
+	if (r >= 0 && key && (SH->keys & 1))
+		r = host_pkey_mprotect(host, length, prot, key);
+	if (r == -HOST_ENOMEM)
+		lose();
 	if (r < 0)
 		return -1;
-	if (!user && (SH->keys & 1))
-		host_pkey_mprotect(host, length, prot, (int)(SH->keys >> 8 & 15));
 	SH->count.fills++;
 	SH->count.fill_pages += length >> PAGE_SHIFT;
 	return 0;
 }
 
+/* Takes write permission from a page of code. */
+static void write_protect(u64 host)
+{
+	if (host_mprotect(host, PAGE_SIZE, PROT_READ) < 0)
+		lose();
+}
+
 static void protect_in_run(const struct run *r, u64 pa)
 {
-	host_mprotect(fold(r->va + (pa - r->pa)), PAGE_SIZE, PROT_READ);
+	write_protect(fold(r->va + (pa - r->pa)));
 }
 
 /* A large page and its equally permitted, physically adjacent neighbours. */
@@ -274,23 +384,25 @@ static int fill_large(struct cpu *c, u64 va, const struct walk *w)
 	l->writable[0] = write;
 	for (u64 i = 0; write && i < 512; i++)
 		if (frame_flags((ram_offset(pa) >> PAGE_SHIFT) + i) & FRAME_CODE)
-			host_mprotect(fold(l->va) + i * PAGE_SIZE, PAGE_SIZE, PROT_READ);
+			write_protect(fold(l->va) + i * PAGE_SIZE);
 	return 0;
 }
 
-int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write)
+static int fill(struct cpu *c, u64 va, const struct walk *w)
 {
 	u64 other;
 
-	(void)write;
 	/* The other half's page at the same host address gives way. */
 	other = is_kernel_half(va) ? va + FOLD_OFF : va - FOLD_OFF;
 	if (is_kernel_half(other) != is_kernel_half(va)) {
 		struct leaf *o = leaf_find(other);
+		int i = (int)(other >> PAGE_SHIFT & 511);
 
-		if (o && w->level == 1 && !o->large)
-			BITCLEAR(o->mapped, other >> PAGE_SHIFT & 511);
-		else if (o) {
+		if (o && w->level == 1 && !o->large && BITTEST(o->mapped, i)) {
+			unmap(other & PAGE_MASK, PAGE_SIZE);
+			BITCLEAR(o->mapped, i);
+			BITCLEAR(o->writable, i);
+		} else if (o && (w->level != 1 || o->large)) {
 			leaf_unmap(o);
 			leaf_drop(o);
 		}
@@ -300,6 +412,19 @@ int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write)
 	if (w->level == 2 && w->user)
 		return fill_large(c, va, w);
 	return fill_run(c, va, w, (w->write || !(c->cr0 & CR0_WP)) && (w->entry & PTE_D));
+}
+
+int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write)
+{
+	int r = fill(c, va, w);
+
+	(void)write;
+	if (S->lost) {
+		settle();
+		r = fill(c, va, w);
+		settle();
+	}
+	return r;
 }
 
 /* Compares one page of a leaf with its guest entry; returns true where it had to be unmapped. */
@@ -402,8 +527,9 @@ void space_invalidate(struct cpu *c, u64 va)
 	for (u32 i = 0; i < S->n_runs; i++)
 		if (va - S->runs[i].va < S->runs[i].length) {
 			check_runs(c);
-			return;
+			break;
 		}
+	settle();
 }
 
 void space_flush_user(struct cpu *c)
@@ -411,6 +537,7 @@ void space_flush_user(struct cpu *c)
 	for (u32 i = 0; i < S->n_leaves; i++)
 		if (S->leaves[i].va != ~0ull && !S->leaves[i].kernel)
 			leaf_check(c, &S->leaves[i]);
+	settle();
 }
 
 void space_flush_all(struct cpu *c)
@@ -419,6 +546,7 @@ void space_flush_all(struct cpu *c)
 		if (S->leaves[i].va != ~0ull)
 			leaf_check(c, &S->leaves[i]);
 	check_runs(c);
+	settle();
 }
 
 void space_recycle(void)
@@ -437,6 +565,7 @@ void space_recycle(void)
 			S->runs[i--] = S->runs[--S->n_runs];
 		}
 	S->code_changed = true;
+	settle();
 }
 
 void space_note_exec(struct cpu *c, u64 va, const struct walk *w)
@@ -448,8 +577,8 @@ void space_note_exec(struct cpu *c, u64 va, const struct walk *w)
 		return;
 	l = leaf_get(c, va, w->level == 2);
 	if (!l) {
-		S->code_changed = true;
-		return;
+		settle();
+		l = leaf_get(c, va, w->level == 2);
 	}
 	if (w->level == 2) {
 		l->exec[0] = 1;
@@ -485,7 +614,7 @@ static void protect_leaves(void)
 
 			for (u64 i = 0; i < 512; i++)
 				if (frame_flags(f + i) & FRAME_CODE)
-					host_mprotect(fold(l->va) + i * PAGE_SIZE, PAGE_SIZE, PROT_READ);
+					write_protect(fold(l->va) + i * PAGE_SIZE);
 			continue;
 		}
 		for (int word = 0; word < 8; word++)
@@ -494,7 +623,7 @@ static void protect_leaves(void)
 
 				if (!(frame_flags(ram_offset(l->snap[i] & PTE_ADDR) >> PAGE_SHIFT) & FRAME_CODE))
 					continue;
-				host_mprotect(fold(l->va) + (u64)i * PAGE_SIZE, PAGE_SIZE, PROT_READ);
+				write_protect(fold(l->va) + (u64)i * PAGE_SIZE);
 				BITCLEAR(l->writable, i);
 			}
 	}
@@ -510,6 +639,7 @@ void space_protect_code(const u32 *frames, size_t n)
 		if (frame_flags(frames[i]) & FRAME_CODE)
 			protect_frame(frames[i]);
 	protect_leaves();
+	settle();
 }
 
 void space_unprotect(u64 va, const struct walk *w)

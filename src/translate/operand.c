@@ -203,6 +203,14 @@ void tx_fold_select(struct tx *t, int u, int a)
 	e_pdep_gs(&t->hot, u, u, CONST_DISP + CN_FOLD);
 }
 
+/* u = what leads from address a to its host page.  A user address at which a folded kernel address could
+ * lie, and a kernel address of which nothing was mapped yet, become non-canonical: C sorts them out. */
+static void fold_lookup(struct tx *t, int u, int a)
+{
+	e_pext_gs(&t->hot, u, a, CONST_DISP + CN_FOLD_INDEX);
+	e_load_gs_index(&t->hot, u, u, FOLDS_DISP);
+}
+
 static bool operand_both(struct tx *t, const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
@@ -256,7 +264,7 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 		w->base = tx_borrow(t, in, taken);
 		w->index = tx_borrow(t, in, taken);
 		e_address(t, ti, w->base);
-		tx_fold_select(t, w->index, w->base);
+		fold_lookup(t, w->index, w->base);
 	} else if (in->base == RSP) {
 		rec->access = AK_STACK;
 		w->form = F_SAME;
@@ -569,16 +577,15 @@ void tx_moffs(struct tx *t, const struct tx_insn *ti)
 }
 
 /* ptr += fold of ptr, and the opposite into the spill page, for the way back. */
-static void fold_pointer(struct tx *t, int ptr, int count, int u, s32 undo)
+static void fold_pointer(struct tx *t, int ptr, int u, s32 undo)
 {
 	struct emit *e = &t->hot;
 
-	e_sarx(e, u, ptr, count);
-	e_pdep_gs(e, u, u, CONST_DISP + CN_FOLD_NEG);
-	e_store_gs(e, undo, u);
-	e_sarx(e, u, ptr, count);
-	e_pdep_gs(e, u, u, CONST_DISP + CN_FOLD);
+	fold_lookup(t, u, ptr);
 	e_lea_bi(e, ptr, ptr, u);
+	e_not(e, u);
+	e_lea_bd(e, u, u, 1);
+	e_store_gs(e, undo, u);
 }
 
 void tx_string(struct tx *t, const struct tx_insn *ti)
@@ -598,15 +605,12 @@ void tx_string(struct tx *t, const struct tx_insn *ti)
 		return;
 	}
 	e_store_gs(e, spill_reg(t, RDX), RDX);
-	e_store_gs(e, spill_reg(t, RBX), RBX);
-	e_mov_imm(e, RBX, 63);
 	e_store_gs_imm(e, t->spill + SP_STR_SRC, 0);
 	e_store_gs_imm(e, t->spill + SP_STR_DST, 0);
 	if (src)
-		fold_pointer(t, RSI, RBX, RDX, t->spill + SP_STR_SRC);
+		fold_pointer(t, RSI, RDX, t->spill + SP_STR_SRC);
 	if (dst)
-		fold_pointer(t, RDI, RBX, RDX, t->spill + SP_STR_DST);
-	tx_return(t, RBX);
+		fold_pointer(t, RDI, RDX, t->spill + SP_STR_DST);
 	tx_return(t, RDX);
 	/* A precise point of its own: a signal or a fault here stands at this instruction, with what
 	 * has been done so far counted in the registers. */
@@ -644,7 +648,7 @@ void tx_xsave(struct tx *t, const struct tx_insn *ti)
 	if (t->kernel && in->base == RSP)
 		e_mov_imm(&t->hot, w.index, 0);
 	else if (t->kernel && in->seg == SEG_NONE)
-		tx_fold_select(t, w.index, w.base);
+		fold_lookup(t, w.index, w.base);
 	else if (in->seg == SEG_GS)
 		e_load_gs(&t->hot, w.index, t->spill + SP_GS_BASE);
 	else

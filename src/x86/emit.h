@@ -132,6 +132,23 @@ static inline void e_pext_gs(struct emit *e, int dst, int src, s32 disp)
 	e_vex38(e, 2, 1, dst, src, 0);
 	e8(e, 0xf5); e8(e, 0x04 | (dst & 7) << 3); e8(e, 0x25); e32(e, (u32)disp);
 }
+/* mov reg, gs:[index * 8 + disp]; index is not RSP */
+static inline void e_load_gs_index(struct emit *e, int reg, int index, s32 disp)
+{
+	e8(e, 0x65);
+	e_rex(e, 1, reg, index, 0);
+	e8(e, 0x8b);
+	e8(e, 0x04 | (reg & 7) << 3);
+	e8(e, 0xc5 | (index & 7) << 3);
+	e32(e, (u32)disp);
+}
+/* not reg (64 bits) */
+static inline void e_not(struct emit *e, int reg)
+{
+	e_rex(e, 1, 0, 0, reg);
+	e8(e, 0xf7);
+	e8(e, 0xd0 | (reg & 7));
+}
 /* crc32 dst, src (64 bits) */
 static inline void e_crc32(struct emit *e, int dst, int src)
 {
