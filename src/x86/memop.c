@@ -587,7 +587,7 @@ static int run_xlat(struct cpu *c, const struct insn *in)
 	return sys_done(c, in);
 }
 
-int sys_execute_memory(struct cpu *c, const struct insn *in)
+static int execute(struct cpu *c, const struct insn *in)
 {
 	switch (in->klass) {
 	case IC_MOVS: case IC_STOS: case IC_LODS: case IC_CMPS: case IC_SCAS:
@@ -613,10 +613,22 @@ int sys_execute_memory(struct cpu *c, const struct insn *in)
 	}
 }
 
+int sys_execute_memory(struct cpu *c, const struct insn *in)
+{
+	int result = execute(c, in);
+
+	if (result == SYS_DONE) {
+		/* Both last for one instruction; POP SS and its like are not among these. */
+		c->rflags &= ~RF_RF;
+		c->sti_shadow = 0;
+	}
+	return result;
+}
+
 /* The same for the dispatch table. */
 enum sys_result sys_do_memory(struct cpu *c, const struct insn *in)
 {
-	int result = sys_execute_memory(c, in);
+	int result = execute(c, in);
 
 	return result < 0 ? sys_raise(c, VEC_UD) : (enum sys_result)result;
 }

@@ -359,7 +359,11 @@ static void test_faults(void)
 	FAULTS(VEC_PF, PF_P | PF_W | PF_U, 0x87, 0x08);
 	FAULTS(VEC_PF, PF_P | PF_W | PF_U, 0x0f, 0xb1, 0x08);
 	FAULTS(VEC_PF, PF_P | PF_W | PF_U, 0xc1, 0x20, 0x05);
+	cpu.rflags |= RF_RF;
+	cpu.sti_shadow = 1;
 	DOES(0x03, 0x08);
+	CHECK_EQ(cpu.rflags & RF_RF, 0);
+	CHECK_EQ(cpu.sti_shadow, 0);
 	cpu.gpr[RAX] = 0x800000000000;
 	FAULTS(VEC_GP, 0, 0x8b, 0x08);
 	cpu.gpr[RBP] = 0x7ffffffffffe;
