@@ -8,16 +8,17 @@
 #define DEAD_JUMP 5
 #define INDIRECT_STUB 64
 
-static u32 hash_key(u64 pa, u64 pc, u8 mode)
+/* Not by virtual address: a block that moves stays in its chain. */
+static u32 hash_key(u64 pa, u8 mode)
 {
-	u64 h = (pa ^ (pc >> 12) * 0x9e3779b97f4a7c15ull ^ (u64)mode << 40) * 0xff51afd7ed558ccdull;
+	u64 h = (pa ^ (u64)mode << 40) * 0xff51afd7ed558ccdull;
 
 	return (u32)(h >> 40) & (HASH_SIZE - 1);
 }
 
 struct block *block_find(struct cache *k, u64 pa, u64 pc, u8 mode)
 {
-	u32 n = k->hash[hash_key(pa, pc, mode)];
+	u32 n = k->hash[hash_key(pa, mode)];
 
 	while (n) {
 		struct block *b = &k->blocks[n - 1];
@@ -31,7 +32,7 @@ struct block *block_find(struct cache *k, u64 pa, u64 pc, u8 mode)
 
 void block_register(struct cache *k, struct block *b)
 {
-	u32 h = hash_key(b->pa, b->pc, b->mode);
+	u32 h = hash_key(b->pa, b->mode);
 
 	b->hash_next = k->hash[h];
 	k->hash[h] = (u32)(b - k->blocks) + 1;
@@ -39,7 +40,7 @@ void block_register(struct cache *k, struct block *b)
 
 void block_unhash(struct cache *k, struct block *b)
 {
-	u32 *link = &k->hash[hash_key(b->pa, b->pc, b->mode)];
+	u32 *link = &k->hash[hash_key(b->pa, b->mode)];
 
 	while (*link) {
 		if (&k->blocks[*link - 1] == b) {

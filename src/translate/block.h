@@ -38,7 +38,7 @@
 /* Set in the key of an indirect transfer by 32-bit code, so that it never meets a 64-bit block. */
 #define COMPAT_KEY (1ull << 62)
 
-enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4 };
+enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4, BLOCK_FIXED = 8 /* cannot be moved */ };
 
 struct block {
 	u64 pc, pa;
@@ -78,7 +78,6 @@ enum reloc_kind {
 	RL_HOT_EXIT,  /* hot: exit number */
 	RL_HOT_SLOT,  /* hot: displacement of a slot */
 	RL_COLD_FAR, RL_COLD_EXIT, RL_COLD_SLOT,
-	RL_NEVER,     /* the block cannot be moved */
 };
 struct reloc {
 	u16 at;

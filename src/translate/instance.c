@@ -62,25 +62,10 @@ void instance_drop_frame(struct cache *k, u64 frame)
 	}
 }
 
-static bool movable(const struct cache *k, const struct block *b, u64 delta)
-{
-	const struct reloc *r = &k->relocs[b->relocs];
+/* Above this every address that a page's code can name relative to itself takes the 64-bit encoding. */
+#define MOVE_MIN 0x200000000ull
 
-	for (int i = 0; i < b->n_relocs; i++) {
-		u64 v;
-
-		if (r[i].kind == RL_NEVER)
-			return false;
-		if (r[i].kind != RL_VA)
-			continue;
-		__builtin_memcpy(&v, CODE_BASE + b->host + r[i].at, 8);
-		v += delta;
-		/* Shorter encodings would have been chosen for it. */
-		if (v <= 0xffffffff || (s64)v == (s32)v)
-			return false;
-	}
-	return true;
-}
+static bool can_move(const struct instance *i, u64 vp) { return i->vp >= MOVE_MIN && vp >= MOVE_MIN; }
 
 static void add64(u8 *p, u64 delta)
 {
@@ -120,10 +105,7 @@ static void unlink_exit(struct cache *k, const struct block *b, struct exit_reco
 static void move_block(struct cache *k, struct block *b, u64 delta)
 {
 	const struct reloc *r = &k->relocs[b->relocs];
-	bool dead = b->flags & BLOCK_DEAD;
 
-	if (!dead)
-		block_unhash(k, b);
 	b->pc += delta;
 	for (int i = 0; i < b->n_relocs; i++)
 		if (r[i].kind == RL_VA)
@@ -136,8 +118,6 @@ static void move_block(struct cache *k, struct block *b, u64 delta)
 			unlink_exit(k, b, x);
 	}
 	move_stub(b, delta);
-	if (!dead)
-		block_register(k, b);
 }
 
 static bool move(struct cache *k, struct instance *i, u64 vp)
@@ -145,7 +125,7 @@ static bool move(struct cache *k, struct instance *i, u64 vp)
 	u64 delta = vp - i->vp;
 
 	for (u32 n = i->blocks; n; n = k->blocks[n - 1].instance_next)
-		if (!movable(k, &k->blocks[n - 1], delta))
+		if (k->blocks[n - 1].flags & BLOCK_FIXED)
 			block_kill(k, &k->blocks[n - 1]);
 	for (u32 n = i->blocks; n; n = k->blocks[n - 1].instance_next)
 		move_block(k, &k->blocks[n - 1], delta);
@@ -227,7 +207,7 @@ static bool copy(struct cache *k, struct instance *i, u64 vp)
 		struct block *from = &k->blocks[n - 1], *b;
 
 		from->copy = 0;
-		if ((from->flags & (BLOCK_DEAD | BLOCK_SPANS)) || !movable(k, from, delta) || cache_full(k))
+		if ((from->flags & (BLOCK_DEAD | BLOCK_SPANS | BLOCK_FIXED)) || cache_full(k))
 			continue;
 		b = copy_block(k, from, delta);
 		from->copy = (u32)(b - k->blocks) + 1;
@@ -265,13 +245,13 @@ bool instance_adopt(struct cache *k, u64 pa, u64 pc, u8 mode)
 	u64 frame = frame_of(pa), vp = pc & PAGE_MASK;
 	struct instance *some = NULL;
 
+	if (find(k, frame, vp, mode))
+		return false;
 	for (u32 n = *frame_instances(frame); n; n = k->instances[n - 1].next) {
 		struct instance *i = &k->instances[n - 1];
 
-		if (i->mode != mode || !i->blocks)
+		if (i->mode != mode || !i->blocks || !can_move(i, vp))
 			continue;
-		if (i->vp == vp)
-			return false;
 		if (!i->users)
 			return move(k, i, vp);
 		some = i;

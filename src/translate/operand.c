@@ -356,7 +356,7 @@ static void plain_lea(struct tx *t, const struct tx_insn *ti)
 			e8(e, 0x41);
 		e8(e, 0xb8 | (reg & 7));
 		e16(e, (u16)rip_target(ti));
-		tx_reloc(t, RL_NEVER, e->p, NULL, t->b->exits);
+		t->b->flags |= BLOCK_FIXED;
 	} else if (rsp_in && !rsp_out && in->index == REG_NONE) {
 		e_mov_imm(e, reg, (u64)in->disp - FOLD_OFF);
 		e_lea_bi(e, reg, reg, RSP);

@@ -31,7 +31,7 @@ void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target
 	if (t->kernel)
 		return;
 	if (exit - t->b->exits > 255)
-		kind = RL_NEVER;
+		t->b->flags |= BLOCK_FIXED;
 	t->k->relocs[t->b->relocs + t->b->n_relocs++] = (struct reloc){
 		.at = (u16)(at - start), .kind = (u8)kind, .exit = (u8)(exit - t->b->exits),
 		.target = target ? (u16)(target - (CODE_BASE + t->b->cold)) : 0,
@@ -42,7 +42,7 @@ void tx_address(struct tx *t, int reg, u64 address)
 {
 	e_mov_imm(&t->hot, reg, address);
 	if (address <= 0xffffffff || (s64)address == (s32)address)
-		tx_reloc(t, RL_NEVER, t->hot.p, NULL, t->b->exits);
+		t->b->flags |= BLOCK_FIXED;
 	else
 		tx_reloc(t, RL_VA, t->hot.p - 8, NULL, t->b->exits);
 }
@@ -120,7 +120,7 @@ static void push_return(struct tx *t, u64 address)
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
 	if ((s64)address == (s32)address) {
 		e_push_imm(&t->hot, (s32)address);
-		tx_reloc(t, RL_NEVER, t->hot.p, NULL, t->b->exits);
+		t->b->flags |= BLOCK_FIXED;
 		return;
 	}
 	e_store_gs(&t->hot, spill_reg(t, R11), R11);
