@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "container/command.h"
+#include "container/mounts.h"
 
 int container_open(struct container *c, const struct global_options *g, const char *id,
 		   bool exclusive, struct err *e)
@@ -89,6 +90,7 @@ int container_destroy(struct container *c, struct err *e)
 		if (!t.failed && hooks_run(&c->spec->hooks->poststop, "poststop", t.text, &warn))
 			fprintf(stderr, "warning: %s\n", warn.text);
 	}
+	rootfs_leave_host(&c->state);
 	r = cgroup_remove(&c->cgroup, e);
 	if (r)
 		return r;

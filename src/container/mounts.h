@@ -32,6 +32,9 @@ int rootfs_console(struct launch *l, struct rootfs *r, int *master, struct err *
 /* Masks, read-only paths and root, then the switch of roots; afterwards "/" is the container's. */
 int rootfs_enter(struct launch *l, struct rootfs *r, struct err *e);
 
+/* Takes away the mounts of a container that has no mount namespace. */
+void rootfs_leave_host(const struct state *s);
+
 /* device.c */
 int devices_make(struct launch *l, struct rootfs *r, struct err *e);
 int devices_open_sources(struct launch *l, struct err *e);

@@ -403,6 +403,8 @@ static int set_host_propagation(struct launch *l, struct err *e)
 {
 	u64 p = (u64)l->spec->linux_->rootfs_propagation.v;
 
+	if (l->state.host_mounts)
+		return 0;
 	if (!(p & MS_SHARED))
 		p = p & MS_PRIVATE ? MS_PRIVATE | MS_REC : MS_SLAVE | MS_REC;
 	else
@@ -450,8 +452,21 @@ static int attach_root(struct launch *l, struct rootfs *r, struct err *e)
 		if (status)
 			return err_sys(e, -status, "root.path: make its mount private");
 	}
+	if (l->state.host_mounts) { /* what is mounted below must not spread further */
+		struct mount_options o = { .propagation = MS_PRIVATE | MS_REC };
+
+		status = mount_apply(tree, &o);
+		if (status)
+			return err_sys(e, -status, "root.path: make it private");
+	}
 	status = mount_attach(tree, target);
 	return status ? err_sys(e, -status, "root.path: attach") : 0;
+}
+
+void rootfs_leave_host(const struct state *s)
+{
+	if (s->host_mounts && s->rootfs)
+		umount2(s->rootfs, MNT_DETACH | 8 /* UMOUNT_NOFOLLOW */);
 }
 
 /* A descriptor names a mount of the namespace it was opened in; trees are cloned from our own. */
@@ -597,6 +612,8 @@ static int switch_root(struct launch *l, struct rootfs *r, struct err *e)
 {
 	if (fchdir(r->root) < 0)
 		return err_sys(e, errno, "enter the root");
+	if (l->state.host_mounts) /* all that can be done without a mount namespace */
+		return chroot(".") < 0 || chdir("/") < 0 ? err_sys(e, errno, "change the root") : 0;
 	if (l->options->no_pivot) {
 		_cleanup_fd_ int top = open("/", O_PATH | O_CLOEXEC);
 

@@ -27,6 +27,7 @@
 	F(NUM, runtime_pid, "runtimePid") \
 	F(NUM, runtime_start, "runtimeStart") \
 	F(NUM, owner, "owner") \
+	F(NUM, host_mounts, "hostMounts") /* made in the runtime's mount namespace */ \
 	F(NUM, finished, "finished") /* set once the process has been told to execute */ \
 	F(NUM, freeze_violation, "violation") \
 	F(LIST, cgroups, "cgroups") /* "controllers:directory" */ \
