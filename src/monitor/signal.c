@@ -268,6 +268,10 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	} else if (uc->trapno != 14) {
 		raise(c, uc->trapno == 12 ? VEC_SS : VEC_GP, true, 0, 0);
 		return false;
+	} else if ((b->mode & TM_COMPAT) && va >= 0xfffff000) {
+		/* Perhaps beyond the limit of the segment, which is a fault of another kind. */
+		my.execute = true;
+		return false;
 	}
 	if (mmu_walk(c, va, (write ? PF_W : 0) | (user ? PF_U : 0), false, &w, &error)) {
 		raise(c, VEC_PF, true, error, va);

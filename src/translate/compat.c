@@ -143,9 +143,12 @@ static void compat_popa(struct tx *t)
 	e_move_stack(&t->hot, 32);
 }
 
+/* The new top of the stack must be writable too: two NOTs write to it, and leave it and the flags as they were. */
 static void compat_enter(struct tx *t, const struct tx_insn *ti)
 {
 	struct emit *e = &t->hot;
+	s32 frame = -4 - (s32)(u16)ti->in.imm;
+	struct compat_operand last = top;
 
 	if (ti->in.imm2 & 31) {
 		tx_execute(t, ti);
@@ -153,9 +156,12 @@ static void compat_enter(struct tx *t, const struct tx_insn *ti)
 	}
 	tx_current(t)->access = AK_IDENT;
 	e_store_at(e, false, RBP, -4);
+	last.disp = frame;
+	compat_access(e, false, 0xf7, 2, &last);
+	compat_access(e, false, 0xf7, 2, &last);
 	e_move_stack(e, -4);
 	e_mov32(e, RBP, RSP);
-	e_move_stack(e, -(s32)(u16)ti->in.imm);
+	e_move_stack(e, frame + 4);
 }
 
 static void compat_leave(struct tx *t)
@@ -248,13 +254,24 @@ static void compat_lea_insn(struct tx *t, const struct tx_insn *ti)
 	e8(e, (u8)(0xc0 | (CR_ADDRESS & 7) << 3 | reg));
 }
 
-/* One-byte opcodes that 64-bit mode does not have, or has as something else. */
-static bool compat_one_byte(struct tx *t, const struct tx_insn *ti)
+/* BT, BTS, BTR, BTC with a bit index in a register, which is part of the effective address. */
+static bool is_bit_string(const struct insn *in)
+{
+	return in->map == MAP_0F && in->enc == ENC_LEGACY && in->has_mem &&
+	       (in->op == 0xa3 || in->op == 0xab || in->op == 0xb3 || in->op == 0xbb);
+}
+
+/* Instructions that 64-bit mode does not have, or has as something else. */
+static bool compat_special(struct tx *t, const struct tx_insn *ti)
 {
 	struct emit *e = &t->hot;
 	struct tx_insn alias = *ti;
 	u8 op = ti->in.op;
 
+	if (is_bit_string(&ti->in) && ti->in.asize == 2) {
+		tx_execute(t, ti);
+		return true;
+	}
 	if (ti->in.map != MAP_1B || ti->in.enc != ENC_LEGACY)
 		return false;
 	if (op >= 0x40 && op <= 0x4f) { /* INC, DEC */
@@ -348,8 +365,9 @@ static bool needs_segments(const struct insn *in)
 static void compat_insn(struct tx *t, const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
+	bool into_code = in->seg == SEG_CS && in->mem_write; /* #GP */
 
-	if ((t->b->mode & TM_SEGMENTS) && needs_segments(in)) {
+	if (into_code || ((t->b->mode & TM_SEGMENTS) && needs_segments(in))) {
 		tx_execute(t, ti);
 		return;
 	}
@@ -361,7 +379,7 @@ static void compat_insn(struct tx *t, const struct tx_insn *ti)
 	}
 	switch (in->klass) {
 	case IC_PLAIN:
-		if (!compat_one_byte(t, ti))
+		if (!compat_special(t, ti))
 			compat_copy(t, ti);
 		break;
 	case IC_MOVDIR64B:

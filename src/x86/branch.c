@@ -199,11 +199,13 @@ enum sys_result sys_do_popf(struct cpu *c, const struct insn *in)
 }
 
 /* ENTER pushes the whole frame; each level beyond the first copies one frame pointer.  The stack
- * locations are written one by one, as the processor does, but RSP and RBP change last. */
+ * locations are written one by one, as the processor does, but RSP and RBP change last, once it is known
+ * that the new top of the stack can be written. */
 enum sys_result sys_do_enter(struct cpu *c, const struct insn *in)
 {
 	int size = stack_size(c, in), level = in->imm2 & 31;
-	u64 mask = sys_stack_mask(c), rsp = c->gpr[RSP], rbp = c->gpr[RBP], frame;
+	u64 mask = sys_stack_mask(c), rsp = c->gpr[RSP], rbp = c->gpr[RBP], frame, top, unused;
+	gva_t at;
 
 	if (sys_push(c, &rsp, rbp, size))
 		return SYS_FAULT;
@@ -216,6 +218,9 @@ enum sys_result sys_do_enter(struct cpu *c, const struct insn *in)
 			return SYS_FAULT;
 	}
 	if (level && sys_push(c, &rsp, frame, size))
+		return SYS_FAULT;
+	top = (rsp - (u16)in->imm) & mask;
+	if (sys_linear(c, SEG_SS, top, (size_t)size, VM_WRITE, &at) || vmem_read(c, at, &unused, (size_t)size, VM_WRITE))
 		return SYS_FAULT;
 	sys_set_rsp(c, rsp - (u16)in->imm);
 	sys_reg_write(c, in, RBP, size, frame);

@@ -230,7 +230,7 @@ static int run_cmpxchg_pair(struct cpu *c, const struct insn *in)
 
 	if (half == 8 && (sys_operand_address(c, in).v & 15))
 		return sys_raise_error(c, VEC_GP, 0);
-	if (sys_read(c, seg, offset, bytes, 2 * (size_t)half))
+	if (sys_read_for(c, seg, offset, bytes, 2 * (size_t)half, VM_WRITE))
 		return SYS_FAULT;
 	memcpy(&old[0], bytes, (size_t)half);
 	memcpy(&old[1], bytes + half, (size_t)half);
@@ -258,7 +258,7 @@ static int run_bit_string(struct cpu *c, const struct insn *in, int size, binary
 	u64 offset = (sys_operand_offset(c, in) + (u64)((bit >> log2) * size)) & size_mask(in->asize);
 	u64 a = 0, f = flags_in(c);
 
-	if (sys_read(c, seg, offset, &a, (size_t)size))
+	if (sys_read_for(c, seg, offset, &a, (size_t)size, fn == do_bt ? VM_READ : VM_WRITE))
 		return SYS_FAULT;
 	a = fn(size, a, (u64)bit & (u64)(size * 8 - 1), &f);
 	if (fn != do_bt && sys_write(c, seg, offset, &a, (size_t)size))

@@ -171,13 +171,18 @@ int sys_linear(struct cpu *c, int seg, u64 offset, size_t size, u32 access, gva_
 	return -1;
 }
 
-int sys_read(struct cpu *c, int seg, u64 offset, void *buffer, size_t size)
+int sys_read_for(struct cpu *c, int seg, u64 offset, void *buffer, size_t size, u32 access)
 {
 	gva_t address;
 
-	if (sys_linear(c, seg, offset, size, VM_READ, &address))
+	if (sys_linear(c, seg, offset, size, access, &address))
 		return -1;
-	return vmem_read(c, address, buffer, size, VM_READ);
+	return vmem_read(c, address, buffer, size, access);
+}
+
+int sys_read(struct cpu *c, int seg, u64 offset, void *buffer, size_t size)
+{
+	return sys_read_for(c, seg, offset, buffer, size, VM_READ);
 }
 
 int sys_write(struct cpu *c, int seg, u64 offset, const void *buffer, size_t size)
@@ -193,7 +198,8 @@ int sys_rm_read(struct cpu *c, const struct insn *in, int size, u64 *value)
 {
 	*value = 0;
 	if (in->has_mem)
-		return sys_read(c, sys_operand_segment(in), sys_operand_offset(c, in), value, (size_t)size);
+		return sys_read_for(c, sys_operand_segment(in), sys_operand_offset(c, in), value, (size_t)size,
+				    in->mem_write ? VM_WRITE : VM_READ);
 	*value = sys_reg_read(c, in, in->rm, size);
 	return 0;
 }

@@ -160,6 +160,8 @@ int sys_operand_segment(const struct insn *in);
 u64 sys_operand_offset(const struct cpu *c, const struct insn *in);
 /* Checks `size` bytes at seg:offset for `access` (limit, type, canonical form) and gives the linear address. */
 int sys_linear(struct cpu *c, int seg, u64 offset, size_t size, u32 access, gva_t *linear);
+/* Reads what is about to be written (access VM_WRITE): a fault says so. */
+int sys_read_for(struct cpu *c, int seg, u64 offset, void *buffer, size_t size, u32 access);
 int sys_read(struct cpu *c, int seg, u64 offset, void *buffer, size_t size);
 int sys_write(struct cpu *c, int seg, u64 offset, const void *buffer, size_t size);
 /* The ModRM operand, register or memory, `size` 1, 2, 4 or 8. */
