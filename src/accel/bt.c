@@ -26,13 +26,18 @@
 #include "accel/confine.h"
 #include "accel/probe.h"
 #include "monitor/state.h"
+#include "shadow/state.h"
 
 #define CALIBRATE_NS 10000000
+#define SHARED_HEAD OFF_FRAMES
+#define CACHE_HEAD PAGE_SIZE /* the cache's counters lie within its first page */
 
 extern const u8 monitor_image[], monitor_image_end[];
 
 struct bt {
-	struct shared *sh;
+	struct shared *sh;            /* the head of the shared mapping, SHARED_HEAD bytes */
+	struct shadow_state *shadow;  /* within it */
+	struct cache *cache;          /* the head of it, for its counters */
 	int shared_fd, output_fd;
 	pid_t zygote;
 	pthread_t waiter;
@@ -114,15 +119,19 @@ static int bt_create(struct vm *vm, struct err *e)
 	bt->shared_fd = memfd_create("penumbra-shared", MFD_CLOEXEC);
 	if (bt->shared_fd < 0 || ftruncate(bt->shared_fd, (off_t)SHARED_FILE_SIZE))
 		return err_sys(e, errno, "shared memory of the monitor");
-	bt->sh = mmap(NULL, ALIGN_UP(sizeof(struct shared), PAGE_SIZE), PROT_READ | PROT_WRITE, MAP_SHARED, bt->shared_fd, 0);
+	bt->sh = mmap(NULL, SHARED_HEAD, PROT_READ | PROT_WRITE, MAP_SHARED, bt->shared_fd, 0);
 	if (bt->sh == MAP_FAILED)
+		return err_sys(e, errno, "shared memory of the monitor");
+	bt->shadow = (struct shadow_state *)((u8 *)bt->sh + OFF_SHADOW);
+	bt->cache = mmap(NULL, CACHE_HEAD, PROT_READ, MAP_SHARED, bt->shared_fd, OFF_CACHE);
+	if (bt->cache == MAP_FAILED)
 		return err_sys(e, errno, "shared memory of the monitor");
 	bt->output_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (bt->output_fd < 0)
 		return err_sys(e, errno, "eventfd");
 	bt->sh->cpu = vm->cpu;
-	bt->sh->ram_size = vm->ram_size;
-	bt->sh->ram_low = vm->ram_low;
+	bt->shadow->ram_size = vm->ram_size;
+	bt->shadow->ram_low = vm->ram_low;
 	calibrate(bt->sh);
 	return 0;
 }
@@ -252,13 +261,17 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 	struct monitor_counters *m = &bt->sh->count;
 	struct vm_stats *s = &vm->stats;
 
-	s->fills = m->fills;
-	s->fill_pages = m->fill_pages;
+	s->blocks = bt->cache->stats.translated;
+	s->block_insns = bt->cache->stats.guest_insns;
+	s->code_bytes = bt->cache->stats.code_bytes;
+	s->cache_flushes = bt->cache->stats.flushes;
+	s->fills = bt->shadow->count.fills;
+	s->fill_pages = bt->shadow->count.fill_pages;
 	s->faults = m->faults;
 	s->exceptions = m->exceptions;
 	s->page_faults = m->page_faults;
 	s->interrupts = m->interrupts;
-	s->invalidations = m->invalidations;
+	s->invalidations = bt->shadow->count.invalidations;
 	s->exit_lookup = m->lookups;
 	s->exit_link = m->exits[X_LINK] + m->exits[X_SLOT];
 	s->exit_interrupt = m->events;
@@ -305,7 +318,7 @@ static void post_mortem(const struct bt *bt)
 	fprintf(stderr, "  lookups %llu events %llu steps %llu switches %llu carriers %llu both %llu revalidated %llu unmapped %llu\n",
 		(unsigned long long)sh->count.lookups, (unsigned long long)sh->count.events, (unsigned long long)sh->count.steps,
 		(unsigned long long)sh->count.switches, (unsigned long long)sh->count.carriers, (unsigned long long)sh->count.both_sites,
-		(unsigned long long)sh->count.revalidated, (unsigned long long)sh->count.unmapped);
+		(unsigned long long)bt->shadow->count.revalidated, (unsigned long long)bt->shadow->count.unmapped);
 	fprintf(stderr, "exc %d pending %d error %x cr2 %llx\n", c->exc.vector, c->exc.pending, c->exc.error,
 		(unsigned long long)c->exc.cr2);
 }
@@ -439,7 +452,9 @@ static void bt_destroy(struct vm *vm)
 		pthread_join(bt->waiter, NULL);
 	}
 	if (bt->sh && bt->sh != MAP_FAILED)
-		munmap(bt->sh, ALIGN_UP(sizeof(struct shared), PAGE_SIZE));
+		munmap(bt->sh, SHARED_HEAD);
+	if (bt->cache && bt->cache != MAP_FAILED)
+		munmap(bt->cache, CACHE_HEAD);
 	if (bt->output_fd >= 0)
 		close(bt->output_fd);
 	if (bt->shared_fd >= 0)

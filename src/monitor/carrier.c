@@ -6,7 +6,7 @@
  * Exactly one runs.  A switch stores the vector state, wakes the other and sleeps; everything else
  * that matters is in shared memory already.  The zygote, which never runs guest code, forks them. */
 #include "monitor/private.h"
-#include "monitor/sys.h"
+#include "base/sys.h"
 #include "shadow/shadow.h"
 
 #define SPARE_MIN 2
@@ -41,8 +41,8 @@ void carrier_catch_up(void)
 		space_flush_all(CPU);
 		itlb_clear();
 	}
-	if (my.folds_epoch != SH->folds_epoch) {
-		my.folds_epoch = SH->folds_epoch;
+	if (my.folds_epoch != SHADOW->folds_epoch) {
+		my.folds_epoch = SHADOW->folds_epoch;
 		space_yield_contested();
 	}
 	if (s->stale) {

@@ -18,7 +18,7 @@
 
 #include "base/syscall_filter.h"
 #include "monitor/private.h"
-#include "monitor/sys.h"
+#include "base/sys.h"
 
 #define BY_ZYGOTE 1   /* also by a carrier before it is settled */
 #define BY_ALL 2      /* and for ever by carriers */
@@ -66,7 +66,7 @@ static s64 install(u16 who, u32 action, u32 otherwise)
  * the machine is refused: guest programs could read them. */
 static void unmap_strangers(void)
 {
-	u64 spill = (u64)HOST(SPILL_DISP), ram_end = (u64)RAM_BASE + SH->ram_size;
+	u64 spill = (u64)HOST(SPILL_DISP), ram_end = (u64)RAM_BASE + SHADOW->ram_size;
 
 	if (host_munmap(0, spill) < 0 || host_munmap(ram_end, USER_END - ram_end) < 0)
 		monitor_fail("this host's kernel seals the mappings that it makes (CONFIG_MSEAL_SYSTEM_MAPPINGS)");

@@ -5,7 +5,7 @@
  * registers are parked there too, the monitor's memory is opened by WRPKRU, the rest is saved.
  * Entering is the reverse.  A signal in enter_begin..enter_end starts the run loop afresh: until the
  * last jump the vCPU's state in shared memory is still the whole truth. */
-#include "monitor/layout.h"
+#include "x86/layout.h"
 
 	.text
 	.globl	_start

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Start of the monitor: address space, protection keys, confinement; then the zygote's loop. */
 #include "monitor/private.h"
-#include "monitor/sys.h"
+#include "base/sys.h"
 #include "shadow/shadow.h"
 #include "x86/system.h"
 
@@ -52,14 +52,14 @@ static void setup_keys(void)
 		for (size_t i = 0; i < ARRAY_SIZE(sites); i++)
 			__builtin_memcpy(sites[i], "\x0f\x1f\x00", 3);
 		need(host_mprotect(image, text_end - image, PROT_READ | PROT_EXEC), 103);
-		SH->keys = 0;
+		SHADOW->keys = 0;
 		return;
 	}
 	for (int i = 0; i < 16; i++)
 		closed |= 3u << (2 * i);
-	SH->keys = 1;
+	SHADOW->keys = 1;
 	for (int i = 0; i < KEYS; i++)
-		SH->keys |= (u32)k[i] << (4 + 4 * i);
+		SHADOW->keys |= (u32)k[i] << (4 + 4 * i);
 	/* Two bits a key: no access, no writes. */
 	u32 both = 3u << (2 * k[KEY_SPILL]) | 1u << (2 * k[KEY_TABLE]);
 
@@ -69,7 +69,7 @@ static void setup_keys(void)
 	protect(SHARED_DISP, SHARED_MAX, rw, (int)k[KEY_MONITOR]);
 	protect(CODE_DISP, CODE_SIZE, rwx, (int)k[KEY_MONITOR]);
 	protect(PRIVATE_DISP, PRIVATE_SIZE, rw, (int)k[KEY_MONITOR]);
-	protect(RAM_DISP, SH->ram_size, rw, (int)k[KEY_MONITOR]);
+	protect(RAM_DISP, SHADOW->ram_size, rw, (int)k[KEY_MONITOR]);
 	protect(SPILL_U_DISP, 0x1000, rw, (int)k[KEY_SPILL]);
 	protect(SPILL_K_DISP, 0x1000, rw, (int)k[KEY_KERNEL]);
 	protect(CONST_DISP, 0x1000, rw, (int)k[KEY_TABLE]);
@@ -101,7 +101,7 @@ void monitor_setup(u64 *stack)
 	map(SHARED_DISP, SHARED_MAX, PROT_READ | PROT_WRITE, FD_SHARED, 0);
 	map(CODE_DISP, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, FD_SHARED, OFF_CODE);
 	map(PRIVATE_DISP, PRIVATE_SIZE, PROT_READ | PROT_WRITE, -1, 0);
-	map(RAM_DISP, SH->ram_size, PROT_READ | PROT_WRITE, FD_RAM, 0);
+	map(RAM_DISP, SHADOW->ram_size, PROT_READ | PROT_WRITE, FD_RAM, 0);
 	map(SPILL_DISP, 0x10000, PROT_READ | PROT_WRITE, FD_SHARED, OFF_SPILL);
 	map(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, PROT_READ | PROT_WRITE, -1, 0);
 	map(FOLDS_DISP, FOLDS_SIZE, PROT_READ | PROT_WRITE, FD_SHARED, OFF_FOLDS);
@@ -121,8 +121,8 @@ static void carrier_main(u32 number)
 	struct { u64 value; u32 signo, notify; u64 pad[6]; } event = { 0, 14, 0, { 0 } };
 
 	my.number = number;
-	my.code_epoch = SH->code_epoch;
-	my.folds_epoch = SH->folds_epoch;
+	my.code_epoch = SHADOW->code_epoch;
+	my.folds_epoch = SHADOW->folds_epoch;
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	if (sys0(__NR_getppid) != zygote)
 		sys1(__NR_exit_group, 106); /* it died before the line above */
@@ -183,14 +183,14 @@ _Noreturn void monitor_main(void)
 		.exit_user = exit_user, .exit_kernel = exit_kernel,
 		.lookup_miss_user = lookup_miss_user, .lookup_miss_kernel = lookup_miss_kernel,
 		.pkru_kernel = SH->pkru_kernel, .pkru_access = SH->pkru_access,
-		.protection_keys = SH->keys & 1,
+		.protection_keys = SHADOW->keys & 1,
 	};
 	*CONSTANTS = (struct constants){
 		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = 0x7fff, .xcr0 = CPU->xcr0,
 	};
 	sys_cpuid_init(false);
 	sys_cpuid_set_tsc_khz((u32)SH->tsc_khz);
-	legacy_init(&SH->legacy, now_ns(), SH->utc_offset, SH->ram_size);
+	legacy_init(&SH->legacy, now_ns(), SH->utc_offset, SHADOW->ram_size);
 	translations_flush();
 	for (u32 i = 0; i < MAX_CARRIERS; i++)
 		SH->carriers[i].cr3 = ~0ull;

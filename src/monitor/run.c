@@ -6,7 +6,7 @@
  *
  * struct cpu is the whole truth while C code runs, but for vector state, which stays in the processor. */
 #include "monitor/private.h"
-#include "monitor/sys.h"
+#include "base/sys.h"
 #include "shadow/shadow.h"
 #include "translate/targets.h"
 #include "x86/system.h"

@@ -6,7 +6,7 @@
  * steps to one.  The handler either returns to where it was, or makes struct cpu whole and returns
  * into the run loop. */
 #include "monitor/private.h"
-#include "monitor/sys.h"
+#include "base/sys.h"
 #include "shadow/shadow.h"
 #include "x86/system.h"
 
@@ -50,7 +50,7 @@ void signal_setup(void)
 
 static void set_pkru(struct ucontext *uc, u32 value)
 {
-	if (!(SH->keys & 1))
+	if (!(SHADOW->keys & 1))
 		return;
 	*(u64 *)(uc->fpstate + 512) |= BIT(9);
 	*(u32 *)(uc->fpstate + SH->xstate_pkru) = value;

@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 #include "machine/legacy.h"
-#include "monitor/layout.h"
+#include "shadow/state.h"
 #include "translate/block.h"
 #include "x86/cpu.h"
 #include "x86/paging.h"
@@ -26,10 +26,6 @@ struct ring {
 	u8 bytes[RING_SIZE];
 };
 
-/* Protection keys: monitor; guest kernel; spill page of the user world; tables that any guest code may
- * read; tables that guest kernel code may read; user pages that kernel code reaches through C only. */
-enum world_key { KEY_MONITOR, KEY_KERNEL, KEY_SPILL, KEY_TABLE, KEY_FOLDS, KEY_CONTESTED, KEYS };
-#define KEY_OF(keys, which) ((int)((keys) >> (4 + 4 * (which)) & 15))
 
 enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_STOPPED, MEND_ERROR };
 
@@ -45,9 +41,9 @@ struct carrier_slot {
 };
 
 struct monitor_counters {
-	u64 exits[X_KINDS], lookups, events, faults, fills, fill_pages, exceptions, page_faults, interrupts;
+	u64 exits[X_KINDS], lookups, events, faults, exceptions, page_faults, interrupts;
 	u64 cr3_loads, switches, carriers, steps, classes[IC_COUNT];
-	u64 invalidations, both_sites, vmas_peak, revalidated, unmapped, evictions;
+	u64 invalidations, both_sites, vmas_peak, revalidated, unmapped;
 };
 
 struct shared {
@@ -57,7 +53,6 @@ struct shared {
 	u32 pkru;               /* world to enter next */
 	u32 world;
 	/* Set up by the front-end before start. */
-	u64 ram_size, ram_low;
 	u64 tsc_mult;           /* ns = (tsc * tsc_mult) >> 32 after subtracting tsc_base */
 	u64 tsc_base, ns_base;  /* ns_base: CLOCK_MONOTONIC at tsc_base */
 	u64 tsc_khz;
@@ -74,14 +69,11 @@ struct shared {
 	_Atomic u32 output;     /* futex: bumped when the tx ring was written */
 	struct carrier_slot carriers[MAX_CARRIERS];
 	u64 use_counter;
-	u32 keys;               /* bit 0: protection keys in use; then 4 bits each: see enum world_key */
 	u32 pkru_user, pkru_kernel, pkru_access;
 	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
 	u64 host_xcr0;
 	u64 event_pc;
-	u64 code_epoch;         /* bumped when a frame becomes code: carriers write-protect it before they run */
 	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
-	u64 folds_epoch;        /* bumped when the guest kernel claimed a GiB of host addresses */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
 	bool flush_target;      /* the CR3 load that is under way flushes */
 	u32 n_kexec;            /* kernel pages with translations */
@@ -112,30 +104,13 @@ _Static_assert(offsetof(struct shared, world) == SH_WORLD, "shared");
 #define OFF_CODE 0x20000000     /* mapped at CODE */
 #define SHARED_FILE_SIZE (0x20000000ull + CODE_SIZE)
 
-#define FD_RAM 3
 #define FD_SHARED 4
 
 #define SH ((struct shared *)HOST(SHARED_DISP))
 #define CPU (&SH->cpu)
 #define CACHE ((struct cache *)HOST(SHARED_DISP + OFF_CACHE))
-_Static_assert(sizeof(struct shared) <= OFF_FRAMES, "shared state size");
+_Static_assert(sizeof(struct shared) <= OFF_SHADOW, "shared state size");
 _Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_FOLDS, "cache size");
-
-/* Offset in RAM of guest physical `pa`; UINT64_MAX where there is none. */
-static inline u64 ram_offset(u64 pa)
-{
-	if (pa < SH->ram_low)
-		return pa;
-	if (pa >= 0x100000000ull && pa - 0x100000000ull < SH->ram_size - SH->ram_low)
-		return SH->ram_low + (pa - 0x100000000ull);
-	return ~0ull;
-}
-static inline void *ram_pointer(u64 pa)
-{
-	u64 off = ram_offset(pa);
-
-	return off == ~0ull ? NULL : RAM_BASE + off;
-}
 
 /* ---- run.c ---- */
 _Noreturn void run_loop(void);

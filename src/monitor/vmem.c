@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Guest memory as C code sees it, port I/O and the paravirtual clock: the hooks of x86/system.h. */
 #include "monitor/private.h"
-#include "monitor/sys.h"
+#include "base/sys.h"
 #include "shadow/shadow.h"
 #include "x86/system.h"
 

@@ -58,7 +58,10 @@ void space_unprotect(u64 va, const struct walk *w);
 bool space_code_changed(void);
 u32 space_vmas(void);
 
-/* ---- frames.c: one entry a page of RAM ---- */
+/* ---- hooks, implemented by the monitor ---- */
+/* The host failed in a way that leaves no choice: ends the machine with a message. */
+_Noreturn void monitor_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* monitor/frames.c: one entry a page of RAM */
 #define FRAME_CODE 1
 #define FRAME_BUSY_MAX 64
 u8 frame_flags(u64 frame);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The mappings of one carrier: leaves (one a guest last-level table, or a 2 MiB user page) and runs
  * (long stretches of large kernel pages, such as the direct map). */
-#include "monitor/state.h"
-#include "monitor/sys.h"
+#include "base/sys.h"
 #include "shadow/shadow.h"
+#include "shadow/state.h"
 
 #define LEAF_SIZE 0x200000ull
 #define MAX_LEAVES 8192
@@ -58,7 +58,7 @@ void space_init(void)
  * takes no room.  What is still noted of them is dropped by settle(), once nobody walks it. */
 static void lose(void)
 {
-	u64 spill = FOLD_OFF + (u64)(s64)SPILL_DISP, ram_end = FOLD_OFF + RAM_DISP + SH->ram_size;
+	u64 spill = FOLD_OFF + (u64)(s64)SPILL_DISP, ram_end = FOLD_OFF + RAM_DISP + SHADOW->ram_size;
 
 	if (host_munmap(0, spill) < 0 || host_munmap(ram_end, HOST_END - ram_end) < 0)
 		monitor_fail("cannot unmap the guest's memory");
@@ -74,7 +74,7 @@ static void settle(void)
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
 	S->code_changed = true;
-	SH->count.evictions++;
+	SHADOW->count.evictions++;
 }
 
 static struct leaf *leaf_find(u64 va)
@@ -91,7 +91,7 @@ static void unmap(u64 va, u64 length)
 {
 	if (host_munmap(fold(va), length) < 0)
 		lose();
-	SH->count.unmapped += length >> PAGE_SHIFT;
+	SHADOW->count.unmapped += length >> PAGE_SHIFT;
 }
 
 static void leaf_drop(struct leaf *l)
@@ -174,7 +174,7 @@ static struct leaf *leaf_get(struct cpu *c, u64 va, bool large)
 /* Ranges of the host that no guest page may take. */
 static bool reserved(u64 host, u64 length)
 {
-	u64 from = FOLD_OFF + (s64)SPILL_DISP, to = FOLD_OFF + RAM_DISP + SH->ram_size;
+	u64 from = FOLD_OFF + (s64)SPILL_DISP, to = FOLD_OFF + RAM_DISP + SHADOW->ram_size;
 
 	return host + length > HOST_END || host < 0x1000 || (host < to && host + length > from);
 }
@@ -206,7 +206,7 @@ static void claim(u64 va, u64 length)
 	}
 	if (!news)
 		return;
-	SH->folds_epoch++;
+	SHADOW->folds_epoch++;
 	space_yield_contested();
 }
 
@@ -251,18 +251,18 @@ static int map_pages(u64 va, u64 pa, u64 length, bool write, bool user, bool pop
 	else if (contested(va, length) && !user)
 		return -1;
 	else if (contested(va, length))
-		key = KEY_OF(SH->keys, KEY_CONTESTED);
+		key = KEY_OF(SHADOW->keys, KEY_CONTESTED);
 	if (is_kernel_half(va) || !user)
-		key = KEY_OF(SH->keys, KEY_KERNEL);
+		key = KEY_OF(SHADOW->keys, KEY_KERNEL);
 	r = host_mmap(host, length, prot, MAP_SHARED | MAP_FIXED | (populate ? MAP_POPULATE : 0), FD_RAM, off);
-	if (r >= 0 && key && (SH->keys & 1))
+	if (r >= 0 && key && (SHADOW->keys & 1))
 		r = host_pkey_mprotect(host, length, prot, key);
 	if (r == -HOST_ENOMEM)
 		lose();
 	if (r < 0)
 		return -1;
-	SH->count.fills++;
-	SH->count.fill_pages += length >> PAGE_SHIFT;
+	SHADOW->count.fills++;
+	SHADOW->count.fill_pages += length >> PAGE_SHIFT;
 	return 0;
 }
 
@@ -284,7 +284,7 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 	u64 size = 1ull << (12 + 9 * (w->level - 1));
 	u64 start = va & ~(size - 1), pa = w->pa & ~(size - 1), end = start + size;
 	u64 same = PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | PTE_D | PTE_PS, e;
-	u64 ram_end = pa < SH->ram_low ? SH->ram_low : 0x100000000ull + SH->ram_size - SH->ram_low;
+	u64 ram_end = pa < SHADOW->ram_low ? SHADOW->ram_low : 0x100000000ull + SHADOW->ram_size - SHADOW->ram_low;
 
 	if (ram_offset(pa) == ~0ull)
 		return -1;
@@ -474,7 +474,7 @@ static void leaf_check(struct cpu *c, struct leaf *l)
 			start = -1;
 		}
 	}
-	SH->count.revalidated++;
+	SHADOW->count.revalidated++;
 }
 
 static void check_runs(struct cpu *c)
@@ -632,7 +632,7 @@ static void protect_leaves(void)
 void space_protect_code(const u32 *frames, size_t n)
 {
 	if (!frames)
-		for (u64 f = 0; f < SH->ram_size >> PAGE_SHIFT; f++)
+		for (u64 f = 0; f < SHADOW->ram_size >> PAGE_SHIFT; f++)
 			if (frame_flags(f) & FRAME_CODE)
 				protect_frame(f);
 	for (size_t i = 0; i < n; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Guest page-table walks: long mode, four levels (Intel SDM 3A, 4.5 to 4.8). */
-#include "monitor/state.h"
 #include "shadow/shadow.h"
+#include "shadow/state.h"
 
 static u64 *entry_at(u64 gpa) { return ram_pointer(gpa & ~7ull); }
 

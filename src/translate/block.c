@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "translate/block.h"
 
-#include "monitor/layout.h"
+#include "x86/layout.h"
 #include "translate/targets.h"
 #include "x86/emit.h"
 

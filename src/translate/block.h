@@ -157,6 +157,8 @@ struct cache {
 	struct instance instances[MAX_INSTANCES];
 };
 
+_Static_assert(offsetof(struct cache, stats) + sizeof(struct cache_stats) <= PAGE_SIZE, "the front-end maps the first page");
+
 struct frame_node { u32 block, next; };
 
 struct block *block_find(struct cache *k, u64 pa, u64 pc, u8 mode);

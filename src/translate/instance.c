@@ -2,7 +2,7 @@
  * Instances of user code pages: translations follow the bytes, not the address they are mapped at. */
 #include "translate/targets.h"
 
-#include "monitor/layout.h"
+#include "x86/layout.h"
 #include "x86/emit.h"
 
 static struct instance *find(struct cache *k, u64 frame, u64 vp, u8 mode)

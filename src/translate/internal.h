@@ -3,7 +3,7 @@
 #ifndef PENUMBRA_TRANSLATE_INTERNAL_H
 #define PENUMBRA_TRANSLATE_INTERNAL_H
 
-#include "monitor/layout.h"
+#include "x86/layout.h"
 #include "translate/block.h"
 #include "x86/emit.h"
 

@@ -9,6 +9,7 @@
 #include "diff/harness.h"
 
 #define REPORT_MAX 64
+#define GUEST_SECONDS 20
 
 static void write_batch(FILE *f, const struct test *tests, u32 n, const struct diff_state *expect, const u8 *code)
 {
@@ -65,8 +66,9 @@ static FILE *start_guest(const char *batch)
 {
 	char command[1024];
 
-	snprintf(command, sizeof command, "%s%s %s run --accel translate --timeout 300 --kernel %s --initrd %s </dev/null 2>%s/guest.err",
-		 harness.knobs ? "PENUMBRA_TEST_KNOBS=" : "", harness.knobs ? harness.knobs : "", harness.penumbra,
+	snprintf(command, sizeof command,
+		 "%s%s PENUMBRA_DEBUG=1 %s run --accel translate --timeout %d --kernel %s --initrd %s </dev/null 2>%s/guest.err",
+		 harness.knobs ? "PENUMBRA_TEST_KNOBS=" : "", harness.knobs ? harness.knobs : "", harness.penumbra, GUEST_SECONDS,
 		 harness.guest, batch, harness.tmp);
 	return popen(command, "r");
 }
@@ -100,17 +102,53 @@ static int read_guest(FILE *p, struct mismatch *out, u32 room, u32 *found, u32 n
 	return result;
 }
 
-static void show_guest_errors(void)
+static void disassemble(const u8 *bytes, int len, u64 at)
+{
+	ZydisDisassembledInstruction d;
+
+	printf("#   %016llx ", (unsigned long long)at);
+	for (int i = 0; i < len; i++)
+		printf("%02x", bytes[i]);
+	if (ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, at, bytes, (ZyanUSize)len, &d)))
+		printf("  %s", d.text);
+	printf("\n");
+}
+
+static void show_code(const struct test *t)
+{
+	for (int i = 0; i < t->n; i++)
+		disassemble(t->insn[i].raw, t->insn[i].len, t->c.rip + t->at[i]);
+}
+
+/* The guest came to no end: what the program said, without the post-mortem dump, and the tests that ran last. */
+static void show_guest_errors(const struct test *tests, u32 n)
 {
 	char path[512], line[512];
+	unsigned long long pc, rsp;
+	s64 last[4] = { -1, -1, -1, -1 };
 	FILE *f;
 
 	snprintf(path, sizeof path, "%s/guest.err", harness.tmp);
 	f = fopen(path, "r");
-	while (f && fgets(line, sizeof line, f))
-		fprintf(stderr, "# %s", line);
+	while (f && fgets(line, sizeof line, f)) {
+		if (sscanf(line, "%llx rsp %llx", &pc, &rsp) != 2) {
+			printf("# %s", line);
+			continue;
+		}
+		for (u32 i = 0; i < n; i++)
+			if (pc - tests[i].c.rip < 80 && i != last[3]) {
+				memmove(last, last + 1, 3 * sizeof *last);
+				last[3] = i;
+				break;
+			}
+	}
 	if (f)
 		fclose(f);
+	for (int i = 0; i < 4; i++)
+		if (last[i] >= 0) {
+			printf("#  one of the last tests (all states of this code):\n");
+			show_code(&tests[last[i]]);
+		}
 }
 
 int compare(struct test *tests, u32 n, struct mismatch *out, u32 room, u32 *found)
@@ -147,7 +185,7 @@ int compare(struct test *tests, u32 n, struct mismatch *out, u32 room, u32 *foun
 	f = start_guest(path);
 	bad = read_guest(f, out, room, found, kept, all);
 	if (pclose(f) || bad < 0) {
-		show_guest_errors();
+		show_guest_errors(tests, n);
 		bad = -1;
 	}
 	for (u32 i = 0; i < *found; i++) {
@@ -238,20 +276,10 @@ u32 shrink(struct test *t, struct mismatch *m)
 
 /* ---- report ---- */
 
-static void disassemble(const u8 *bytes, int len, u64 at)
-{
-	ZydisDisassembledInstruction d;
-
-	printf("#   %016llx ", (unsigned long long)at);
-	for (int i = 0; i < len; i++)
-		printf("%02x", bytes[i]);
-	if (ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, at, bytes, (ZyanUSize)len, &d)))
-		printf("  %s", d.text);
-	printf("\n");
-}
-
 static void line(const char *name, u64 start, u64 want, u64 got)
 {
+	if (!start && !want && !got)
+		return;
 	printf("#   %-8s %016llx  native %016llx  guest %016llx%s\n", name, (unsigned long long)start,
 	       (unsigned long long)want, (unsigned long long)got, want == got ? "" : "  <--");
 }
@@ -293,8 +321,7 @@ void report(const struct test *t, const struct mismatch *m)
 	printf("# seed 0x%llx, %s mode%s%s, preset %u\n", (unsigned long long)harness.seed,
 	       t->world == WORLD_USER ? "user" : "kernel", t->user_half ? ", operands in the user half" : "",
 	       harness.user_base == USER_BASE_FOLDED ? ", folded addresses" : "", t->c.preset);
-	for (int i = 0; i < t->n; i++)
-		disassemble(t->insn[i].raw, t->insn[i].len, t->c.rip + t->at[i]);
+	show_code(t);
 	for (int i = 0; i < 16; i++)
 		line(names[i], t->c.gpr[i], w->gpr[i], g->gpr[i]);
 	line("rip", t->c.rip, w->rip, g->rip);

@@ -50,7 +50,7 @@ static void add(u64 pa, u32 block)
 		u32 f = (u32)frame;
 
 		FRAMES->flags[frame] |= FRAME_CODE;
-		FRAMES->log[SH->code_epoch++ % CODE_LOG] = f;
+		FRAMES->log[SHADOW->code_epoch++ % CODE_LOG] = f;
 		space_protect_code(&f, 1);
 	}
 }
@@ -64,7 +64,7 @@ void frame_add_block(struct cache *k, struct block *b)
 
 void frames_reset(void)
 {
-	u64 n = SH->ram_size >> PAGE_SHIFT;
+	u64 n = SHADOW->ram_size >> PAGE_SHIFT;
 
 	__builtin_memset(FRAMES->flags, 0, n);
 	__builtin_memset(FRAMES->head, 0, n * sizeof(u32));
@@ -74,7 +74,7 @@ void frames_reset(void)
 
 void frame_clear_code(u64 frame)
 {
-	SH->count.invalidations++;
+	SHADOW->count.invalidations++;
 	block_kill_frame(CACHE, frame);
 	FRAMES->flags[frame] &= (u8)~FRAME_CODE;
 }
@@ -90,7 +90,7 @@ void frame_written(u64 pa)
 /* Write-protects what became code since `seen`; the carrier has run with all of it before then. */
 void frames_catch_up(u64 *seen)
 {
-	u64 now = SH->code_epoch;
+	u64 now = SHADOW->code_epoch;
 
 	if (now - *seen > CODE_LOG) {
 		space_protect_code(NULL, 0);

@@ -13,8 +13,8 @@
  *   RAM_BASE                      all of guest RAM, for the monitor
  *
  * Included by assembly. */
-#ifndef PENUMBRA_MONITOR_LAYOUT_H
-#define PENUMBRA_MONITOR_LAYOUT_H
+#ifndef PENUMBRA_X86_LAYOUT_H
+#define PENUMBRA_X86_LAYOUT_H
 
 #define FOLD_OFF 0x7c0000000000 /* unsigned, also in assembly */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The host system calls that the monitor makes, without a libc.  Results are the kernel's: negative
  * errno on failure. */
-#ifndef PENUMBRA_MONITOR_SYS_H
-#define PENUMBRA_MONITOR_SYS_H
+#ifndef PENUMBRA_BASE_SYS_H
+#define PENUMBRA_BASE_SYS_H
 
 #include <asm/prctl.h>
 #include <asm/unistd.h>

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * What the shadow page tables share between carriers: where guest RAM lies, the keys, the counters.
+ *
+ * Lies at a fixed place in the shared mapping; the front-end fills in the memory map before start. */
+#ifndef PENUMBRA_SHADOW_STATE_H
+#define PENUMBRA_SHADOW_STATE_H
+
+#include "x86/layout.h"
+
+/* Protection keys: monitor; guest kernel; spill page of the user world; tables that any guest code may
+ * read; tables that guest kernel code may read; user pages that kernel code reaches through C only. */
+enum world_key { KEY_MONITOR, KEY_KERNEL, KEY_SPILL, KEY_TABLE, KEY_FOLDS, KEY_CONTESTED, KEYS };
+#define KEY_OF(keys, which) ((int)((keys) >> (4 + 4 * (which)) & 15))
+
+struct shadow_counters { u64 fills, fill_pages, invalidations, revalidated, unmapped, evictions; };
+
+struct shadow_state {
+	u64 ram_size, ram_low;  /* bytes; what lies above ram_low appears at 4 GiB */
+	u32 keys;               /* bit 0: in use; then 4 bits each: monitor, kernel, spill, tables */
+	u64 code_epoch;         /* bumped when a frame becomes code: carriers write-protect it before they run */
+	u64 folds_epoch;        /* see space.c */
+	struct shadow_counters count;
+};
+
+#define FD_RAM 3                /* the descriptor of guest RAM in every carrier */
+#define OFF_SHADOW 0x3ff000     /* in the shared mapping */
+#define SHADOW ((struct shadow_state *)HOST(SHARED_DISP + OFF_SHADOW))
+
+/* Offset in RAM of guest physical `pa`; UINT64_MAX where there is none. */
+static inline u64 ram_offset(u64 pa)
+{
+	if (pa < SHADOW->ram_low)
+		return pa;
+	if (pa >= 0x100000000ull && pa - 0x100000000ull < SHADOW->ram_size - SHADOW->ram_low)
+		return SHADOW->ram_low + (pa - 0x100000000ull);
+	return ~0ull;
+}
+static inline void *ram_pointer(u64 pa)
+{
+	u64 off = ram_offset(pa);
+
+	return off == ~0ull ? NULL : RAM_BASE + off;
+}
+
+#endif
