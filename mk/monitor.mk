@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The monitor: freestanding, static, at the fixed address FOLD_OFF + MONITOR_DISP of monitor/layout.h.
+# The monitor: freestanding, static, at the fixed address FOLD_OFF + MONITOR_DISP of x86/layout.h.
 
 MONITOR_CFLAGS := $(COMMON_CFLAGS) -ffreestanding -fpie -fvisibility=hidden -mgeneral-regs-only -mbmi2 -mpopcnt -mno-red-zone \
 	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns
