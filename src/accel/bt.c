@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,6 +100,18 @@ static void calibrate(struct shared *sh)
 	sh->utc_offset = (s64)((u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec - monotonic());
 }
 
+/* Before Linux 6.12 the kernel writes a signal frame with the protection keys of the code that it
+ * interrupts.  A kernel that it was ported back to works the old way too.  PENUMBRA_OPEN_STACK forces it. */
+static bool needs_open_stack(void)
+{
+	struct utsname u;
+	int major, minor;
+
+	if (getenv("PENUMBRA_OPEN_STACK") || uname(&u) || sscanf(u.release, "%d.%d", &major, &minor) != 2)
+		return true;
+	return major < 6 || (major == 6 && minor < 12);
+}
+
 static int bt_probe(const struct host_info *host, struct err *why)
 {
 	if (!host->bmi2)
@@ -132,6 +145,8 @@ static int bt_create(struct vm *vm, struct err *e)
 	bt->sh->cpu = vm->cpu;
 	bt->shadow->ram_size = vm->ram_size;
 	bt->shadow->ram_low = vm->ram_low;
+	if (needs_open_stack())
+		bt->sh->flags |= MON_OPEN_STACK;
 	calibrate(bt->sh);
 	return 0;
 }

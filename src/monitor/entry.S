@@ -218,6 +218,26 @@ signal_entry:
 wrpkru_signal:
 	wrpkru
 	mov	%r8, %rdx
+	cmpb	$0, signal_stack_open(%rip)
+	jne	1f
+	jmp	signal_handler
+	/* Guest code can reach this stack: take the frame, which may hold another world's registers, out of it. */
+1:	mov	%edi, %r9d
+	movabs	$(FOLD_OFF + ALTSTACK_DISP + ALTSTACK_SIZE), %r10
+	sub	%rsp, %r10
+	mov	%rsp, %rsi
+	lea	FRAME_MOVE(%rsp), %rdi
+	mov	%r10, %rcx
+	rep movsb
+	mov	%rsp, %rdi
+	mov	%r10, %rcx
+	xor	%eax, %eax
+	rep stosb
+	lea	FRAME_MOVE(%r8), %rdx
+	addq	$FRAME_MOVE, UC_FPSTATE(%rdx)
+	lea	FRAME_MOVE(%rsp), %rsp
+	xor	%esi, %esi
+	mov	%r9d, %edi
 	jmp	signal_handler
 signal_restorer:
 	mov	$15, %eax

@@ -69,6 +69,10 @@ static void setup_keys(void)
 	protect(SHARED_DISP, SHARED_MAX, rw, (int)k[KEY_MONITOR]);
 	protect(CODE_DISP, CODE_SIZE, rwx, (int)k[KEY_MONITOR]);
 	protect(PRIVATE_DISP, PRIVATE_SIZE, rw, (int)k[KEY_MONITOR]);
+	if (SH->flags & MON_OPEN_STACK) {
+		signal_stack_open = true;
+		protect(ALTSTACK_DISP, ALTSTACK_SIZE, rw, (int)k[KEY_SPILL]);
+	}
 	protect(RAM_DISP, SHADOW->ram_size, rw, (int)k[KEY_MONITOR]);
 	protect(SPILL_U_DISP, 0x1000, rw, (int)k[KEY_SPILL]);
 	protect(SPILL_K_DISP, 0x1000, rw, (int)k[KEY_KERNEL]);

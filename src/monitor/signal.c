@@ -35,6 +35,9 @@ struct ucontext {
 
 extern u8 signal_entry[], signal_restorer[];
 
+bool signal_stack_open;
+_Static_assert(offsetof(struct ucontext, fpstate) == UC_FPSTATE, "ucontext");
+
 void signal_setup(void)
 {
 	static const u8 signals[] = { SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGUSR1, SIGSEGV, SIGALRM, SIGCHLD };

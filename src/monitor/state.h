@@ -88,6 +88,9 @@ struct shared {
 };
 #define MON_TRACE 1
 #define MON_NO_KEYS 2
+/* The host writes signal frames with the rights of the code that was interrupted (before Linux 6.12):
+ * the alternate stack must be open to guest code. */
+#define MON_OPEN_STACK 4
 
 _Static_assert(offsetof(struct shared, gpr) == SH_GPR, "shared");
 _Static_assert(offsetof(struct shared, host_flags) == SH_HOST_FLAGS, "shared");
@@ -116,6 +119,7 @@ _Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_FOLDS, "cache size");
 _Noreturn void run_loop(void);
 /* A signal came while this carrier was in the monitor: it must look for events before it leaves. */
 extern volatile u32 signal_noted;
+extern bool signal_stack_open;
 _Noreturn void monitor_end(enum monitor_end why);
 _Noreturn void monitor_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 u64 now_ns(void);

@@ -79,6 +79,9 @@
 #define ALTSTACK_DISP (PRIVATE_DISP + 0x40000)
 #define ALTSTACK_SIZE 0x40000
 #define CARRIER_DISP (PRIVATE_DISP + 0x80000)
+/* Where an open alternate stack's signal frames move before they are looked at (MON_OPEN_STACK). */
+#define FRAME_MOVE 0xf000000
+#define UC_FPSTATE 224 /* offset in struct ucontext */
 
 #define EXIT_LOOKUP 0xffffffff /* an indirect branch whose target is in RCX */
 #define EXIT_EVENT 0xfffffffe  /* a signal asked for it at a precise point */
