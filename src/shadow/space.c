@@ -278,6 +278,37 @@ static void protect_in_run(const struct run *r, u64 pa)
 	write_protect(fold(r->va + (pa - r->pa)));
 }
 
+/* Takes write permission from the code pages of a run just mapped, neighbours at a time. */
+static void protect_run(const struct run *r)
+{
+	u64 f = ram_offset(r->pa) >> PAGE_SHIFT, n = r->length >> PAGE_SHIFT;
+
+	for (u64 i = 0; i < n; i++) {
+		u64 from = i;
+
+		while (i < n && (frame_flags(f + i) & FRAME_CODE))
+			i++;
+		if (i > from && host_mprotect(fold(r->va) + from * PAGE_SIZE, (i - from) * PAGE_SIZE, PROT_READ) < 0)
+			lose();
+	}
+}
+
+/* One page of a run that is mapped already: it was code when the run was mapped, or the other half's page
+ * took its place.  1 where there is no such run. */
+static int fill_in_run(u64 va, const struct walk *w, bool writable)
+{
+	for (u32 i = 0; i < S->n_runs; i++) {
+		struct run *r = &S->runs[i];
+		u64 at = va & PAGE_MASK, pa = w->pa & PAGE_MASK;
+
+		if (va - r->va >= r->length || pa - r->pa != at - r->va || r->writable != writable)
+			continue;
+		writable = writable && !(frame_flags(ram_offset(pa) >> PAGE_SHIFT) & FRAME_CODE);
+		return map_pages(at, pa, PAGE_SIZE, writable, w->user, true);
+	}
+	return 1;
+}
+
 /* A large page and its equally permitted, physically adjacent neighbours. */
 static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 {
@@ -286,6 +317,10 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 	u64 same = PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | PTE_D | PTE_PS, e;
 	u64 ram_end = pa < SHADOW->ram_low ? SHADOW->ram_low : 0x100000000ull + SHADOW->ram_size - SHADOW->ram_low;
 
+	int within = fill_in_run(va, w, writable);
+
+	if (within <= 0)
+		return within;
 	if (ram_offset(pa) == ~0ull)
 		return -1;
 	while (pa + (end - start) < ram_end) {
@@ -298,6 +333,14 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 	}
 	if (pa + (end - start) > ram_end)
 		end = start + (ram_end - pa);
+	for (u64 step = size; pa >= step; start -= step, pa -= step) {
+		int level = mmu_peek(c, start - step, &e);
+
+		if (level != w->level || ((e ^ w->entry) & same) || (e & PTE_ADDR & ~0x1fffull) != pa - step ||
+		    ram_offset(pa - step) == ~0ull || ram_offset(pa - step) + step != ram_offset(pa) ||
+		    is_kernel_half(start - step) != is_kernel_half(start) || reserved(fold(start - step), step))
+			break;
+	}
 	if (reserved(fold(start), end - start))
 		return -1;
 	if (map_pages(start, pa, end - start, writable, w->user, false))
@@ -316,13 +359,8 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 		S->runs[0] = S->runs[--S->n_runs];
 	}
 	S->runs[S->n_runs++] = r;
-	if (writable) {
-		u64 f = ram_offset(pa) >> PAGE_SHIFT;
-
-		for (u64 i = 0; i < r.length >> PAGE_SHIFT; i++)
-			if (frame_flags(f + i) & FRAME_CODE)
-				protect_in_run(&r, pa + i * PAGE_SIZE);
-	}
+	if (writable)
+		protect_run(&r);
 	return 0;
 }
 
