@@ -48,6 +48,8 @@ const char *corpus_excluded(const struct insn *in, const u8 *raw)
 	for (size_t i = 0; i < sizeof excluded_classes / sizeof *excluded_classes; i++)
 		if (excluded_classes[i].klass == in->klass)
 			return excluded_classes[i].why;
+	if (in->klass == IC_MOVDIR64B && in->seg == SEG_GS)
+		return "not executed: #UD in the guest";
 	if (in->enc != ENC_LEGACY)
 		return NULL;
 	if (in->opsize_prefix && (in->klass == IC_JMP || in->klass == IC_JCC || in->klass == IC_LOOP || in->klass == IC_CALL ||

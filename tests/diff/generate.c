@@ -59,7 +59,9 @@ static bool allowed(const struct test *t, const struct insn *in)
 		return false;
 	if ((k == IC_JMP_IND || k == IC_CALL_IND) && !in->has_mem && general_rm(in) == RSP)
 		return false;
-	/* PUSH and POP of a memory operand with RSP as the index cannot be. */
+	/* Executed in C, which knows the common forms. */
+	if (in->seg == SEG_FS && in->has_mem && (in->enc != ENC_LEGACY || in->map != MAP_1B || in->op >= 0xd0))
+		return false;
 	return in->len < INSN_MAX;
 }
 
@@ -154,8 +156,11 @@ static u64 random_value(void)
 /* An INT3 for the branch to end at, as a user address. */
 static u64 landing(const struct test *t, bool near)
 {
-	if (near || rnd_below(2))
+	if (near || rnd_below(2)) {
+		if (t->slot % 32 == 31)
+			return harness.user_base + t->slot * SLOT_BYTES + SLOT_CODE + rnd_below(64);
 		return harness.user_base + (t->slot + 1) * SLOT_BYTES - 1 - rnd_below(12);
+	}
 	return harness.user_base + rnd_below(SLOTS_PER_BATCH) * SLOT_BYTES + SLOT_LANDING + rnd_below(16);
 }
 
@@ -415,7 +420,7 @@ bool generate_state(struct test *t)
 		if (wants_prefix(t, in))
 			t->fold_gs = true;
 		address_results(t, in);
-		if (in->klass == IC_PUSHF && t->user_half)
+		if (in->klass == IC_PUSHF && (t->user_half || in_user_half(t, in)))
 			return false;
 	}
 	if (t->fold_gs && t->shift_gs)
@@ -457,6 +462,9 @@ static bool fix_code(struct test *t, int i)
 	} else if (in->has_mem && in->base == REG_RIP && in->disp_size == 4) {
 		u64 at = aim(in->mem_size, in->klass != IC_PLAIN) + (kernel ? KOFF : 0);
 
+		/* A kernel's per-CPU variables: small numbers beyond the end of the address space. */
+		if (kernel && in->seg != SEG_NONE)
+			at = rnd_below(4096);
 		put_le(ti->raw + in->off_disp, at - insn_end(t, i), 4);
 	} else if (in->has_mem && in->base == REG_NONE && in->index == REG_NONE && in->disp_size == 4 && kernel &&
 		   in->seg == SEG_NONE) {
@@ -513,10 +521,6 @@ bool generate(struct test *t, const struct form *const *forms, int n, u8 world, 
 	for (int i = 0; i < n; i++)
 		if (!fix_code(t, i))
 			return false;
-	if (slot % 32 == 31)
-		for (int i = 0; i < n; i++)
-			if (relative(t->insn[i].in.klass) && t->insn[i].in.imm_size == 1)
-				return false;
 	return generate_state(t);
 }
 

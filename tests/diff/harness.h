@@ -99,6 +99,7 @@ struct mismatch { u32 index; struct diff_state expect, got; struct diff_vec expe
  * -1 where the guest did not come to an end. */
 int compare(struct test *tests, u32 n, struct mismatch *out, u32 room, u32 *found);
 u32 shrink(struct test *t, struct mismatch *m);
+void show_code(const struct test *t);
 void report(const struct test *t, const struct mismatch *m);
 
 #endif

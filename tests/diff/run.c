@@ -114,7 +114,7 @@ static void disassemble(const u8 *bytes, int len, u64 at)
 	printf("\n");
 }
 
-static void show_code(const struct test *t)
+void show_code(const struct test *t)
 {
 	for (int i = 0; i < t->n; i++)
 		disassemble(t->insn[i].raw, t->insn[i].len, t->c.rip + t->at[i]);
@@ -243,24 +243,51 @@ static bool reduce(struct test *t, int what)
 	return true;
 }
 
+/* Does the test still fail in the same way?  Then *m is how. */
+static bool still_fails(struct test *t, struct mismatch *m)
+{
+	struct mismatch again;
+	u32 found;
+
+	if (compare(t, 1, &again, 1, &found) != 1 || !found || again.got.vector != m->got.vector)
+		return false;
+	*m = again;
+	return true;
+}
+
+/* One by one, since all tries have their code at the same place. */
+static u32 shrink_code(struct test *t, struct mismatch *m)
+{
+	u32 steps = 0;
+
+	for (int what = 0; what < REDUCE_REGISTER; what++) {
+		struct test try = *t;
+
+		if (reduce(&try, what) && still_fails(&try, m)) {
+			*t = try;
+			steps++;
+		}
+	}
+	return steps;
+}
+
 u32 shrink(struct test *t, struct mismatch *m)
 {
 	static struct test tries[REDUCE_COUNT];
 	static struct mismatch results[REDUCE_COUNT];
-	u32 steps = 0, found;
+	u64 counted[3] = { harness.counted[0], harness.counted[1], harness.skipped };
+	u32 steps, found;
 
+	steps = shrink_code(t, m);
 	for (int round = 0; round < 30; round++) {
 		u32 n = 0, best = ~0u;
-		u64 counted[2] = { harness.counted[0], harness.counted[1] };
 
-		for (int what = 0; what < REDUCE_COUNT; what++) {
+		for (int what = REDUCE_REGISTER; what < REDUCE_COUNT; what++) {
 			tries[n] = *t;
 			n += reduce(&tries[n], what);
 		}
 		if (!n || compare(tries, n, results, REDUCE_COUNT, &found) <= 0)
 			break;
-		harness.counted[0] = counted[0];
-		harness.counted[1] = counted[1];
 		for (u32 i = 0; i < found; i++)
 			if (results[i].got.vector == m->got.vector && results[i].index < best) {
 				best = results[i].index;
@@ -271,6 +298,9 @@ u32 shrink(struct test *t, struct mismatch *m)
 		*t = tries[best];
 		steps++;
 	}
+	harness.counted[0] = counted[0];
+	harness.counted[1] = counted[1];
+	harness.skipped = counted[2];
 	return steps;
 }
 
