@@ -2,7 +2,8 @@
 # penumbra-oci, the container runtime: one static program, because a third of a container's start would
 # else be the dynamic linker's.
 
-CONTAINER_SRCS := $(wildcard src/container/*.c) src/base/err.c
+CONTAINER_SRCS := $(wildcard src/container/*.c) src/base/err.c \
+	$(addprefix src/x86/,decode.c decode_table.c decode_vector.c)
 CONTAINER_OBJS := $(CONTAINER_SRCS:src/%.c=$(BUILD)/container/%.o)
 CONTAINER_CFLAGS = $(COMMON_CFLAGS) -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fPIE -fstack-protector-strong \
 	-fstack-clash-protection -fcf-protection -ffunction-sections -fdata-sections

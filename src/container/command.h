@@ -60,6 +60,8 @@ int container_open(struct container *c, const struct global_options *g, const ch
 void container_close(struct container *c);
 /* Kills what still runs, runs the poststop hooks, removes cgroups and state. */
 int container_destroy(struct container *c, struct err *e);
+/* The same for the container that this process has just run, unless somebody has deleted it. */
+int launch_destroy(struct launch *l, struct err *e);
 /* Lets a created container execute; 0 once it has. */
 int container_start(struct container *c, struct err *e);
 

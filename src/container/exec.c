@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "container/command.h"
+#include "container/harden.h"
 #include "container/process.h"
 
 #ifndef CLONE_NEWTIME
@@ -399,10 +400,12 @@ static int prepare(struct command_line *c, struct exec *x, struct err *e)
 		return r;
 	s = x->k.spec->linux_ ? x->k.spec->linux_->seccomp : NULL;
 	if (s) {
-		struct oci_seccomp own = *s;
+		/* a supervisor of the hardened run's is left out, somebody else's cannot be */
+		bool ours = spec_annotation(x->k.spec, ANNOTATION_HARDENED) != NULL;
+		unsigned mode = ours ? SECCOMP_CONDITIONS_FIRST | SECCOMP_NO_SUPERVISOR : 0;
 
 		cache = openat(x->k.dir.root, ".seccomp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = seccomp_compile_cached(&own, cache, &x->filter, e);
+		r = seccomp_compile_cached(s, mode, cache, &x->filter, e);
 		if (!r && x->filter.notify)
 			r = err_set(e, -ENOTSUP, "exec: the container's filter has a supervisor, "
 				    "which takes only its first process");

@@ -10,6 +10,13 @@
 
 extern const struct command command_hardened_run, command_explain, command_bench;
 
+/* An id range of its own for a container: 65536 ids from *first; `slot` is for the state. */
+int harden_take_ids(int root, const char *id, u64 *slot, u64 *first, struct err *e);
+void harden_release_ids(int root, u64 slot);
+
+/* The container engines' default list as linux.seccomp. */
+int bench_default_profile(struct text *out, struct err *e);
+
 /* 0 when the kernel has no Landlock. */
 int landlock_version(void);
 /* Makes a rule set from the annotation's text; *ruleset is -1 without Landlock. */

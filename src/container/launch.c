@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "container/harden.h"
 #include "container/mounts.h"
 #include "container/process.h"
 #include "container/seccomp.h"
@@ -198,7 +199,8 @@ int launch_open(struct launch *l, const struct global_options *g, const struct c
 	l->bundle = open(o->bundle ? o->bundle : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (l->bundle < 0)
 		return err_sys(e, errno, "bundle %s", o->bundle);
-	r = spec_load(l->bundle, "config.json", &l->document, e);
+	r = o->config ? spec_parse(o->config, strlen(o->config), &l->document, e) :
+	    spec_load(l->bundle, "config.json", &l->document, e);
 	if (r)
 		return r;
 	l->spec = spec_root(l->document);
@@ -294,7 +296,8 @@ static int compile_filter(struct launch *l, struct err *e)
 		return err_set(e, -ENOMEM, "seccomp: out of memory");
 	mkdirat(l->dir.root, ".seccomp", 0700);
 	cache = openat(l->dir.root, ".seccomp", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	r = seccomp_compile_cached(s, cache, l->filter, e);
+	r = seccomp_compile_cached(s, spec_annotation(l->spec, ANNOTATION_HARDENED) ?
+				   SECCOMP_CONDITIONS_FIRST : 0, cache, l->filter, e);
 	if (r)
 		return r;
 	if (l->filter->notify && (!s->listener_path || !*s->listener_path) &&
@@ -710,6 +713,7 @@ static void undo(struct launch *l, pid_t pid)
 		if (!t.failed)
 			hooks_run(&l->spec->hooks->poststop, "poststop", t.text, &ignored);
 	}
+	harden_release_ids(l->dir.root, l->state.id_slot);
 	state_remove(&l->dir, &ignored);
 }
 
@@ -723,6 +727,7 @@ int launch_create(struct launch *l, int *master, struct err *e)
 	if (r)
 		return r;
 	l->state.owner = geteuid();
+	l->state.id_slot = o->id_slot;
 	l->state.runtime_pid = (u64)getpid();
 	process_start_time(getpid(), &l->state.runtime_start, NULL);
 	r = cgroup_plan(&l->cgroup, l->spec->linux_->cgroups_path, o->id, l->global->rootless_now, e);

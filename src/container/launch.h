@@ -50,8 +50,11 @@ struct create_options {
 	u64 preserve_fds;
 	bool no_pivot, no_new_keyring, no_subreaper;
 	bool run, detach, keep; /* run = create and start in one */
-	int landlock_ruleset;   /* hardened run: applied before execve, -1 for none */
-	int listener_to;        /* hardened run: socket that gets the seccomp listener, -1 */
+	/* hardened run */
+	const char *config;     /* configuration to use instead of the bundle's, or NULL */
+	int listener_to;        /* socket that gets the seccomp listener, -1 for none */
+	bool idmap_root;        /* show the root's files under the container's ids */
+	u64 id_slot;            /* 1 + number of the id range, 0 for none */
 };
 
 enum launch_message { MSG_GO = 'g', MSG_HOOKS = 'h', MSG_CONSOLE = 'c', MSG_CREATED = 'd',

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "container/command.h"
+#include "container/harden.h"
 #include "container/mounts.h"
 
 int container_open(struct container *c, const struct global_options *g, const char *id,
@@ -96,6 +97,7 @@ int container_destroy(struct container *c, struct err *e)
 		return r;
 	if (c->state.rdt && rmdir(c->state.rdt) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "remove %s", c->state.rdt);
+	harden_release_ids(c->dir.root, c->state.id_slot);
 	return state_remove(&c->dir, e);
 }
 
@@ -152,8 +154,7 @@ static int read_create(struct command_line *c, struct create_options *o, struct 
 		.id = c->argv[0], .bundle = option(c, "bundle"),
 		.console_socket = option(c, "console-socket"), .pid_file = option(c, "pid-file"),
 		.no_pivot = flag(c, "no-pivot"), .no_new_keyring = flag(c, "no-new-keyring"),
-		.no_subreaper = flag(c, "no-subreaper"), .landlock_ruleset = -1,
-		.listener_to = -1,
+		.no_subreaper = flag(c, "no-subreaper"), .listener_to = -1,
 	};
 	return option_u64(c, "preserve-fds", 65536, &o->preserve_fds, e);
 }
@@ -198,8 +199,7 @@ const struct command command_start = {
 	.options = (const struct option_row[]){ { 0 } }, .min = 1, .max = 1, .run = run_start,
 };
 
-/* run's own container, unless somebody has deleted it meanwhile. */
-static int destroy_own(struct launch *l, struct err *e)
+int launch_destroy(struct launch *l, struct err *e)
 {
 	struct container k = { .dir = l->dir, .state = l->state, .cgroup = l->cgroup,
 			       .spec = l->spec, .status = STATUS_STOPPED };
@@ -242,7 +242,7 @@ static int run_run(struct command_line *c, struct err *e)
 		}
 	}
 	if (!r && !o.detach && !o.keep)
-		r = destroy_own(&l, e);
+		r = launch_destroy(&l, e);
 	launch_close(&l);
 	return r ? r : status;
 }

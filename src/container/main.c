@@ -53,6 +53,10 @@ static const struct verb verbs[] = {
 	{ NULL, &command_events, true, true },
 	{ NULL, &command_spec, true, true },
 	{ NULL, &command_features, true, true },
+	{ "run", &command_hardened_run, false, true },
+	{ NULL, &command_hardened_run, true, true },
+	{ NULL, &command_explain, true, true },
+	{ NULL, &command_bench, true, true },
 };
 
 static const char *verb_name(const struct verb *v)
@@ -134,6 +138,9 @@ static int read_globals(struct command_line *c, struct global_options *g, char *
 	g->rootless = rootless && !strcmp(rootless, "true") ? 1 :
 		      rootless && !strcmp(rootless, "false") ? 0 : -1;
 	g->rootless_now = g->rootless >= 0 ? g->rootless : geteuid() || in_user_namespace();
+	if (g->systemd_cgroup)
+		return err_set(e, -ENOTSUP, "option --systemd-cgroup: only the cgroupfs driver is "
+			       "there; set the engine's cgroup manager to cgroupfs");
 	if (format && strcmp(format, "json") && strcmp(format, "text"))
 		return err_set(e, -EINVAL, "option --log-format: text or json");
 	if (manager && strcmp(manager, "cgroupfs") && strcmp(manager, "disabled"))

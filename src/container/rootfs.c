@@ -163,6 +163,13 @@ int mounts_open_sources(struct launch *l, struct err *e)
 		l->rootfs_source = open_tree_at(l->bundle, path, true);
 		if (l->rootfs_source < 0)
 			return err_sys(e, -l->rootfs_source, "root.path: open %s", path);
+		if (l->options->idmap_root) {
+			struct mount_options o = { .idmap_recursive = false };
+			const struct oci_mount none = { .source = l->spec->root->path };
+
+			if (idmap_tree(l, &none, &o, l->rootfs_source, e))
+				return err_prefix(e, "root.path");
+		}
 	}
 	return devices_open_sources(l, e);
 }

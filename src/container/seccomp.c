@@ -77,6 +77,7 @@ struct arch_map {
 
 struct compiler {
 	const struct oci_seccomp *s;
+	unsigned mode;
 	u32 otherwise;       /* the default action */
 	struct arch_map arch[3];
 	struct sock_filter *buf; /* BPF_MAXINSNS, filled from the end */
@@ -306,10 +307,10 @@ static size_t emit_arg(struct compiler *c, const struct oci_seccomp_arg *a, bool
 }
 
 /* Reverses the list's walk by recursion; a list is at most as long as the configuration. */
-static size_t emit_rules(struct compiler *c, const struct rule *r, bool narrow)
+static size_t emit_rules(struct compiler *c, const struct rule *r, u32 otherwise, bool narrow)
 {
 	const struct rule *order[512];
-	size_t n = 0, next = emit_return(c, c->otherwise), i;
+	size_t n = 0, next = emit_return(c, otherwise), i;
 
 	for (; r && n < ARRAY_SIZE(order); r = r->next)
 		order[n++] = r;
@@ -332,19 +333,22 @@ struct range {
 	u32 action;
 };
 
-static bool same_range(const struct range *r, const struct decision *d, u32 action)
+/* Whether arguments decide. */
+static bool has_chain(const struct compiler *c, const struct decision *d)
 {
-	bool chain = d && !d->plain && d->first;
+	return d && d->first && (!d->plain || c->mode & SECCOMP_CONDITIONS_FIRST);
+}
 
-	if (chain || (r->d && !r->d->plain && r->d->first))
-		return false;
-	return r->action == action;
+static bool same_range(const struct compiler *c, const struct range *r, const struct decision *d,
+		       u32 action)
+{
+	return !has_chain(c, d) && !has_chain(c, r->d) && r->action == action;
 }
 
 static size_t emit_leaf(struct compiler *c, const struct range *r, bool narrow)
 {
-	if (r->d && !r->d->plain && r->d->first)
-		return emit_rules(c, r->d->first, narrow);
+	if (has_chain(c, r->d))
+		return emit_rules(c, r->d->first, r->action, narrow);
 	return emit_return(c, r->action);
 }
 
@@ -369,7 +373,7 @@ static size_t make_ranges(const struct compiler *c, const struct arch_map *a, u3
 		const struct decision *d = nr < NR_LIMIT ? &a->d[nr] : NULL;
 		u32 action = d && d->plain ? d->action : c->otherwise;
 
-		if (!n || !same_range(&out[n - 1], d, action))
+		if (!n || !same_range(c, &out[n - 1], d, action))
 			out[n++] = (struct range){ base + nr, d, action };
 	}
 	return n;
@@ -446,7 +450,12 @@ static int gather(struct compiler *c, struct err *e)
 			const struct oci_syscall *s = &c->s->syscalls.v[i];
 			u32 action = action_of(s->action.v, &s->errno_ret);
 
-			if (action != c->otherwise)
+			if (c->mode & SECCOMP_NO_SUPERVISOR && action == SECCOMP_RET_USER_NOTIF) {
+				if (s->args.n)
+					continue;
+				action = SECCOMP_RET_ALLOW;
+			}
+			if (action != c->otherwise || c->mode & SECCOMP_CONDITIONS_FIRST)
 				add_entry(c, &c->arch[a], s, action);
 		}
 	}
@@ -462,19 +471,22 @@ static int check_notify(struct compiler *c, struct err *e)
 	bool asks = d->plain ? d->action == SECCOMP_RET_USER_NOTIF :
 		    c->otherwise == SECCOMP_RET_USER_NOTIF;
 
-	for (r = d->plain ? NULL : d->first; r; r = r->next)
+	for (r = has_chain(c, d) ? d->first : NULL; r; r = r->next)
 		asks |= r->action == SECCOMP_RET_USER_NOTIF;
 	return asks ? err_set(e, -EINVAL, "config.json: linux.seccomp: SCMP_ACT_NOTIFY cannot cover "
 			      "sendmsg, which hands the listener over") : 0;
 }
 
-int seccomp_compile(const struct oci_seccomp *s, struct seccomp_program *out, struct err *e)
+int seccomp_compile(const struct oci_seccomp *s, unsigned mode, struct seccomp_program *out,
+		    struct err *e)
 {
-	struct compiler c = { .s = s };
+	struct compiler c = { .s = s, .mode = mode };
 	int r;
 
 	memset(out, 0, sizeof *out);
 	c.otherwise = action_of(s->default_action.v, &s->default_errno_ret);
+	if (mode & SECCOMP_NO_SUPERVISOR && c.otherwise == SECCOMP_RET_USER_NOTIF)
+		c.otherwise = SECCOMP_RET_ERRNO | EPERM;
 	c.notify = c.otherwise == SECCOMP_RET_USER_NOTIF;
 	c.buf = calloc(BPF_MAXINSNS, sizeof *c.buf);
 	if (!c.buf)
@@ -507,11 +519,11 @@ void seccomp_free(struct seccomp_program *p)
 }
 
 /* The rules as bytes: two rule sets are the same filter when these are equal. */
-static void describe(const struct oci_seccomp *s, struct text *t)
+static void describe(const struct oci_seccomp *s, unsigned mode, struct text *t)
 {
 	size_t i, k;
 
-	text_add(t, "%lld %d %llu %llu %llu\n", (long long)s->default_action.v,
+	text_add(t, "%u %lld %d %llu %llu %llu\n", mode, (long long)s->default_action.v,
 		 s->default_errno_ret.set, (unsigned long long)s->default_errno_ret.v,
 		 (unsigned long long)s->architectures.v, (unsigned long long)s->flags.v);
 	for (i = 0; i < s->syscalls.n; i++) {
@@ -573,8 +585,8 @@ static bool cache_read(int dirfd, const char *name, const struct text *key,
 	return true;
 }
 
-int seccomp_compile_cached(const struct oci_seccomp *s, int dirfd, struct seccomp_program *out,
-			   struct err *e)
+int seccomp_compile_cached(const struct oci_seccomp *s, unsigned mode, int dirfd,
+			   struct seccomp_program *out, struct err *e)
 {
 	_cleanup_text_ struct text key = { 0 }, file = { 0 };
 	struct cache_head h = { .magic = CACHE_MAGIC, .version = sizeof(struct sock_filter) };
@@ -583,15 +595,15 @@ int seccomp_compile_cached(const struct oci_seccomp *s, int dirfd, struct seccom
 
 	memset(out, 0, sizeof *out);
 	if (dirfd < 0)
-		return seccomp_compile(s, out, e);
-	describe(s, &key);
+		return seccomp_compile(s, mode, out, e);
+	describe(s, mode, &key);
 	if (key.failed || !key.text)
-		return seccomp_compile(s, out, e);
+		return seccomp_compile(s, mode, out, e);
 	snprintf(name, sizeof name, "%llu",
 		 (unsigned long long)(hash(key.text, key.length) % CACHE_FILES));
 	if (cache_read(dirfd, name, &key, out))
 		return 0;
-	r = seccomp_compile(s, out, e);
+	r = seccomp_compile(s, mode, out, e);
 	if (r)
 		return r;
 	h.key_length = (u32)key.length;

@@ -28,8 +28,7 @@
 	F(NUM, runtime_start, "runtimeStart") \
 	F(NUM, owner, "owner") \
 	F(NUM, host_mounts, "hostMounts") /* made in the runtime's mount namespace */ \
-	F(NUM, finished, "finished") /* set once the process has been told to execute */ \
-	F(NUM, freeze_violation, "violation") \
+	F(NUM, id_slot, "idSlot") /* 1 + number of the id range of a hardened container */ \
 	F(LIST, cgroups, "cgroups") /* "controllers:directory" */ \
 	F(TEXT, rdt, "rdtGroup") /* resctrl directory that we made */ \
 	F(TEXT, oci_version, "ociVersion")
