@@ -22,6 +22,7 @@
 #define SPILL_U_DISP SPILL_DISP             /* key S: user world's spill page */
 #define SPILL_K_DISP (SPILL_DISP + 0x1000)  /* key K: kernel world's */
 #define CONST_DISP (SPILL_DISP + 0x2000)    /* key T: constants that guest code may read, not write */
+#define SPILL_PAGES 0x3000                 /* nothing lies between them and the slots */
 #define SLOT_DISP (SPILL_DISP + 0x10000)    /* per carrier: targets of cross-page user jumps */
 #define SLOT_MAX 65536
 #define ULOOKUP_DISP (SPILL_DISP + 0x90000) /* per carrier: indirect targets in user code */

@@ -71,12 +71,14 @@ static const char *outcome(void)
 
 static int is_mapped(uint64_t a) { return !msync((void *)(a & ~(PAGE - 1)), PAGE, MS_ASYNC); }
 
-/* The translator's pages that user code shares with it: its own scratch, and tables that it may read.
- * They are the stated limit of the address space that a program sees. */
-static int is_shared_with_translator(uint64_t a)
+/* The stated limit of the address space that a program sees: the user world's scratch page, and tables that
+ * it may read. */
+static int is_scratch(uint64_t a) { return a - AT(SPILL_U_DISP) < PAGE; }
+static int is_readable(uint64_t a)
 {
-	return a - AT(SPILL_DISP) < SPILL_AREA_SIZE;
+	return is_scratch(a) || a - AT(CONST_DISP) < PAGE || a - AT(SLOT_DISP) < (uint64_t)(KLOOKUP_DISP - SLOT_DISP);
 }
+static int is_shared_with_translator(uint64_t a) { return is_readable(a); }
 
 static unsigned long probes, wrong;
 
@@ -84,10 +86,10 @@ static void probe(uint64_t a)
 {
 	volatile byte value = 0;
 
-	if (is_mapped(a) || is_shared_with_translator(a))
+	if (is_mapped(a) || is_scratch(a))
 		return;
 	probes++;
-	for (int write = 0; write < 2; write++) {
+	for (int write = is_readable(a); write < 2; write++) {
 		if (!(write ? TRY(*(volatile byte *)a = 0x5a) : TRY(value = *(volatile byte *)a))) {
 			printf("WRONG: %s %lx is possible (%x)\n", write ? "write to" : "read from", a, value);
 			wrong++;
@@ -106,7 +108,7 @@ static void probe(uint64_t a)
 }
 
 static const int64_t landmarks[] = {
-	SPILL_DISP, SPILL_DISP + SPILL_AREA_SIZE, 0, MONITOR_DISP, SHARED_DISP, CODE_DISP, COLD_DISP, PRIVATE_DISP,
+	SPILL_DISP, SPILL_K_DISP, SLOT_DISP, ULOOKUP_DISP, KLOOKUP_DISP, SPILL_DISP + SPILL_AREA_SIZE, 0, MONITOR_DISP, SHARED_DISP, CODE_DISP, COLD_DISP, PRIVATE_DISP,
 	ALTSTACK_DISP, CARRIER_DISP, FOLDS_DISP, RAM_DISP, RAM_DISP + 0x8000000, RAM_DISP + 0x20000000, -0x80000000ll,
 	-0x7f000000ll, -0x400000000000ll,
 };
@@ -204,6 +206,7 @@ static uint64_t digest(const byte *p, size_t n)
 }
 
 static byte *source;
+#define TOUCHED 640 /* bytes of a page that the forms below reach */
 
 static void memory_forms_at(const char *where, byte *page, int mapped)
 {
@@ -214,7 +217,7 @@ static void memory_forms_at(const char *where, byte *page, int mapped)
 		int trap;
 
 		if (mapped)
-			for (size_t k = 0; k < 2 * PAGE; k++)
+			for (size_t k = 0; k < TOUCHED; k++)
 				page[k] = (byte)(k * 7 + (k >> 8));
 		__asm__ volatile("pcmpeqd %%xmm0,%%xmm0; pxor %%xmm1,%%xmm1; pcmpeqd %%xmm2,%%xmm2; fninit" : : : "xmm0", "xmm1", "xmm2");
 		if (!strncmp(f->name, "xsave", 5))
@@ -222,7 +225,7 @@ static void memory_forms_at(const char *where, byte *page, int mapped)
 		if (!strncmp(f->name, "xrstor", 6)) {
 			r.ax = ~0ull, r.dx = ~0u; /* everything: also what a program may not have */
 			if (mapped) {
-				memset(page, 0, PAGE);
+				memset(page, 0, TOUCHED);
 				page[24] = 0x80, page[25] = 0x1f;
 				page[512] = 3;
 				page[513] = 2; /* protection keys */
@@ -232,7 +235,7 @@ static void memory_forms_at(const char *where, byte *page, int mapped)
 			memset(page, 0xff, 4);
 		trap = run(f->bytes, f->n, &r);
 		__asm__ volatile("fninit");
-		result = mapped ? digest(page, !strncmp(f->name, "xsave", 5) || !strncmp(f->name, "fxsave", 6) ? 0 : 2 * PAGE) : 0;
+		result = mapped ? digest(page, !strncmp(f->name, "xsave", 5) || !strncmp(f->name, "fxsave", 6) ? 0 : TOUCHED) : 0;
 		if (trap && trap_no == 14)
 			printf("%s: %s: page fault %x at +%lx\n", where, f->name, trap_error, trap_address - (uint64_t)page);
 		else if (trap)
@@ -249,7 +252,7 @@ static void regions(void)
 		{ "spill", SPILL_DISP }, { "lookup", ULOOKUP_DISP }, { "gap", SPILL_AREA_SIZE + SPILL_DISP },
 		{ "fold offset", 0 }, { "monitor", MONITOR_DISP }, { "shared", SHARED_DISP }, { "code", CODE_DISP },
 		{ "private", PRIVATE_DISP }, { "signal stack", ALTSTACK_DISP + 0x3f000 }, { "folds", FOLDS_DISP },
-		{ "memory", RAM_DISP }, { "memory + 16 MiB", RAM_DISP + 0x1000000 }, { "kernel text", -0x7f000000ll },
+		{ "memory", RAM_DISP }, { "inside memory", RAM_DISP + 0x1000000 }, { "kernel text", -0x7f000000ll },
 		{ "direct map", -0x777fff000000ll }, { "vmalloc", -0x36ffffffe000ll }, { "elsewhere", -0x200000000000ll },
 	};
 
@@ -452,7 +455,7 @@ static void kernel_reach(uint64_t a, const char *what)
 	/* A page of our own over it: what goes in must come out. */
 	edge = mmap((void *)(a & ~(PAGE - 1)), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	if (edge == (byte *)(a & ~(PAGE - 1))) {
-		for (int round = 0; round < 50; round++) {
+		for (int round = 0; round < 10; round++) {
 			memset(edge, round, PAGE);
 			close(p[0]);
 			close(p[1]);
