@@ -614,6 +614,29 @@ static void exit_lookup(struct cpu *c)
 	}
 }
 
+static void exit_predict(struct cpu *c, u32 id)
+{
+	volatile struct spill *s = SH->world ? SPILL_U : SPILL_K;
+	u32 generation = CACHE->generation;
+	struct block *b;
+
+	c->rip = c->gpr[RDX];
+	c->gpr[RCX] = s->reg[RCX];
+	c->gpr[RDX] = s->reg[RDX];
+	b = lookup_block(c);
+	if (!b || generation != CACHE->generation)
+		return;
+	u32 i = CACHE->blocks[CACHE->exits[id].block].instance;
+	bool others = SH->world && (!i || (CACHE->instances[i - 1].users & ~BIT(my.number)));
+
+	if (!predict_set(CACHE, id, c->rip, others))
+		return;
+	if (SH->world)
+		slot_enter(CACHE->exits[id + 1].patch, b);
+	else
+		block_link(CACHE, id + 1, b);
+}
+
 /* Called by entry.S on the monitor's stack, with what was left saved in the shared state. */
 _Noreturn void exit_dispatch(u32 id)
 {
@@ -634,6 +657,10 @@ _Noreturn void exit_dispatch(u32 id)
 
 	SH->count.exits[x.kind]++;
 	c->rip = x.target;
+	if (x.kind == X_PREDICT) {
+		exit_predict(c, id);
+		run_loop();
+	}
 	switch (x.kind) {
 	case X_LINK:
 		b = lookup_block(c);

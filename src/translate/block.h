@@ -77,6 +77,7 @@ enum reloc_kind {
 	RL_HOT_FAR,   /* hot: rel32 out of the cache */
 	RL_HOT_EXIT,  /* hot: exit number */
 	RL_HOT_SLOT,  /* hot: displacement of a slot */
+	RL_PREDICT,   /* hot: immediate of a predicted target; its learn stub in the cold part */
 	RL_COLD_FAR, RL_COLD_EXIT, RL_COLD_SLOT,
 };
 struct reloc {
@@ -109,6 +110,7 @@ enum exit_kind {
 	X_EVENT,     /* an event is pending; the guest stands at `target` */
 	X_DEAD,      /* the block is dead; look up `target` */
 	X_STEPPED,   /* single-stepped block is done; the guest stands at `target` */
+	X_PREDICT,   /* target of an indirect branch, in RDX: predict it at `patch` */
 	X_GO,        /* continue at `target` through C: another mode or a page that needs a check */
 	X_KINDS
 };
@@ -117,9 +119,10 @@ struct exit_record {
 	u64 target;
 	u32 block;
 	u32 patch;
-	u32 linked;       /* X_LINK: block to which it is patched, number + 1; 0: none */
+	u32 linked;       /* X_LINK: block to which it is patched, number + 1; 0: none.  X_PREDICT: misses */
 #define LINKED_BY_SLOT 0xffffffffu /* to a jump through a slot, whose exit knows the old address */
 	u8 kind;
+	bool learned;     /* the target is a prediction, and does not move with the block */
 };
 
 struct cache_stats { u64 translated, flushes, killed, revived, guest_insns, code_bytes, moved, copied; };
@@ -179,6 +182,10 @@ void block_kill_page(struct cache *k, u64 frame, u64 page);
 /* The indirect entry of a block, made at its first use: host address for the lookup tables. */
 u64 block_indirect_entry(struct cache *k, struct block *b);
 void block_link(struct cache *k, u32 exit, struct block *to);
+/* Predicts `target` for the branch of the X_PREDICT exit; false where it cannot.  The next exit is the link
+ * to it.  `others`: another carrier's slot may lead to an earlier prediction, which therefore stays. */
+bool predict_set(struct cache *k, u32 exit, u64 target, bool others);
+void predict_reset(const struct block *b, u8 *imm, const u8 *learn);
 /* Whether nothing before a SWAPGS at the head of the block touches memory. */
 bool block_begins_with_swapgs(const struct block *b);
 /* Makes the dead stub of `from` lead to the block that took its place. */

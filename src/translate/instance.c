@@ -107,13 +107,20 @@ static void move_block(struct cache *k, struct block *b, u64 delta)
 	const struct reloc *r = &k->relocs[b->relocs];
 
 	b->pc += delta;
-	for (int i = 0; i < b->n_relocs; i++)
+	for (int i = 0; i < b->n_relocs; i++) {
+		u8 *p = CODE_BASE + b->host + r[i].at;
+
 		if (r[i].kind == RL_VA)
-			add64(CODE_BASE + b->host + r[i].at, delta);
+			add64(p, delta);
+		else if (r[i].kind == RL_PREDICT)
+			predict_reset(b, p, CODE_BASE + b->cold + r[i].target);
+	}
 	for (int i = 0; i < b->n_exits; i++) {
 		struct exit_record *x = &k->exits[b->exits + (u32)i];
 
-		x->target += delta;
+		x->target = x->learned ? 0 : x->target + delta;
+		if (x->kind == X_PREDICT)
+			x->linked = 0;
 		if (x->linked == LINKED_BY_SLOT)
 			unlink_exit(k, b, x);
 	}
@@ -161,7 +168,7 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		struct exit_record *x = &k->exits[k->n_exits++];
 
 		*x = k->exits[from->exits + (u32)i];
-		x->target += delta;
+		x->target = x->learned ? 0 : x->target + delta;
 		x->block = (u32)(b - k->blocks);
 		x->linked = 0;
 		if (x->kind == X_LINK) {
@@ -183,6 +190,7 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		case RL_VA: add64(p, delta); break;
 		/* Links may have been patched: a fresh one leads to its stub. */
 		case RL_HOT_COLD: put32(p, (u32)(b->cold + r[i].target - (u32)(p - CODE_BASE) - 4)); break;
+		case RL_PREDICT: predict_reset(b, p, c + r[i].target); break;
 		case RL_HOT_FAR: put32(p, v - hot_shift); break;
 		case RL_COLD_FAR: put32(p, v - cold_shift); break;
 		case RL_HOT_EXIT: case RL_COLD_EXIT: put32(p, x); break;

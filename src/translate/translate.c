@@ -130,34 +130,114 @@ static void push_return(struct tx *t, u64 address)
 	tx_return(t, R11);
 }
 
-/* The target is in RCX, guest RCX in the spill page. */
+#define PREDICT_TRIES 12
+#define PREDICT_LEA 5   /* bytes of the LEA behind the immediate of a user prediction */
+#define PREDICT_JRCXZ 2
+
+/* The target is in RDX, guest RDX in the spill page.
+ *
+ *	rcx = target - predicted;  jrcxz hit
+ *	jmp learn                   (a NOP after PREDICT_TRIES misses)
+ *	through the lookup table
+ * hit:	straight on
+ *
+ * The prediction is one of the first PREDICT_TRIES targets that missed.  Nothing here can fault. */
 static void indirect_tail(struct tx *t)
 {
 	struct emit *e = &t->hot;
+	u8 *hit, *imm;
+	u32 n;
 
-	/* Nothing from here on can fault. */
-	e_store_gs(e, spill_reg(t, RDX), RDX);
+	e_store_gs(e, spill_reg(t, RCX), RCX);
 	if (t->b->mode & TM_STEP) {
+		e_mov_rr(e, RCX, RDX);
 		e_jmp(e, t->kernel ? t->k->targets.lookup_miss_kernel : t->k->targets.lookup_miss_user);
 		return;
 	}
+	if (t->kernel) {
+		e_lea_bd(e, RCX, RDX, 0);
+		imm = e->p - 4;
+	} else {
+		e8(e, 0x48);
+		e8(e, 0xb9);
+		imm = e->p;
+		e64(e, 0);
+		e_lea_bi(e, RCX, RCX, RDX);
+	}
+	e8(e, 0xe3);
+	hit = e->p;
+	e8(e, 0);
+	n = t->k->n_exits;
+	u8 *learn = tx_exit(t, X_PREDICT, 0, (u32)(imm - CODE_BASE));
+
+	e_jmp(e, learn);
+	tx_reloc(t, RL_PREDICT, imm, learn, n);
+	e_mov_rr(e, RCX, RDX);
 	e_mov_imm(e, RDX, 0);
 	e_crc32(e, RDX, RCX);
 	e_pext_gs(e, RDX, RDX, CONST_DISP + CN_HASH_MASK);
 	e_jmp_gs_index(e, RDX, t->kernel ? KLOOKUP_DISP : ULOOKUP_DISP);
+	*hit = (u8)(e->p - hit - 1);
+	tx_return(t, RDX);
+	tx_return(t, RCX);
+	if (t->kernel) {
+		u8 *stub = tx_exit(t, X_LINK, 0, 0);
+
+		t->k->exits[n + 1].patch = (u32)(e_jmp(e, stub) - CODE_BASE);
+	} else {
+		e_jmp_gs(e, SLOT_DISP + 8 * (s32)new_slot(t, 0));
+		tx_reloc(t, RL_HOT_SLOT, e->p - 4, NULL, n + 1);
+	}
+	t->k->exits[n + 1].learned = true;
+}
+
+/* The jump to the learn stub lies a fixed way behind the immediate. */
+static u8 *predict_jump(const struct block *b, u8 *imm)
+{
+	return b->mode & TM_USER ? imm + 8 + PREDICT_LEA + PREDICT_JRCXZ : imm + 4 + PREDICT_JRCXZ;
+}
+
+bool predict_set(struct cache *k, u32 exit, u64 target, bool others)
+{
+	const struct exit_record *x = &k->exits[exit];
+	const struct block *b = &k->blocks[x->block];
+	u8 *imm = CODE_BASE + x->patch;
+	u64 minus = -target;
+	bool fits = (b->mode & TM_USER) || (s64)minus == (s32)minus;
+
+	if (b->flags & BLOCK_DEAD)
+		return false;
+	/* The first targets are often those of some initialisation: look again a few times. */
+	if (++k->exits[exit].linked > 1 && others)
+		fits = false;
+	if (k->exits[exit].linked >= PREDICT_TRIES || !fits)
+		__builtin_memcpy(predict_jump(b, imm), "\x0f\x1f\x44\x00\x00", 5);
+	if (fits)
+		__builtin_memcpy(imm, &minus, b->mode & TM_USER ? 8 : 4);
+	if (fits)
+		k->exits[exit + 1].target = target;
+	return fits;
+}
+
+void predict_reset(const struct block *b, u8 *imm, const u8 *learn)
+{
+	struct emit e = { predict_jump(b, imm), NULL };
+
+	__builtin_memset(imm, 0, 8);
+	e_jmp(&e, learn);
 }
 
 static void spill_target(struct tx *t)
 {
-	e_store_gs(&t->hot, spill_reg(t, RCX), RCX);
-	tx_current(t)->borrowed |= (u16)BIT(RCX);
+	e_store_gs(&t->hot, spill_reg(t, RDX), RDX);
+	tx_current(t)->borrowed |= (u16)BIT(RDX);
 }
 
 static void tx_ret(struct tx *t, const struct tx_insn *ti)
 {
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
 	spill_target(t);
-	e_pop(&t->hot, RCX);
+	e_pop(&t->hot, RDX);
 	if (ti->in.imm)
 		e_lea_bd(&t->hot, RSP, RSP, (u16)ti->in.imm);
 	indirect_tail(t);
@@ -172,10 +252,10 @@ static void tx_indirect(struct tx *t, const struct tx_insn *ti)
 		return;
 	}
 	spill_target(t);
-	tx_load_operand(t, ti, RCX);
+	tx_load_operand(t, ti, RDX);
 	if (call) {
 		/* The push borrows registers that the load did not. */
-		tx_record(t, ti->pc, AK_NONE, REC_MIDDLE)->borrowed = BIT(RCX);
+		tx_record(t, ti->pc, AK_NONE, REC_MIDDLE)->borrowed = BIT(RDX);
 		push_return(t, ti->pc + ti->in.len);
 	}
 	indirect_tail(t);
