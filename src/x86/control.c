@@ -530,11 +530,9 @@ enum sys_result sys_do_sysexit(struct cpu *c, const struct insn *in)
 	bool to_64 = cpu_is_64(c) && (in->rex & 8);
 	u16 base = (u16)c->sysenter_cs & 0xfffc, sel = (u16)((base + (to_64 ? 32 : 16)) | 3);
 
-	if (cpu_is_protected(c) && c->cpl)
-		return gp0(c);
 	if (cpu_is_long(c) && sys_host_is_amd())
 		return sys_raise(c, VEC_UD);
-	if (!cpu_is_protected(c) || !base)
+	if (!cpu_is_protected(c) || !base || c->cpl)
 		return gp0(c);
 	if (to_64 && (!is_canonical(c->gpr[RCX]) || !is_canonical(c->gpr[RDX])))
 		return gp0(c);
