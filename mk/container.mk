@@ -8,7 +8,7 @@ CONTAINER_OBJS := $(CONTAINER_SRCS:src/%.c=$(BUILD)/container/%.o)
 CONTAINER_CFLAGS = $(COMMON_CFLAGS) -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fPIE -fstack-protector-strong \
 	-fstack-clash-protection -fcf-protection -ffunction-sections -fdata-sections
 CONTAINER_LDFLAGS := -static-pie -s -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections
-CONTAINER_LIBS := -lseccomp -ljson-c -lcap-ng
+CONTAINER_LIBS := -lseccomp -ljson-c
 PENUMBRA_OCI := $(BIN)penumbra-oci
 
 PROGRAMS += $(PENUMBRA_OCI)

@@ -54,7 +54,7 @@ static double now_ms(void)
 static void __attribute__((noreturn)) run_child(const struct runtime *r, const char *bundle,
 						const char *state, int trace)
 {
-	char *argv[] = { (char *)r->path, (char *)"--root", (char *)state, (char *)"run",
+	char *argv[] = { (char *)r->name, (char *)"--root", (char *)state, (char *)"run",
 			 (char *)"--bundle", (char *)bundle, (char *)"penumbra-bench", NULL };
 	int null = open("/dev/null", O_RDWR);
 
@@ -394,7 +394,7 @@ static int run_bench(struct command_line *c, struct err *e)
 	}
 	if (geteuid())
 		return err_set(e, -EPERM, "bench needs root, as the others do");
-	all[0].path = self ? self : "/proc/self/exe";
+	all[0].path = self ? self : strchr(c->invoked, '/') ? c->invoked : "penumbra-oci";
 	for (i = 0; i < ARRAY_SIZE(all); i++)
 		all[i].m[0].there = all[i].m[1].there = !i || on_path(all[i].name);
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)

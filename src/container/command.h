@@ -8,6 +8,7 @@
 struct command_line {
 	const struct global_options *global;
 	const struct command *command;
+	const char *invoked; /* argv[0]: after the sealed copy was executed, the only way back */
 	int argc; /* operands after the options */
 	char **argv;
 	/* values of options, by the row's number; NULL when not given ("" for a flag) */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * features and spec: what the runtime can do, from the tables that make it do so; and a
  * configuration to start from. */
-#include <cap-ng.h>
 #include <errno.h>
-#include <linux/capability.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -45,7 +43,6 @@ static int run_features(struct command_line *c, struct err *e)
 	static const struct oci_word archs[] = {
 		{ "SCMP_ARCH_X32", 0 }, { "SCMP_ARCH_X86", 0 }, { "SCMP_ARCH_X86_64", 0 }, { 0 } };
 	size_t i;
-	int cap;
 
 	(void)c;
 	(void)e;
@@ -56,17 +53,8 @@ static int run_features(struct command_line *c, struct err *e)
 		printf("%s\n    \"%s\"", i ? "," : "", mount_option_names[i]);
 	printf("\n  ],\n  \"linux\": {\n");
 	print_words("namespaces", oci_enum_ns, "    ", false);
-	printf("    \"capabilities\": [");
-	for (cap = 0; cap <= CAP_LAST_CAP; cap++) {
-		char name[64];
-		const char *p = capng_capability_to_name((unsigned)cap);
-
-		for (i = 0; p && p[i] && i < sizeof name - 1; i++)
-			name[i] = (char)(p[i] >= 'a' && p[i] <= 'z' ? p[i] - 32 : p[i]);
-		name[p ? i : 0] = 0;
-		printf("%s\n      \"CAP_%s\"", cap ? "," : "", name);
-	}
-	printf("\n    ],\n    \"cgroup\": {\n      \"v1\": true,\n      \"v2\": true,\n"
+	print_words("capabilities", oci_enum_capability, "    ", false);
+	printf("    \"cgroup\": {\n      \"v1\": true,\n      \"v2\": true,\n"
 	       "      \"systemd\": false,\n      \"systemdUser\": false,\n      \"rdma\": true\n"
 	       "    },\n    \"seccomp\": {\n      \"enabled\": true,\n");
 	print_words("actions", oci_enum_seccomp_action, "      ", false);

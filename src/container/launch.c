@@ -294,8 +294,10 @@ static int compile_filter(struct launch *l, struct err *e)
 	l->filter = calloc(1, sizeof *l->filter);
 	if (!l->filter)
 		return err_set(e, -ENOMEM, "seccomp: out of memory");
-	mkdirat(l->dir.root, ".seccomp", 0700);
 	cache = openat(l->dir.root, ".seccomp", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (cache < 0 && !mkdirat(l->dir.root, ".seccomp", 0700))
+		cache = openat(l->dir.root, ".seccomp",
+			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	r = seccomp_compile_cached(s, spec_annotation(l->spec, ANNOTATION_HARDENED) ?
 				   SECCOMP_CONDITIONS_FIRST : 0, cache, l->filter, e);
 	if (r)
@@ -728,8 +730,6 @@ int launch_create(struct launch *l, int *master, struct err *e)
 		return r;
 	l->state.owner = geteuid();
 	l->state.id_slot = o->id_slot;
-	l->state.runtime_pid = (u64)getpid();
-	process_start_time(getpid(), &l->state.runtime_start, NULL);
 	r = cgroup_plan(&l->cgroup, l->spec->linux_->cgroups_path, o->id, l->global->rootless_now, e);
 	if (!r && cgroup_describe(&l->cgroup, &l->state.cgroups))
 		r = err_set(e, -ENOMEM, "state: out of memory");

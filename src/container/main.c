@@ -118,11 +118,12 @@ void log_line(const struct global_options *g, const char *level, const char *tex
 /* Root in a user namespace of somebody else's has not the rights that root has. */
 static bool in_user_namespace(void)
 {
-	_cleanup_free_ char *map = NULL;
-	unsigned long a, b, n;
+	/* the first namespace's number is part of the kernel's interface (PROC_USER_INIT_INO) */
+	static const char first[] = "user:[4026531837]";
+	char link[32];
+	ssize_t n = readlink("/proc/self/ns/user", link, sizeof link);
 
-	return !file_read_at(AT_FDCWD, "/proc/self/uid_map", 4096, &map, NULL) &&
-	       sscanf(map, "%lu %lu %lu", &a, &b, &n) == 3 && (a || b || n != 4294967295ul);
+	return n != (ssize_t)strlen(first) || memcmp(link, first, strlen(first));
 }
 
 static int read_globals(struct command_line *c, struct global_options *g, char *root, size_t size,
@@ -190,9 +191,9 @@ static void ensure_stdio(void)
 }
 
 static int run_verb(const struct verb *v, const char *program, struct global_options *g, int argc,
-		    char **argv)
+		    char **argv, const char *invoked)
 {
-	struct command_line c = { .global = g, .command = v->command };
+	struct command_line c = { .global = g, .command = v->command, .invoked = invoked };
 	struct err e = { 0 };
 	int i, r;
 
@@ -269,7 +270,7 @@ int container_main(int argc, char **argv)
 	for (k = 0; k < ARRAY_SIZE(verbs); k++)
 		if ((drop_in ? verbs[k].drop_in : verbs[k].front) &&
 		    !strcmp(argv[0], verb_name(&verbs[k])))
-			return run_verb(&verbs[k], program, &g, argc, argv);
+			return run_verb(&verbs[k], program, &g, argc, argv, argv[-i - 1]);
 	fprintf(stderr, "unknown command %s\n", argv[0]);
 	usage(stderr, program, drop_in);
 	return 2;

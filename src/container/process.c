@@ -5,7 +5,6 @@
  * when no_new_privs allows that, else it is followed by capset and execve only. */
 #include "container/process.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>

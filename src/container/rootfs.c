@@ -559,7 +559,7 @@ static int mask_one(struct rootfs *r, const char *path, int *empty, struct err *
 {
 	_cleanup_fd_ int target = path_open(r->root, path, PATH_IN_ROOT, O_PATH, 0), tree = -1;
 	struct mount_options o = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-				   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, .data = "size=0,mode=555" };
+				   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
 	struct stat st;
 	int status;
 
@@ -570,16 +570,16 @@ static int mask_one(struct rootfs *r, const char *path, int *empty, struct err *
 	if (!S_ISDIR(st.st_mode)) {
 		tree = open_tree_at(r->null_tree, "", false);
 	} else if (*empty < 0) {
-		o.data[0] = 0;
-		snprintf(o.data, sizeof o.data, "size=4k,nr_inodes=2,mode=555");
-		tree = mount_filesystem("tmpfs", "tmpfs", &o, e);
+		tree = mount_filesystem("tmpfs", NULL, &o, e);
 		if (tree < 0)
 			return tree;
-		*empty = fcntl(tree, F_DUPFD_CLOEXEC, 3);
+		*empty = tree; /* once attached, it is what the next ones are cloned from */
 	} else {
 		tree = open_tree_at(*empty, "", false);
 	}
 	status = tree < 0 ? tree : mount_attach(tree, target);
+	if (tree == *empty)
+		tree = -1;
 	return status ? err_sys(e, -status, "linux.maskedPaths: cover %s", path) : 0;
 }
 

@@ -2,7 +2,6 @@
  * The parser over json-c that spec_table.h drives. */
 #include "container/spec.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -375,12 +374,11 @@ static int parse_caps(struct parse *c, const struct field *f, json_object *j,
 		return r;
 	out->set = true;
 	for (i = 0; i < names.n; i++) {
-		const char *s = names.v[i];
-		int cap = strncmp(s, "CAP_", 4) ? -1 : capng_name_to_capability(s + 4);
+		int cap = strncmp(names.v[i], "CAP_", 4) ? -1 : capability_number(names.v[i] + 4);
 
 		/* A capability that this kernel does not know cannot be granted: the
 		 * specification asks for a warning, not an error. */
-		if (cap >= 0 && cap <= CAP_LAST_CAP)
+		if (cap >= 0)
 			out->mask |= BIT(cap);
 	}
 	return 0;
@@ -676,7 +674,10 @@ void spec_each_row(void (*visit)(const struct spec_row *, void *), void *arg)
 
 int capability_number(const char *name)
 {
-	int cap = capng_name_to_capability(name);
+	const struct oci_word *w;
 
-	return cap >= 0 && cap <= CAP_LAST_CAP ? cap : -1;
+	for (w = oci_enum_capability; w->word; w++)
+		if (!strcasecmp(w->word + 4, name))
+			return (int)w->value;
+	return -1;
 }

@@ -319,6 +319,51 @@ enum oci_field_flag {
 	O(spec, OCI_SPEC)
 
 /* Words and what they mean to the kernel: E("word", value). */
+/* By number, without gaps.  A table and not libcap-ng: that library asks the kernel nine questions
+ * before main(), twice for a container's start. */
+#define OCI_ENUM_capability(E) \
+	E("CAP_CHOWN", CAP_CHOWN) \
+	E("CAP_DAC_OVERRIDE", CAP_DAC_OVERRIDE) \
+	E("CAP_DAC_READ_SEARCH", CAP_DAC_READ_SEARCH) \
+	E("CAP_FOWNER", CAP_FOWNER) \
+	E("CAP_FSETID", CAP_FSETID) \
+	E("CAP_KILL", CAP_KILL) \
+	E("CAP_SETGID", CAP_SETGID) \
+	E("CAP_SETUID", CAP_SETUID) \
+	E("CAP_SETPCAP", CAP_SETPCAP) \
+	E("CAP_LINUX_IMMUTABLE", CAP_LINUX_IMMUTABLE) \
+	E("CAP_NET_BIND_SERVICE", CAP_NET_BIND_SERVICE) \
+	E("CAP_NET_BROADCAST", CAP_NET_BROADCAST) \
+	E("CAP_NET_ADMIN", CAP_NET_ADMIN) \
+	E("CAP_NET_RAW", CAP_NET_RAW) \
+	E("CAP_IPC_LOCK", CAP_IPC_LOCK) \
+	E("CAP_IPC_OWNER", CAP_IPC_OWNER) \
+	E("CAP_SYS_MODULE", CAP_SYS_MODULE) \
+	E("CAP_SYS_RAWIO", CAP_SYS_RAWIO) \
+	E("CAP_SYS_CHROOT", CAP_SYS_CHROOT) \
+	E("CAP_SYS_PTRACE", CAP_SYS_PTRACE) \
+	E("CAP_SYS_PACCT", CAP_SYS_PACCT) \
+	E("CAP_SYS_ADMIN", CAP_SYS_ADMIN) \
+	E("CAP_SYS_BOOT", CAP_SYS_BOOT) \
+	E("CAP_SYS_NICE", CAP_SYS_NICE) \
+	E("CAP_SYS_RESOURCE", CAP_SYS_RESOURCE) \
+	E("CAP_SYS_TIME", CAP_SYS_TIME) \
+	E("CAP_SYS_TTY_CONFIG", CAP_SYS_TTY_CONFIG) \
+	E("CAP_MKNOD", CAP_MKNOD) \
+	E("CAP_LEASE", CAP_LEASE) \
+	E("CAP_AUDIT_WRITE", CAP_AUDIT_WRITE) \
+	E("CAP_AUDIT_CONTROL", CAP_AUDIT_CONTROL) \
+	E("CAP_SETFCAP", CAP_SETFCAP) \
+	E("CAP_MAC_OVERRIDE", CAP_MAC_OVERRIDE) \
+	E("CAP_MAC_ADMIN", CAP_MAC_ADMIN) \
+	E("CAP_SYSLOG", CAP_SYSLOG) \
+	E("CAP_WAKE_ALARM", CAP_WAKE_ALARM) \
+	E("CAP_BLOCK_SUSPEND", CAP_BLOCK_SUSPEND) \
+	E("CAP_AUDIT_READ", CAP_AUDIT_READ) \
+	E("CAP_PERFMON", CAP_PERFMON) \
+	E("CAP_BPF", CAP_BPF) \
+	E("CAP_CHECKPOINT_RESTORE", CAP_CHECKPOINT_RESTORE)
+
 #define OCI_ENUM_ns(E) \
 	E("cgroup", CLONE_NEWCGROUP) \
 	E("ipc", CLONE_NEWIPC) \
@@ -445,7 +490,7 @@ enum oci_field_flag {
 	E("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", (1u << 5))
 
 #define OCI_ENUMS(X) \
-	X(ns) X(rlimit) X(sched_policy) X(sched_flag) X(ioprio_class) X(device_type) \
+	X(capability) X(ns) X(rlimit) X(sched_policy) X(sched_flag) X(ioprio_class) X(device_type) \
 	X(propagation) X(personality) X(seccomp_action) X(seccomp_op) X(seccomp_arch) \
 	X(seccomp_flag)
 

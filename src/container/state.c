@@ -126,25 +126,38 @@ void state_close(struct state_dir *d)
 	d->dir = d->root = -1;
 }
 
-int state_remove(struct state_dir *d, struct err *e)
+/* Whatever else a runtime that was killed has left. */
+static int empty_directory(struct state_dir *d)
 {
-	DIR *list;
-	struct dirent *entry;
 	int fd = openat(d->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
 
-	list = fd < 0 ? NULL : fdopendir(fd);
 	if (!list) {
 		if (fd >= 0)
 			close(fd);
-		return err_sys(e, errno, "read state of container %s", d->id);
+		return -errno;
 	}
-	/* state.json goes last: until then a second delete still knows what is left to do */
 	while ((entry = readdir(list)))
 		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
 		    strcmp(entry->d_name, "state.json"))
 			unlinkat(d->dir, entry->d_name, 0);
 	closedir(list);
+	return 0;
+}
+
+int state_remove(struct state_dir *d, struct err *e)
+{
+	int r;
+
+	/* state.json goes last: until then a second delete still knows what is left to do */
+	unlinkat(d->dir, "config.json", 0);
 	unlinkat(d->dir, "state.json", 0);
+	if (!unlinkat(d->root, d->id, AT_REMOVEDIR) || errno == ENOENT)
+		return 0;
+	r = empty_directory(d);
+	if (r)
+		return err_sys(e, -r, "read state of container %s", d->id);
 	if (unlinkat(d->root, d->id, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "remove state of container %s", d->id);
 	return 0;
@@ -274,13 +287,9 @@ int state_pidfd(const struct state *s)
 
 enum container_status state_status(int dir, const struct state *s)
 {
-	u64 start;
-
 	if (!state_process_alive(s)) {
-		/* the runtime may be between its claim and the clone */
-		if (!s->pid && s->runtime_pid &&
-		    !process_start_time((pid_t)s->runtime_pid, &start, NULL) &&
-		    start == s->runtime_start)
+		/* who makes a container holds its lock; nobody does when that runtime was killed */
+		if (!s->pid && flock(dir, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
 			return STATUS_CREATING;
 		return STATUS_STOPPED;
 	}

@@ -24,8 +24,6 @@
 	F(TEXT, created, "created") \
 	F(NUM, pid, "pid") \
 	F(NUM, start_time, "startTime") \
-	F(NUM, runtime_pid, "runtimePid") \
-	F(NUM, runtime_start, "runtimeStart") \
 	F(NUM, owner, "owner") \
 	F(NUM, host_mounts, "hostMounts") /* made in the runtime's mount namespace */ \
 	F(NUM, id_slot, "idSlot") /* 1 + number of the id range of a hardened container */ \

@@ -61,6 +61,7 @@ struct watch {
 	bool seen[NR_MAX];
 	struct seen_path *paths;
 	size_t n_paths;
+	char command[32];                 /* of the process that asked, read before it is contained */
 	bool frozen;                      /* nothing is answered any more: the evidence stays */
 	time_t second;
 	unsigned in_second, dropped;
@@ -70,8 +71,6 @@ static void event(struct watch *w, const char *kind, pid_t pid, const char *call
 		  const char *object, const char *done)
 {
 	_cleanup_text_ struct text t = { 0 };
-	_cleanup_free_ char *comm = NULL;
-	char path[64];
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -83,14 +82,9 @@ static void event(struct watch *w, const char *kind, pid_t pid, const char *call
 		w->dropped++;
 		return;
 	}
-	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-	if (file_read_at(AT_FDCWD, path, 64, &comm, NULL))
-		comm = NULL;
-	if (comm)
-		comm[strcspn(comm, "\n")] = 0;
 	text_add(&t, "{\"time\":%lld.%03ld,\"id\":\"%s\",\"event\":\"%s\",\"pid\":%d,\"command\":",
 		 (long long)now.tv_sec, now.tv_nsec / 1000000, w->s->id, kind, (int)pid);
-	text_add_json(&t, comm ? comm : "");
+	text_add_json(&t, w->command);
 	if (call) {
 		text_add(&t, ",\"call\":");
 		text_add_json(&t, call);
@@ -116,6 +110,17 @@ static const char *call_name(int nr, char *room, size_t size)
 	if (*room == '?')
 		snprintf(room, size, "number %d", nr);
 	return room;
+}
+
+static void read_command(struct watch *w)
+{
+	_cleanup_free_ char *comm = NULL;
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%d/comm", (int)w->request->pid);
+	w->command[0] = 0;
+	if (!file_read_at(AT_FDCWD, path, 64, &comm, NULL))
+		snprintf(w->command, sizeof w->command, "%.*s", (int)MIN(strcspn(comm, "\n"), 31u), comm);
 }
 
 static bool still_valid(struct watch *w)
@@ -379,7 +384,10 @@ static void look_at_path(struct watch *w, const struct path_call *c)
 			bad = mount_id(t.fd) != mount_id(t.root) || (fs.f_flag & ST_NOEXEC);
 	}
 	if (bad) {
-		const char *done = contain(w, (pid_t)w->request->pid, room, sizeof room);
+		const char *done;
+
+		read_command(w);
+		done = contain(w, (pid_t)w->request->pid, room, sizeof room);
 
 		event(w, access == 'w' ? "write to a protected path" : "exec of a foreign file",
 		      (pid_t)w->request->pid, c->name, t.shown, done);
@@ -404,6 +412,7 @@ static void handle(struct watch *w)
 		look_at_path(w, c);
 		return;
 	}
+	read_command(w);
 	event(w, "denied system call", (pid_t)w->request->pid, call_name(nr, name, sizeof name), NULL,
 	      contain(w, (pid_t)w->request->pid, room, sizeof room));
 	if (!w->frozen)

@@ -143,19 +143,6 @@ int fd_reopen(int fd, int flags)
 	return r < 0 ? -errno : r;
 }
 
-/* Whether a short read may be followed by more: anything but a file. */
-static bool is_pipe(int fd)
-{
-	return lseek(fd, 0, SEEK_CUR) < 0;
-}
-
-static bool is_file(int fd)
-{
-	struct stat st;
-
-	return !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0;
-}
-
 int fd_read_all(int fd, size_t max, char **out, size_t *length)
 {
 	size_t size = 65536, n = 0;
@@ -174,9 +161,7 @@ int fd_read_all(int fd, size_t max, char **out, size_t *length)
 			return (int)r;
 		}
 		n += (size_t)r;
-		/* regular files and the small ones of /proc and cgroups end with a short read; a
-		 * long seq file may give less than asked for before its end */
-		if (!r || ((n < 4096 || is_file(fd)) && n < size - 4096 && !is_pipe(fd)))
+		if (!r)
 			break;
 		if (n > max) {
 			free(buf);
