@@ -30,7 +30,7 @@ secrets=48000100000,4801fff0000,7bff81000000,450000000000,7bffff5fd000,7a0000000
 # the others are an invalid opcode there.  What a scratch page shows is the translator's.
 ranges='gap|fold offset|monitor|shared|code|private|signal stack|folds|memory|inside memory'
 # What a hypervisor under the host may intercept is hidden too.
-hidden='^(spill|lookup): |^(wrpkru|rdpkru|xgetbv|xsaves|xrstors|vmcall|vmmcall|sysexit)'
+hidden='^(spill|lookup): |^(wrpkru|rdpkru|xgetbv|xsaves|xrstors|vmcall|vmmcall|vmrun|sysexit)'
 compare() { # native guest
 	awk -v ranges="^($ranges): " -v hidden="$hidden" -v FS='\n' '
 		FNR == NR { want[FNR] = $1; n = FNR; next }
