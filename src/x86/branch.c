@@ -13,7 +13,7 @@ static int branch_size(const struct cpu *c, const struct insn *in)
 static int stack_size(const struct cpu *c, const struct insn *in)
 {
 	if (cpu_is_64(c))
-		return in->opsize_prefix ? 2 : 8;
+		return in->opsize_prefix && !(in->rex & 8) ? 2 : 8;
 	return in->osize == 2 ? 2 : 4;
 }
 
