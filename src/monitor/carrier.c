@@ -115,8 +115,6 @@ void carrier_switch(u64 cr3)
 
 	s->used = ++SH->use_counter;
 	s->pcid = CPU->cr4 & CR4_PCIDE ? cr3 & 0xfff : 0;
-	if (SH->flush_target)
-		s->stale = true;
 	if (to == my.number) {
 		carrier_catch_up();
 		return;

@@ -18,7 +18,9 @@ struct mine {
 	int timer;
 	u32 n_filled, n_slots_filled; /* more than FILLED_MAX: not all are listed */
 	u16 filled[FILLED_MAX], slots_filled[FILLED_MAX];
-	bool want_switch;       /* CR3 was loaded */
+	bool want_switch;       /* CR3 names another carrier's root: switch before user code runs, */
+	bool must_switch;       /* or now, since the kernel uses the user half */
+	u32 foreign_accesses;   /* executed in C meanwhile */
 	bool execute;           /* the instruction at rip must be executed in C */
 	bool stepping;          /* the trap flag is set to reach a precise point */
 	bool stop_at_point;     /* leave there even with interrupts off: code changed under the block */

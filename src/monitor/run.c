@@ -361,12 +361,19 @@ static void execute(struct cpu *c)
 		r = sys_execute_memory(c, &in);
 	if (r == -1 && c->cpl == 3)
 		r = (int)sys_execute(c, &in);
+	/* A short string instruction on memory that is not mapped here. */
+	for (int i = 0; r == SYS_AGAIN && i < 16 && !SPILL_K->pending; i++)
+		r = sys_execute_memory(c, &in);
+	if (r == -1 && my.want_switch) {
+		my.must_switch = true;
+		return;
+	}
 	if (r == -1)
 		monitor_fail("cannot execute %lx %lx at guest %lx", *(u64 *)bytes, *(u64 *)(bytes + 7), c->rip);
 	c->sti_shadow = 0;
-	if (in.klass == IC_IRET && c->cpl == 3 && my.fault_pending)
+	if (in.klass == IC_IRET && c->cpl == 3 && my.fault_pending && !my.want_switch)
 		prefill(c);
-	if ((r == SYS_DONE || r == SYS_AGAIN) && tf && (c->rflags & RF_TF)) {
+	if (r == SYS_DONE && tf && (c->rflags & RF_TF)) {
 		sys_raise(c, VEC_DB);
 		c->exc.dr6 = BIT(14);
 	}
@@ -409,12 +416,17 @@ static void events(struct cpu *c)
 #define SFMASK_ALL (FLAGS_STATUS | FLAG_DF | RF_IF | RF_TF | RF_AC | RF_NT)
 
 /* Whether system calls may run inline: where everything the gates take for granted holds. */
+static void choose_sysret(struct cpu *c)
+{
+	CONSTANTS->sysret_gate = (u64)(SH->gates_open && !(c->dr[7] & 0xff) ? sysret_gate : exit_kernel);
+}
+
 static void choose_gates(struct cpu *c)
 {
 	struct constants *k = CONSTANTS;
 	bool plain = (c->rflags & ~(u64)HOST_FLAGS) == (RF_IF | RF_FIXED) && !(c->dr[7] & 0xff);
 
-	k->sysret_gate = (u64)(SH->gates_open && !(c->dr[7] & 0xff) ? sysret_gate : exit_kernel);
+	choose_sysret(c);
 	k->syscall_gate = (u64)(SH->gates_open && plain && k->lstar_entry ? syscall_gate : exit_user);
 }
 
@@ -484,7 +496,12 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	SH->gpr[RSP] += FOLD_OFF;
 	s->vif = c->rflags & RF_IF ? 0 : -0x200ull;
 	s->vac = c->rflags & RF_AC;
-	SH->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? SH->pkru_access : SH->pkru_kernel;
+	CONSTANTS->pkru_access = my.want_switch ? SH->pkru_kernel : SH->pkru_access;
+	SH->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? (u32)CONSTANTS->pkru_access : SH->pkru_kernel;
+	if (my.want_switch)
+		CONSTANTS->sysret_gate = (u64)exit_kernel;
+	else
+		choose_sysret(c);
 	enter_kernel();
 }
 
@@ -497,8 +514,8 @@ _Noreturn void run_loop(void)
 
 		if (SH->stop)
 			monitor_end(MEND_STOPPED);
-		if (my.want_switch) {
-			my.want_switch = false;
+		if (my.want_switch && (c->cpl == 3 || my.must_switch)) {
+			my.want_switch = my.must_switch = false;
 			carrier_switch(c->cr3);
 		}
 		if (my.execute) {
@@ -715,16 +732,39 @@ static void flush_everything(struct cpu *c)
 	after_user_flush();
 }
 
+/* A switch of carriers is put off until user code runs or the kernel has touched user memory more than
+ * a little: the kernel's half is the same everywhere, and access to the user half is closed until then. */
 void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 {
-	bool pcid = c->cr4 & CR4_PCIDE;
+	bool pcid = c->cr4 & CR4_PCIDE, flush = !(pcid && value_written >> 63);
+	u64 root = c->cr3 & PTE_ADDR;
 
 	(void)old;
 	SH->count.cr3_loads++;
-	my.want_switch = true;
-	if (!(pcid && value_written >> 63))
+	if (flush) {
 		mark_stale(pcid ? c->cr3 & 0xfff : 0);
-	SH->flush_target = !(pcid && value_written >> 63);
+		for (u32 i = 0; i < MAX_CARRIERS; i++)
+			if (SH->carriers[i].cr3 == root)
+				SH->carriers[i].stale = true;
+	}
+	my.foreign_accesses = 0;
+	my.must_switch = false;
+	my.want_switch = SH->carriers[my.number].cr3 != root;
+	if (!my.want_switch && SH->carriers[my.number].stale)
+		carrier_catch_up();
+	if (my.want_switch && space_low_supervisor())
+		my.must_switch = true;
+}
+
+/* User addresses that the guest invalidates belong to another carrier than this one. */
+static bool foreign(struct cpu *c)
+{
+	if (!my.want_switch)
+		return false;
+	for (u32 i = 0; i < MAX_CARRIERS; i++)
+		if (SH->carriers[i].cr3 == (c->cr3 & PTE_ADDR))
+			SH->carriers[i].stale = true;
+	return true;
 }
 
 void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
@@ -744,6 +784,8 @@ void mmu_invlpg(struct cpu *c, gva_t address)
 		SH->kernel_epoch++;
 		my.kernel_epoch = SH->kernel_epoch;
 		kernel_code_check(c, address.v);
+	} else if (foreign(c)) {
+		return;
 	} else {
 		itlb_clear();
 	}
@@ -760,6 +802,8 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 		return;
 	}
 	mark_stale(type == 3 ? ~0ull : pcid);
+	if ((type == 3 || pcid == current) && foreign(c))
+		return;
 	if (type == 3 || (type == 1 && pcid == current)) {
 		space_flush_user(c);
 		SH->carriers[my.number].stale = false;

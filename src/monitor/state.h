@@ -75,7 +75,6 @@ struct shared {
 	u64 event_pc;
 	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
-	bool flush_target;      /* the CR3 load that is under way flushes */
 	u32 n_kexec;            /* kernel pages with translations */
 	struct { u64 va, pa; } kexec[MAX_KEXEC];
 	char message[256];      /* for MEND_ERROR */

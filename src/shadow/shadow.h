@@ -54,6 +54,8 @@ void space_note_exec(struct cpu *c, u64 va, const struct walk *w);
 void space_protect_code(const u32 *frames, size_t n);
 /* A write to a page that is mapped read-only for being code: it is no longer code, and writable. */
 void space_unprotect(u64 va, const struct walk *w);
+/* The carrier has mapped supervisor pages of the lower half, which kernel code can always reach. */
+bool space_low_supervisor(void);
 /* A user page with code changed since the last call (and forgets it). */
 bool space_code_changed(void);
 u32 space_vmas(void);

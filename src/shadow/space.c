@@ -30,6 +30,7 @@ struct space {
 	u32 n_leaves, free;
 	u32 n_runs;
 	bool code_changed, lost;
+	bool low_supervisor;    /* a supervisor page of the lower half was mapped */
 	u16 hash[LEAF_HASH];
 	struct run runs[MAX_RUNS];
 	struct leaf leaves[MAX_LEAVES];
@@ -48,6 +49,7 @@ static u32 hash_of(u64 va) { return (u32)((va >> 21) * 0x9e3779b97f4a7c15ull >> 
 
 void space_init(void)
 {
+	S->low_supervisor = false;
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
 	for (u64 i = 0; i < FOLDS_SIZE / 16; i++)
@@ -71,6 +73,7 @@ static void settle(void)
 		return;
 	lose(); /* what was mapped since */
 	S->lost = false;
+	S->low_supervisor = false;
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
 	S->code_changed = true;
@@ -252,6 +255,8 @@ static int map_pages(u64 va, u64 pa, u64 length, bool write, bool user, bool pop
 		return -1;
 	else if (contested(va, length))
 		key = KEY_OF(SHADOW->keys, KEY_CONTESTED);
+	if (!is_kernel_half(va) && !user)
+		S->low_supervisor = true;
 	if (is_kernel_half(va) || !user)
 		key = KEY_OF(SHADOW->keys, KEY_KERNEL);
 	r = host_mmap(host, length, prot, MAP_SHARED | MAP_FIXED | (populate ? MAP_POPULATE : 0), FD_RAM, off);
@@ -602,6 +607,7 @@ void space_recycle(void)
 			unmap(S->runs[i].va, S->runs[i].length);
 			S->runs[i--] = S->runs[--S->n_runs];
 		}
+	S->low_supervisor = false;
 	S->code_changed = true;
 	settle();
 }
@@ -688,6 +694,8 @@ void space_unprotect(u64 va, const struct walk *w)
 	if (l && !l->large && w->level == 1)
 		BITSET(l->writable, va >> PAGE_SHIFT & 511);
 }
+
+bool space_low_supervisor(void) { return S->low_supervisor; }
 
 bool space_code_changed(void)
 {

@@ -34,7 +34,10 @@ static void tx_access_control(struct tx *t, bool allow)
 	e_store_gs(e, spill_reg(t, RAX), RAX);
 	e_store_gs(e, spill_reg(t, RCX), RCX);
 	e_store_gs(e, spill_reg(t, RDX), RDX);
-	e_mov_imm(e, RAX, allow ? t->k->targets.pkru_access : t->k->targets.pkru_kernel);
+	if (allow)
+		e_load_gs(e, RAX, CONST_DISP + CN_PKRU_ACCESS);
+	else
+		e_mov_imm(e, RAX, t->k->targets.pkru_kernel);
 	e_mov_imm(e, RCX, 0);
 	e_mov_imm(e, RDX, 0);
 	e_wrpkru(e);
@@ -122,8 +125,7 @@ static bool tx_kernel(struct tx *t, const struct tx_insn *ti, int index)
 		t->sti_shadow = true;
 		return true;
 	case IC_PUSHF:
-		/* The guest's trap flag is not the host's. */
-		if (ti->in.osize != 8 || (t->b->mode & TM_STEP))
+		if (ti->in.osize != 8)
 			return false;
 		tx_pushf(t);
 		return true;

@@ -69,6 +69,7 @@
 #define CN_TSC_AUX 0x20
 #define CN_SYSCALL 0x28  /* where SYSCALL and SYSRET go: the fast gates, or the way through C */
 #define CN_SYSRET 0x30
+#define CN_PKRU_ACCESS 0x40 /* what STAC opens */
 #define CN_LSTAR 0x38    /* host address of the block at LSTAR */
 
 /* Offsets in the shared state (checked in state.h). */
@@ -115,6 +116,7 @@ struct constants {
 	u64 xcr0;           /* the guest's */
 	u64 tsc_aux;
 	u64 syscall_gate, sysret_gate, lstar_entry;
+	u64 pkru_access;
 };
 _Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
 _Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
@@ -122,6 +124,7 @@ _Static_assert(offsetof(struct spill, gs_base) == SP_GS_BASE, "spill");
 _Static_assert(offsetof(struct spill, live_fs) == SP_LIVE_FS, "spill");
 _Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
 _Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");
+_Static_assert(offsetof(struct constants, pkru_access) == CN_PKRU_ACCESS, "constants");
 _Static_assert(offsetof(struct constants, xcr0) == CN_XCR0, "constants");
 _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
 
