@@ -254,12 +254,11 @@ static int inherit_cpuset(int parent, int fd)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(files); i++) {
-		_cleanup_free_ char *theirs = NULL;
-		size_t n;
-		int r = file_read_at(parent, files[i], 65536, &theirs, &n);
+		_cleanup_fd_ int from = openat(parent, files[i], O_RDONLY | O_CLOEXEC);
+		char list[4096]; /* the kernel gives it in one read */
+		ssize_t n = from < 0 ? -1 : read(from, list, sizeof list);
+		int r = n < 0 ? -errno : file_write_at(fd, files[i], list, (size_t)n);
 
-		if (!r)
-			r = file_write_at(fd, files[i], theirs, n);
 		if (r)
 			return r;
 	}
@@ -313,7 +312,7 @@ static int create_below(struct cgroup_part *p, bool set, bool enable)
 		if (fd < 0)
 			return -errno;
 		r = set && made ? inherit_cpuset(at, fd) : 0;
-		close(at);
+		cleanup_fd(&at);
 		at = fd;
 		if (r)
 			return r;

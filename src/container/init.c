@@ -265,9 +265,7 @@ static int set_up(struct init *in, struct err *e)
 	int r;
 
 	umask(0);
-	/* each mount and masked path leaves some four: only while they surely are few */
-	fd_close_later = l->spec->mounts.n + l->spec->linux_->masked_paths.n +
-			 l->spec->linux_->readonly_paths.n + l->spec->linux_->devices.n < 150;
+	fd_close_later = true; /* until close_setup() */
 	r = enter_cgroups(l, e);
 	if (!r && !l->joined_before)
 		r = join_namespaces(l, e);

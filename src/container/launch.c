@@ -719,6 +719,32 @@ static void undo(struct launch *l, pid_t pid)
 	state_remove(&l->dir, &ignored);
 }
 
+/* What creating has left open lies above the few descriptors that the launch owns. */
+static int close_unneeded(struct launch *l, int master)
+{
+	int *const own[] = { &l->bundle, &l->dir.root, &l->dir.dir };
+	int high = 2 + (int)l->options->preserve_fds;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(own); i++)
+		high = MAX(high, *own[i]);
+	for (i = 0; i < l->cgroup.n; i++)
+		l->cgroup.part[i].fd = -1; /* opened again when needed */
+	for (i = 0; l->mount_source && i < l->spec->mounts.n; i++)
+		l->mount_source[i] = -1;
+	for (i = 0; l->ns_fd && i < l->spec->linux_->namespaces.n; i++)
+		l->ns_fd[i] = -1;
+	l->sync[0] = l->sync[1] = l->start_listen = l->agent = l->rootfs_source = -1;
+	l->entry = (struct cgroup_entry){ .into = -1 };
+	if (l->options->listener_to > high)
+		high = l->options->listener_to;
+	if (master < 0)
+		return close_range((unsigned)high + 1, ~0u, 0);
+	if (master > high + 1 && close_range((unsigned)high + 1, (unsigned)master - 1, 0) < 0)
+		return -1;
+	return close_range((unsigned)master + 1, ~0u, 0);
+}
+
 int launch_create(struct launch *l, int *master, struct err *e)
 {
 	const struct create_options *o = l->options;
@@ -728,6 +754,7 @@ int launch_create(struct launch *l, int *master, struct err *e)
 	*master = -1;
 	if (r)
 		return r;
+	fd_close_later = true;
 	l->state.owner = geteuid();
 	l->state.id_slot = o->id_slot;
 	r = cgroup_plan(&l->cgroup, l->spec->linux_->cgroups_path, o->id, l->global->rootless_now, e);
@@ -754,8 +781,11 @@ int launch_create(struct launch *l, int *master, struct err *e)
 		r = clone_first(l, &pid, e);
 	if (!r)
 		r = attend(l, pid, master, e);
+	fd_close_later = false;
 	if (r)
 		undo(l, pid);
+	else if (close_unneeded(l, *master))
+		r = err_sys(e, errno, "close descriptors");
 	return r;
 }
 

@@ -208,7 +208,7 @@ static int configure_list(int fs, const char *type, char *list, bool flag, struc
 		char *value = flag ? NULL : strchr(item, '=');
 		int r;
 
-		if (!*item)
+		if (!*item || !strcmp(item, "newinstance")) /* the only kind of devpts since Linux 4.7 */
 			continue;
 		if (value)
 			*value++ = 0;

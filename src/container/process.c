@@ -194,7 +194,8 @@ static int enter_directory(const struct oci_process *p, struct err *e)
 {
 	char buf[PATH_MAX];
 	const char *cwd = p->cwd ? p->cwd : "/";
-	int r = chdir(cwd) < 0 ? -errno : 0;
+	/* the switch of roots, or joining the mount namespace, has left us at "/" */
+	int r = strcmp(cwd, "/") && chdir(cwd) < 0 ? -errno : 0;
 
 	if (r == -ENOENT) {
 		_cleanup_fd_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
@@ -256,7 +257,8 @@ int process_prepare(struct process_plan *plan, struct err *e)
 	if (!r)
 		r = set_priorities(p, plan->spec, e);
 	if (!r) {
-		give_stdio(p->user ? (uid_t)p->user->uid.v : 0);
+		if (plan->user_ns || (p->user && p->user->uid.v)) /* else the caller is root as well */
+			give_stdio(p->user ? (uid_t)p->user->uid.v : 0);
 		r = find_executable(plan, e);
 	}
 	return r;
@@ -358,7 +360,7 @@ static int change_identity(struct process_plan *plan, bool keep_admin, u64 final
 	r = drop_bounding(c->bounding.mask, e);
 	if (r)
 		return r;
-	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+	if (u->uid.v && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return err_sys(e, errno, "keep capabilities");
 	r = set_groups(u, plan->user_ns, e);
 	if (r)

@@ -67,13 +67,51 @@ static bool on_procfs(int fd)
 	return !fstatfs(fd, &fs) && fs.f_type == PROC_SUPER_MAGIC;
 }
 
+/* "/a//b/./../c/" becomes "/a/c": what a destination means before links, so that the tests on its
+ * text cannot be talked around. */
+static void clean_path(char *path)
+{
+	char *in = path, *out = path;
+
+	while (*in) {
+		size_t n;
+
+		while (*in == '/')
+			in++;
+		n = strcspn(in, "/");
+		if (n == 2 && !strncmp(in, "..", 2)) {
+			while (out > path && *--out != '/')
+				;
+		} else if (n && !(n == 1 && *in == '.')) {
+			*out++ = '/';
+			memmove(out, in, n);
+			out += n;
+		}
+		in += n;
+	}
+	if (out == path)
+		*out++ = '/';
+	*out = 0;
+}
+
 int mounts_check(struct launch *l, struct err *e)
 {
 	size_t i;
 
 	for (i = 0; i < l->spec->mounts.n; i++) {
-		const struct oci_mount *m = &l->spec->mounts.v[i];
+		struct oci_mount *m = &l->spec->mounts.v[i];
 		struct mount_options o;
+
+		if (m->destination[0] != '/') { /* accepted as older tools write it */
+			char *whole = spec_alloc(l->document, strlen(m->destination) + 2);
+
+			if (!whole)
+				return err_set(e, -ENOMEM, "config.json: out of memory");
+			whole[0] = '/';
+			strcpy(whole + 1, m->destination);
+			m->destination = whole;
+		}
+		clean_path(m->destination);
 
 		if (mount_options_parse(m, &o, e)) {
 			err_prefix(e, "config.json: mounts[%zu]", i);
@@ -234,6 +272,7 @@ static int mount_bind(struct launch *l, struct rootfs *r, size_t i, const struct
 	_cleanup_fd_ int tree = fd_take(&l->mount_source[i]), target = -1;
 	const char *rest = below_proc(m->destination);
 	struct stat st;
+	bool plain;
 	int status;
 
 	if (tree < 0)
@@ -247,11 +286,11 @@ static int mount_bind(struct launch *l, struct rootfs *r, size_t i, const struct
 		return err_set(e, -EPERM, "%s: must not be covered", m->destination);
 	if (fstat(tree, &st) < 0)
 		return err_sys(e, errno, "stat source %s", m->source);
-	target = path_make(r->root, m->destination, !S_ISDIR(st.st_mode), 0755);
+	target = path_make_plain(r->root, m->destination, !S_ISDIR(st.st_mode), 0755, &plain);
 	if (target < 0)
 		return err_sys(e, -target, "make the mount point");
 	/* a symlink or volume in the root must not bring the mount onto the container's /proc */
-	if (on_procfs(target) && !rest)
+	if (!plain && on_procfs(target) && !rest)
 		return err_set(e, -EPERM, "%s: leads into /proc", m->destination);
 	status = mount_apply(tree, o);
 	if (status)
@@ -293,8 +332,7 @@ static int mount_cgroup_parts(struct launch *l, int base, struct err *e)
 	return 0;
 }
 
-static int mount_cgroup(struct launch *l, int target, const struct oci_mount *m,
-			const struct mount_options *o, struct err *e)
+static int mount_cgroup(struct launch *l, int target, const struct mount_options *o, struct err *e)
 {
 	bool own_ns = l->new_ns & CLONE_NEWCGROUP;
 	_cleanup_fd_ int tree = -1, base = -1;
@@ -320,7 +358,7 @@ static int mount_cgroup(struct launch *l, int target, const struct oci_mount *m,
 	}
 	plain.attr_set &= ~(u64)MOUNT_ATTR_RDONLY;
 	snprintf(plain.data, sizeof plain.data, "mode=755,size=64k");
-	tree = mount_filesystem("tmpfs", m->source ? m->source : "cgroup", &plain, e);
+	tree = mount_filesystem("tmpfs", NULL, &plain, e);
 	if (tree < 0)
 		return tree;
 	r = mount_attach(tree, target);
@@ -340,13 +378,13 @@ static int mount_cgroup(struct launch *l, int target, const struct oci_mount *m,
 /* proc and sysfs go only onto a true directory of their own, never through a link. */
 static int open_kernel_target(struct rootfs *r, const char *destination)
 {
-	int target = path_open(r->root, destination, PATH_IN_ROOT, O_PATH | O_NOFOLLOW, 0);
+	int target = path_open(r->root, destination, PATH_PLAIN, O_PATH | O_NOFOLLOW, 0);
 	struct stat st;
 
 	if (target == -ENOENT)
 		return path_make(r->root, destination, false, 0755);
 	if (target >= 0 && (fstat(target, &st) < 0 || !S_ISDIR(st.st_mode))) {
-		close(target);
+		cleanup_fd(&target);
 		return -ENOTDIR;
 	}
 	return target;
@@ -359,20 +397,21 @@ static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount
 	const char *rest = below_proc(m->destination);
 	_cleanup_fd_ int target = -1, tree = -1, under = -1;
 	struct mount_options rest_of; /* what fsmount cannot set */
+	bool plain = true;
 	int status;
 
 	if (rest && (*rest ? !proc_cover_allowed(rest) : strcmp(m->type, "proc")))
 		return err_set(e, -EPERM, "%s: must not be covered", m->destination);
 	target = kernel ? open_kernel_target(r, m->destination) :
-		 path_make(r->root, m->destination, false, 0755);
+		 path_make_plain(r->root, m->destination, false, 0755, &plain);
 	if (target < 0)
-		return err_sys(e, -target, kernel && target == -ENOTDIR ?
+		return err_sys(e, -target, kernel && (target == -ENOTDIR || target == -ELOOP) ?
 			       "the mount point must be a directory, not a link" :
 			       "make the mount point");
-	if (on_procfs(target) && !rest)
+	if (!plain && on_procfs(target) && !rest)
 		return err_set(e, -EPERM, "%s: leads into /proc", m->destination);
 	if (!strcmp(m->type, "cgroup") || !strcmp(m->type, "cgroup2"))
-		return mount_cgroup(l, target, m, o, e);
+		return mount_cgroup(l, target, o, e);
 	if (o->copy_up)
 		under = fcntl(target, F_DUPFD_CLOEXEC, 3);
 	tree = mount_filesystem(m->type, m->source, o, e);
@@ -445,11 +484,11 @@ static int attach_root(struct launch *l, struct rootfs *r, struct err *e)
 	int tree = fd_take(&l->rootfs_source), status;
 
 	if (tree < 0)
-		tree = open_tree_at(l->bundle, l->spec->root->path, true);
+		tree = open_tree_at(AT_FDCWD, l->state.rootfs, true);
 	if (tree < 0)
-		return err_sys(e, -tree, "root.path: open %s", l->spec->root->path);
+		return err_sys(e, -tree, "root.path: open %s", l->state.rootfs);
 	r->root = tree;
-	target = openat(l->bundle, l->spec->root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	target = open(l->state.rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (target < 0 && l->user_ns) /* closed to us: any place will do, the switch hides it */
 		target = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (target < 0)
@@ -479,6 +518,13 @@ void rootfs_leave_host(const struct state *s)
 /* A descriptor names a mount of the namespace it was opened in; trees are cloned from our own. */
 static int reopen_bundle(struct launch *l, struct err *e)
 {
+	size_t i;
+
+	for (i = 0; i < l->spec->mounts.n; i++)
+		if (l->spec->mounts.v[i].source && l->spec->mounts.v[i].source[0] != '/')
+			break;
+	if (i == l->spec->mounts.n) /* nothing is relative to it */
+		return 0;
 	close(l->bundle);
 	l->bundle = open(l->state.bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (l->bundle < 0 && l->rootfs_source >= 0) /* closed to us; P has opened what lies in it */

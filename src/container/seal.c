@@ -50,7 +50,7 @@ int seal_reexecute(char **argv, struct err *e)
 		if (n <= 0)
 			return err_sys(e, n ? errno : EIO, "copy the runtime");
 	}
-	if (fchmod(copy, 0500) < 0 || fcntl(copy, F_ADD_SEALS, SEALS) < 0)
+	if (fcntl(copy, F_ADD_SEALS, SEALS) < 0)
 		return err_sys(e, errno, "seal the copy of the runtime");
 	fexecve(copy, argv, environ);
 	return err_sys(e, errno, "execute the sealed copy of the runtime");

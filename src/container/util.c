@@ -17,8 +17,8 @@ int path_open(int root, const char *path, enum path_rule rule, u64 flags, u32 mo
 	struct open_how how = {
 		.flags = flags | O_CLOEXEC,
 		.mode = (flags & (O_CREAT | O_TMPFILE)) ? mode : 0,
-		.resolve = rule == PATH_IN_ROOT ?
-			   RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS :
+		.resolve = rule == PATH_IN_ROOT ? RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS :
+			   rule == PATH_PLAIN ? RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS :
 			   RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	int tries, fd;
@@ -36,7 +36,7 @@ int path_open(int root, const char *path, enum path_rule rule, u64 flags, u32 mo
 
 /* Makes the last component of `prefix`, whose directory exists.  The prefix is resolved again from
  * the root each time, so that symlinks in it stay inside the root. */
-static int make_leaf(int root, char *prefix, bool last, bool as_file, u32 mode)
+static int make_leaf(int root, char *prefix, bool last, bool as_file, u32 mode, bool *plain)
 {
 	char *slash = strrchr(prefix, '/');
 	const char *name = slash ? slash + 1 : prefix;
@@ -47,7 +47,11 @@ static int make_leaf(int root, char *prefix, bool last, bool as_file, u32 mode)
 		return -ENOENT;
 	if (slash && slash != prefix) {
 		*slash = 0;
-		parent = path_open(root, prefix, PATH_IN_ROOT, O_PATH | O_DIRECTORY, 0);
+		parent = path_open(root, prefix, PATH_PLAIN, O_PATH | O_DIRECTORY, 0);
+		if (parent < 0) {
+			*plain = false;
+			parent = path_open(root, prefix, PATH_IN_ROOT, O_PATH | O_DIRECTORY, 0);
+		}
 		*slash = '/';
 	} else {
 		parent = path_open(root, ".", PATH_IN_ROOT, O_PATH | O_DIRECTORY, 0);
@@ -72,26 +76,40 @@ static int make_leaf(int root, char *prefix, bool last, bool as_file, u32 mode)
 static int make_step(int root, char *prefix, bool last, bool as_file, u32 mode)
 {
 	int fd = path_open(root, prefix, PATH_IN_ROOT, O_PATH, 0);
+	bool plain;
 
-	return fd == -ENOENT ? make_leaf(root, prefix, last, as_file, mode) : fd;
+	return fd == -ENOENT ? make_leaf(root, prefix, last, as_file, mode, &plain) : fd;
 }
 
 int path_make(int root, const char *path, bool as_file, u32 mode)
 {
+	bool plain;
+
+	return path_make_plain(root, path, as_file, mode, &plain);
+}
+
+int path_make_plain(int root, const char *path, bool as_file, u32 mode, bool *plain)
+{
 	char prefix[PATH_MAX];
 	const char *p = path;
 	size_t n = 0;
-	int fd = path_open(root, path, PATH_IN_ROOT, O_PATH, 0);
+	int fd = path_open(root, path, PATH_PLAIN, O_PATH, 0);
 
+	*plain = true;
+	if (fd == -ELOOP) {
+		*plain = false;
+		fd = path_open(root, path, PATH_IN_ROOT, O_PATH, 0);
+	}
 	if (fd != -ENOENT)
 		return fd;
 	/* most often only the last component is missing */
 	if (snprintf(prefix, sizeof prefix, "%s", path) < (int)sizeof prefix && *path &&
 	    path[strlen(path) - 1] != '/') {
-		fd = make_leaf(root, prefix, true, as_file, mode);
+		fd = make_leaf(root, prefix, true, as_file, mode, plain);
 		if (fd != -ENOENT)
 			return fd;
 	}
+	*plain = false;
 	while (*p) {
 		const char *end;
 

@@ -16,11 +16,13 @@
 #include "base/err.h"
 #include "base/types.h"
 
-/* While set, descriptors that go out of scope stay open, for their owner to close all at once. */
+/* While set, descriptors that go out of scope stay open, for their owner to close all at once; beyond
+ * the first FD_LATER they are closed all the same, so that no number of mounts exhausts them. */
+#define FD_LATER 200
 extern bool fd_close_later;
 static inline void cleanup_fd(int *fd)
 {
-	if (*fd >= 0 && !fd_close_later)
+	if (*fd >= 0 && !(fd_close_later && *fd < FD_LATER))
 		close(*fd);
 }
 static inline void cleanup_free(void *p)
@@ -42,6 +44,7 @@ static inline int fd_take(int *fd)
 /* Where a path may lead. */
 enum path_rule {
 	PATH_IN_ROOT,   /* symlinks and ".." end at the root descriptor; no magic links */
+	PATH_PLAIN,     /* as PATH_IN_ROOT, and a symlink on the way is an error */
 	PATH_BENEATH,   /* leaving is an error; no symlinks at all */
 };
 
@@ -50,6 +53,8 @@ int path_open(int root, const char *path, enum path_rule rule, u64 flags, u32 mo
 /* Opens `path` inside `root`, making what is missing: directories, and at the end a directory or
  * (as_file) an empty file.  Returns an O_PATH descriptor or a negative errno. */
 int path_make(int root, const char *path, bool as_file, u32 mode);
+/* The same; *plain says that no symlink was on the way: the place is where the text says. */
+int path_make_plain(int root, const char *path, bool as_file, u32 mode, bool *plain);
 /* Opens the directory that holds the last component of `path` inside `root`, making directories
  * that are missing; *leaf points into `path`.  -EINVAL when there is no last component. */
 int path_parent(int root, const char *path, const char **leaf);
