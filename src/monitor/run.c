@@ -55,6 +55,10 @@ u8 current_mode(const struct cpu *c)
 		m |= TM_COMPAT;
 	if ((m & TM_COMPAT) && !(is_flat(&c->seg[SEG_DS]) && is_flat(&c->seg[SEG_ES]) && is_flat(&c->seg[SEG_SS])))
 		m |= TM_SEGMENTS;
+	if ((m & TM_COMPAT) && (c->seg[SEG_FS].limit != 0xffffffff || !(c->seg[SEG_FS].attr & ATTR_P)))
+		m |= TM_FS;
+	if ((m & TM_COMPAT) && (c->seg[SEG_GS].limit != 0xffffffff || !(c->seg[SEG_GS].attr & ATTR_P)))
+		m |= TM_GS;
 	if (c->rflags & RF_TF)
 		m |= TM_STEP;
 	return m;

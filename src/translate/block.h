@@ -26,6 +26,8 @@
 #define TM_COMPAT 2   /* 32-bit code segment */
 #define TM_STEP 4     /* one instruction, then #DB or a stop */
 #define TM_SEGMENTS 8 /* with TM_COMPAT: a segment other than FS and GS is not flat */
+#define TM_FS 16      /* with TM_COMPAT: FS, GS has no segment, or one with a limit below 4 GiB */
+#define TM_GS 32
 
 /* Host registers while 32-bit code runs (translate/compat.c): bases of FS and GS, COMPAT_KEY; in an indirect
  * transfer the guest's ECX and EDX. */

@@ -10,7 +10,7 @@
  *      says, the others are scratch whose value nobody needs once the expansion is over.  The guest's R8..R15, which 32-bit code
  *      cannot name, stay in struct cpu, where only 64-bit code looks for them.
  *  C3  CS, DS, ES and SS are flat.  Where they are not the mode has TM_SEGMENTS as well: memory is
- *      then accessed in C, with all checks of the segments.
+ *      then accessed in C, with all checks of the segments.  So it is through FS and GS with TM_FS, TM_GS.
  *
  * An instruction that does more than one access writes registers after the last one that can fault.
  * Vector registers 8 and up belong to 64-bit code too; instructions that move all of them at once (FXSAVE,
@@ -123,24 +123,28 @@ static void compat_pop(struct tx *t, const struct tx_insn *ti)
 		e_move_stack(e, size);
 }
 
-static void compat_pusha(struct tx *t)
+static void compat_pusha(struct tx *t, bool half)
 {
+	int size = half ? 2 : 4;
+
 	tx_current(t)->access = AK_IDENT;
 	for (int r = RAX; r <= RDI; r++)
-		e_store_at(&t->hot, false, r, -4 * (r + 1));
-	e_move_stack(&t->hot, -32);
+		e_store_at(&t->hot, half, r, -size * (r + 1));
+	e_move_stack(&t->hot, -8 * size);
 }
 
-static void compat_popa(struct tx *t)
+static void compat_popa(struct tx *t, bool half)
 {
+	int size = half ? 2 : 4;
+
 	tx_current(t)->access = AK_IDENT;
 	/* Both pages of the frame are touched before a register changes. */
-	e_load_at(&t->hot, false, CR_VALUE, 0);
-	e_load_at(&t->hot, false, CR_VALUE, 28);
+	e_load_at(&t->hot, half, CR_VALUE, 0);
+	e_load_at(&t->hot, half, CR_VALUE, 7 * size);
 	for (int r = RDI; r >= RAX; r--)
 		if (r != RSP)
-			e_load_at(&t->hot, false, r, 4 * (RDI - r));
-	e_move_stack(&t->hot, 32);
+			e_load_at(&t->hot, half, r, size * (RDI - r));
+	e_move_stack(&t->hot, 8 * size);
 }
 
 /* The new top of the stack must be writable too: two NOTs write to it, and leave it and the flags as they were. */
@@ -365,9 +369,10 @@ static bool needs_segments(const struct insn *in)
 static void compat_insn(struct tx *t, const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
+	int checks = TM_SEGMENTS | (in->seg == SEG_FS ? TM_FS : in->seg == SEG_GS ? TM_GS : 0);
 	bool into_code = in->seg == SEG_CS && in->mem_write; /* #GP */
 
-	if (into_code || ((t->b->mode & TM_SEGMENTS) && needs_segments(in))) {
+	if (into_code || ((t->b->mode & checks) && needs_segments(in))) {
 		tx_execute(t, ti);
 		return;
 	}
@@ -407,10 +412,10 @@ static void compat_insn(struct tx *t, const struct tx_insn *ti)
 		compat_xsave(t, ti);
 		break;
 	default:
-		if (in->osize == 4 && in->klass == IC_PUSHA)
-			compat_pusha(t);
-		else if (in->osize == 4 && in->klass == IC_POPA)
-			compat_popa(t);
+		if (in->klass == IC_PUSHA)
+			compat_pusha(t, in->osize == 2);
+		else if (in->klass == IC_POPA)
+			compat_popa(t, in->osize == 2);
 		else if (in->osize == 4 && in->klass == IC_ENTER)
 			compat_enter(t, ti);
 		else if (in->osize == 4 && in->klass == IC_LEAVE)

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -61,6 +63,13 @@ static void d(uint32_t v) { memcpy(p, &v, 4); p += 4; }
 
 /* ---- instructions ---- */
 
+/* Any address but those of the stack, which lies elsewhere in each run. */
+static uint32_t anywhere(void)
+{
+	uint32_t v = rnd();
+
+	return v >= 0xf0000000 && v < 0xfffffe00 ? v & 0x0fffffff : v;
+}
 static uint32_t near_arena(void) { return ARENA + 0xc000 + below(0x4000); }
 static int asize16;
 static uint8_t *modrm_at;
@@ -101,7 +110,7 @@ static void modrm(int reg, int memory /* 0 register, 1 memory, 2 either */)
 	else if (mod == 2)
 		d(one_in(8) ? rnd() : below(0x800) - 0x400);
 	else if (base == 5)
-		d(one_in(8) ? rnd() : near_arena());
+		d(one_in(8) ? anywhere() : near_arena());
 }
 
 static void prefixes(int want66)
@@ -431,7 +440,7 @@ static void random_state(void)
 	for (int r = 0; r < 8; r++)
 		switch (below(6)) {
 		case 0: F->in[r] = below(64); break;
-		case 1: F->in[r] = rnd(); break;
+		case 1: F->in[r] = anywhere(); break;
 		default: F->in[r] = near_arena(); break;
 		}
 	if (one_in(2))
@@ -542,6 +551,7 @@ static void setup(void)
 	struct user_desc u = { .entry_number = (unsigned)-1, .base_addr = FS_BASE, .limit = 0xfffff, .seg_32bit = 1,
 		.limit_in_pages = 1, .useable = 1 };
 	static uint8_t stack[65536];
+	struct rlimit small = { 65536, 65536 }; /* a wild access must not make the stack grow */
 	stack_t alt = { .ss_sp = stack, .ss_size = sizeof stack };
 	int rw = PROT_READ | PROT_WRITE, fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
 
@@ -553,6 +563,7 @@ static void setup(void)
 		exit(2);
 	}
 	__asm__ volatile("mov %w0, %%fs" : : "r"(u.entry_number * 8 + 3));
+	setrlimit(RLIMIT_STACK, &small);
 	sigaltstack(&alt, NULL);
 	for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
 		sigaction(signals[i], &sa, NULL);
@@ -567,6 +578,9 @@ int main(int argc, char **argv)
 {
 	int blocks = argc > 2 ? atoi(argv[2]) : 16, shown = argc > 4 ? atoi(argv[4]) : -1;
 
+	/* The heap at one place in every run: a wild access may meet it. */
+	if (!(personality(0xffffffff) & ADDR_NO_RANDOMIZE) && personality(ADDR_NO_RANDOMIZE) >= 0)
+		execv("/proc/self/exe", argv);
 	features = argc > 3 ? atoi(argv[3]) : -1;
 	setup();
 	seed = 0x9e3779b97f4a7c15ull * (unsigned)(1 + (argc > 1 ? atoi(argv[1]) : 0));
