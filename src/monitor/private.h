@@ -43,6 +43,7 @@ void itlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
 void state_live(struct cpu *c, bool user);
+void root_is_eager(struct cpu *c);
 u8 current_mode(const struct cpu *c);
 /* confine.c */
 void confine_zygote(void);

@@ -736,6 +736,8 @@ static void flush_everything(struct cpu *c)
 	after_user_flush();
 }
 
+static u32 eager_index(u64 root) { return (u32)(root >> PAGE_SHIFT) % ARRAY_SIZE(SH->eager); }
+
 /* A switch of carriers is put off until user code runs or the kernel has touched user memory more than
  * a little: the kernel's half is the same everywhere, and access to the user half is closed until then. */
 void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
@@ -756,8 +758,17 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 	my.want_switch = SH->carriers[my.number].cr3 != root;
 	if (!my.want_switch && SH->carriers[my.number].stale)
 		carrier_catch_up();
-	if (my.want_switch && space_low_supervisor())
+	if (my.want_switch && (space_low_supervisor() || SH->eager[eager_index(root)] == root))
 		my.must_switch = true;
+}
+
+/* The kernel used user memory of the current root before its carrier ran: next time switch at once. */
+void root_is_eager(struct cpu *c)
+{
+	u64 root = c->cr3 & PTE_ADDR;
+
+	SH->eager[eager_index(root)] = root;
+	my.must_switch = true;
 }
 
 /* User addresses that the guest invalidates belong to another carrier than this one. */

@@ -283,8 +283,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		return false;
 	}
 	if (my.want_switch && !is_kernel_half(va)) {
-		if (++my.foreign_accesses > FOREIGN_MAX)
-			my.must_switch = true;
+		if (w.user || ++my.foreign_accesses > FOREIGN_MAX)
+			root_is_eager(c);
 		else
 			my.execute = true;
 		return false;

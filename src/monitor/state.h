@@ -75,6 +75,7 @@ struct shared {
 	u64 event_pc;
 	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
+	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
 	u32 n_kexec;            /* kernel pages with translations */
 	struct { u64 va, pa; } kexec[MAX_KEXEC];
 	char message[256];      /* for MEND_ERROR */

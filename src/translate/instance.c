@@ -171,7 +171,7 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		x->target = x->learned ? 0 : x->target + delta;
 		x->block = (u32)(b - k->blocks);
 		x->linked = 0;
-		if (x->kind == X_LINK) {
+		if (x->kind == X_LINK || x->kind == X_PREDICT) {
 			x->patch += hot_shift;
 		} else if (x->kind == X_SLOT) {
 			u32 slot = k->n_slots++;
