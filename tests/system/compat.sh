@@ -28,7 +28,7 @@ flags=(-O2 -Wall -Wextra -Werror -fno-pie -no-pie)
 echo 'int main(void) { return 0; }' >"$tmp/probe.c"
 gcc -m32 -static -o "$tmp/probe" "$tmp/probe.c" 2>/dev/null || skip "gcc -m32 does not work here"
 "$tmp/probe" 2>/dev/null || skip "this system does not run 32-bit programs"
-[ -e "$kernel" ] && [ -e "$initrd" ] || skip "no guest: make guest"
+if [ ! -e "$kernel" ] || [ ! -e "$initrd" ]; then skip "no guest: make guest"; fi
 
 build() { # name, compiler arguments
 	local name=$1
