@@ -377,7 +377,7 @@ static void execute(struct cpu *c)
 	c->sti_shadow = 0;
 	if (in.klass == IC_IRET && c->cpl == 3 && my.fault_pending && !my.want_switch)
 		prefill(c);
-	if (r == SYS_DONE && tf && (c->rflags & RF_TF)) {
+	if ((r == SYS_DONE || r == SYS_AGAIN) && tf && (c->rflags & RF_TF)) {
 		sys_raise(c, VEC_DB);
 		c->exc.dr6 = BIT(14);
 	}

@@ -170,12 +170,24 @@ static void handle_event(struct ucontext *uc)
 	uc->eflags |= RF_TF;
 }
 
+/* Decodes the 64-bit instruction of a record, which may run into the block's second page. */
+static int record_insn(const struct block *b, const struct insn_record *rec, struct insn *in)
+{
+	u64 pc = b->pc + rec->guest, left = PAGE_SIZE - (pc & ~PAGE_MASK);
+	u64 pa = ((pc ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK) | (pc & ~PAGE_MASK);
+	u8 bytes[INSN_MAX];
+
+	if (left >= INSN_MAX || !(b->flags & BLOCK_SPANS))
+		return insn_decode(in, ram_pointer(pa), MIN(left, (u64)INSN_MAX), MODE_64);
+	__builtin_memcpy(bytes, ram_pointer(pa), left);
+	__builtin_memcpy(bytes + left, ram_pointer(b->pa2), INSN_MAX - left);
+	return insn_decode(in, bytes, INSN_MAX, MODE_64);
+}
+
 /* Guest address of a kernel-world access that faulted at `host`; false where it must be found out
  * by executing the instruction in C. */
 static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *rec, u64 host, bool write, u64 *va)
 {
-	u64 pa = ((b->pc + rec->guest) ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK;
-	const u8 *code = ram_pointer(pa | ((b->pc + rec->guest) & ~PAGE_MASK));
 	struct insn in;
 
 	if (rec->access == AK_STRING) {
@@ -188,7 +200,7 @@ static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *r
 		*va = host - s + c->gpr[RSI];
 		return host - s + 64 < 128;
 	}
-	if (insn_decode(&in, code, PAGE_SIZE - ((u64)code & ~PAGE_MASK), MODE_64) || !in.has_mem) {
+	if (record_insn(b, rec, &in) || !in.has_mem) {
 		*va = host - FOLD_OFF;
 		return is_kernel_half(*va);
 	}
@@ -205,16 +217,20 @@ static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *r
 	return true;
 }
 
-static void site_to_both(struct cpu *c, struct block *b, struct insn_record *rec)
+/* Returns whether it was already. */
+static bool site_to_both(struct cpu *c, struct block *b, struct insn_record *rec)
 {
 	u64 pc = b->pc + rec->guest;
 	u64 pa = ((pc ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK) | (pc & ~PAGE_MASK);
+
+	bool known = site_is_both(CACHE, pa);
 
 	(void)c;
 	SH->count.both_sites++;
 	site_set_both(CACHE, pa);
 	/* Every block that contains the instruction has to go. */
 	block_kill_site(CACHE, ram_offset(pa) >> PAGE_SHIFT, pa);
+	return known;
 }
 
 static void raise(struct cpu *c, int vector, bool has_error, u32 error, u64 cr2)
@@ -227,18 +243,35 @@ static void raise(struct cpu *c, int vector, bool has_error, u32 error, u64 cr2)
  * nothing was known.  True: it is now. */
 static bool claim(struct cpu *c, struct block *b, struct insn_record *rec)
 {
-	u64 pa = ((b->pc + rec->guest) ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK;
-	const u8 *code = ram_pointer(pa | ((b->pc + rec->guest) & ~PAGE_MASK));
 	struct insn in;
 
 	if (rec->access == AK_STRING)
 		return space_claim(c, c->gpr[RSI]) | space_claim(c, c->gpr[RDI]);
-	if (rec->access != AK_BOTH || insn_decode(&in, code, PAGE_SIZE - ((u64)code & ~PAGE_MASK), MODE_64) || !in.has_mem)
+	if (rec->access != AK_BOTH || record_insn(b, rec, &in) || !in.has_mem)
 		return false;
 	return space_claim(c, sys_operand_address(c, &in).v);
 }
 
 #define FOREIGN_MAX 4 /* accesses to the user half of a root without its carrier */
+
+/* #GP or #SS of a kernel-world access: the guest's own, for a misaligned operand or one that is not canonical, unless
+ * it came from folding a user address. */
+static bool operand_fault(struct cpu *c, struct block *b, struct insn_record *rec)
+{
+	struct insn in;
+	bool canonical;
+	u64 va;
+
+	if (record_insn(b, rec, &in) || !in.has_mem || in.klass != IC_PLAIN || in.vsib)
+		return false;
+	va = sys_operand_address(c, &in).v;
+	canonical = (s64)(va << 16) >> 16 == (s64)va;
+	/* A user address that is not mapped for a kernel page's sake gives #GP as well. */
+	if (canonical && !is_kernel_half(va) && (rec->access != AK_BOTH || in.mem_size < 16 || !(va & (in.mem_size - 1u))))
+		return false;
+	raise(c, !canonical && in.base_seg_ss && in.seg == SEG_NONE ? VEC_SS : VEC_GP, true, 0, 0);
+	return true;
+}
 
 /* A fault on memory.  True: the access can be tried again where it was. */
 static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, struct insn_record *rec)
@@ -256,11 +289,11 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 			va = host - FOLD_OFF;
 		} else if (uc->trapno != 14 || !kernel_address(c, b, rec, host, write, &va)) {
 			/* Not canonical as folded: a user address, or a bad one. */
+			if (uc->trapno != 14 && operand_fault(c, b, rec))
+				return false;
 			if (rec->access == AK_FOLD) {
-				site_to_both(c, b, rec);
-				if (my.fault_rip == c->rip)
-					my.execute = true;
-				my.fault_rip = c->rip;
+				/* A site that was one already has no other form. */
+				my.execute = site_to_both(c, b, rec);
 			} else {
 				my.execute = true;
 			}

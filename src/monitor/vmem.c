@@ -112,6 +112,8 @@ static void push_output(void)
 		head += (u32)got;
 		n += (u32)got;
 	}
+	/* What did not fit is asked for again. */
+	legacy_uart_transmit(&SH->legacy, NULL, 0);
 	if (!n)
 		return;
 	r->head = head;

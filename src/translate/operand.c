@@ -81,11 +81,12 @@ static void e_op_own(struct emit *e, u8 seg, u8 op, int reg, const struct insn *
 
 static void e_prefixes(struct emit *e, const struct insn *in, const u8 *raw, const struct rewrite *w)
 {
-	bool drop67 = w->form == F_PAIR || w->form == F_ABS;
+	/* Without an index the base is a user-world address of 32 bits, and a bit string's offset wraps there. */
+	bool drop67 = (w->form == F_PAIR && w->index != REG_NONE) || w->form == F_ABS;
 
 	if (w->form == F_GS || (w->form == F_ABS && !w->fs))
 		e8(e, 0x65);
-	else if (w->form == F_FS || (w->form == F_ABS && w->fs))
+	else if (w->form == F_FS || ((w->form == F_ABS || w->form == F_PAIR) && w->fs))
 		e8(e, 0x64);
 	for (int i = 0; i < in->nprefix; i++) {
 		u8 p = raw[i];
@@ -94,7 +95,8 @@ static void e_prefixes(struct emit *e, const struct insn *in, const u8 *raw, con
 		/* The user world keeps FS, whose base is the guest's. */
 		if (segment && !(p == 0x64 && in->seg == SEG_FS && (w->form == F_SAME || w->form == F_PAIR)))
 			continue;
-		if (p == 0x67 && drop67)
+		/* A REX before other prefixes does nothing; at their end it would. */
+		if ((p == 0x67 && drop67) || (p & 0xf0) == 0x40)
 			continue;
 		e8(e, p);
 	}
@@ -254,7 +256,15 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 		return;
 	}
 	rec->access = AK_FOLD;
-	if (in->seg == SEG_GS) {
+	if (in->seg == SEG_GS && in->base == RSP) {
+		/* Both RSP and the segment's base are folded: take one back. */
+		w->fs = true;
+		w->form = F_PAIR;
+		w->base = tx_borrow(t, in, taken);
+		w->index = tx_borrow(t, in, taken);
+		e_address(t, ti, w->base);
+		e_mov_imm(&t->hot, w->index, in->addrsize_prefix ? 0 : -(u64)FOLD_OFF);
+	} else if (in->seg == SEG_GS) {
 		w->fs = true;
 		w->form = in->base == REG_RIP ? F_ABS : F_FS;
 		w->disp = (s32)rip_target(ti);
@@ -297,7 +307,8 @@ static bool reg_is_general(const struct insn *in)
 		return (op >= 0x40 && op <= 0x4f) || op == 0xa3 || op == 0xa4 || op == 0xa5 || op == 0xab ||
 		       op == 0xac || op == 0xad || op == 0xaf || op == 0xb0 || op == 0xb1 || op == 0xb3 ||
 		       op == 0xb6 || op == 0xb7 || op == 0xb8 || (op >= 0xbb && op <= 0xc1) || op == 0xc3 ||
-		       op == 0x02 || op == 0x03 || op == 0x50 || op == 0xd7 || op == 0x2c || op == 0x2d;
+		       op == 0x02 || op == 0x03 || op == 0x50 || op == 0xc5 || op == 0xd7 ||
+		       ((op == 0x2c || op == 0x2d) && in->rep);
 	return in->map == MAP_0F38 && (op >= 0xf0 && op <= 0xf9);
 }
 
@@ -422,7 +433,24 @@ static bool one_byte_rsp(struct tx *t, const struct tx_insn *ti)
 	int r = (in->op & 7) | (in->rex & 1) << 3;
 	struct emit *e = &t->hot;
 
-	if (in->map != MAP_1B || in->off_modrm || in->enc != ENC_LEGACY || r != RSP)
+	if (in->off_modrm || in->enc != ENC_LEGACY || r != RSP)
+		return false;
+	if (in->map == MAP_0F && in->op >= 0xc8 && in->op <= 0xcf) { /* bswap rsp */
+		struct insn none = { 0 };
+		u16 taken = 0;
+		int s = tx_borrow(t, &none, &taken);
+
+		e_guest_rsp(t, s);
+		if (in->osize == 2)
+			e8(e, 0x66);
+		e_rex(e, in->osize == 8, 0, 0, s);
+		e8(e, 0x0f);
+		e8(e, (u8)(0xc8 | (s & 7)));
+		e_fold_rsp(t, s);
+		finish(t, taken);
+		return true;
+	}
+	if (in->map != MAP_1B)
 		return false;
 	if (in->op >= 0xb8 && in->op <= 0xbf && in->osize != 2) { /* mov rsp, imm */
 		u64 v = in->imm_size == 8 ? (u64)in->imm : (u32)in->imm;
@@ -430,14 +458,18 @@ static bool one_byte_rsp(struct tx *t, const struct tx_insn *ti)
 		e_mov_imm(e, RSP, v + FOLD_OFF);
 		return true;
 	}
-	if (in->op >= 0x91 && in->op <= 0x97 && in->osize == 8) { /* xchg rax, rsp */
+	if (in->op >= 0x91 && in->op <= 0x97) { /* xchg rax, rsp */
 		struct insn none = { .reg_touch = 1 };
 		u16 taken = 0;
 		int s = tx_borrow(t, &none, &taken);
 
 		e_guest_rsp(t, s);
-		e_fold_rsp(t, RAX);
-		e_mov_rr(e, RAX, s);
+		if (in->osize == 2)
+			e8(e, 0x66);
+		e_rex(e, in->osize == 8, s, 0, RAX);
+		e8(e, 0x87);
+		e8(e, (u8)(0xc0 | (s & 7) << 3));
+		e_fold_rsp(t, s);
 		finish(t, taken);
 		return true;
 	}
@@ -453,6 +485,10 @@ void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
 
 	if (in->enc == ENC_LEGACY && in->map == MAP_1B && in->op == 0x8d) {
 		plain_lea(t, ti);
+		return;
+	}
+	if (t->kernel && in->has_mem && in->seg == SEG_FS) {
+		tx_execute(t, ti);
 		return;
 	}
 	if (t->kernel) {
@@ -481,10 +517,6 @@ void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
 		}
 		if (one_byte_rsp(t, ti))
 			return;
-		if (in->has_mem && in->seg == SEG_FS) {
-			tx_execute(t, ti);
-			return;
-		}
 	}
 	if (!in->has_mem) {
 		e_bytes(e, ti->raw, in->len);
@@ -522,7 +554,7 @@ void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
 	}
 	prepare(t, &load, &w, &taken);
 	if (w.form == F_PAIR) {
-		if (ti->in.seg == SEG_FS)
+		if (ti->in.seg == SEG_FS || w.fs)
 			e8(&t->hot, 0x64);
 		e_rex(&t->hot, 1, reg, w.index == REG_NONE ? 0 : w.index, w.base);
 		e8(&t->hot, 0x8b);
@@ -548,6 +580,10 @@ void tx_moffs(struct tx *t, const struct tx_insn *ti)
 	tx_current(t)->access = t->kernel ? AK_FOLD : AK_IDENT;
 	if (!t->kernel && in->seg != SEG_GS) {
 		e_bytes(&t->hot, ti->raw, in->len);
+		return;
+	}
+	if (t->kernel && in->seg == SEG_NONE && !is_kernel_half((u64)in->disp)) {
+		tx_execute(t, ti);
 		return;
 	}
 	u16 taken = BIT(RAX);
@@ -595,6 +631,11 @@ void tx_string(struct tx *t, const struct tx_insn *ti)
 	bool src = in->klass == IC_MOVS || in->klass == IC_LODS || in->klass == IC_CMPS;
 	bool dst = in->klass != IC_LODS;
 
+	/* Each iteration is a step. */
+	if (in->rep && (t->b->mode & TM_STEP)) {
+		tx_execute(t, ti);
+		return;
+	}
 	if (!t->kernel && in->seg != SEG_GS) {
 		tx_current(t)->access = AK_IDENT;
 		e_bytes(e, ti->raw, in->len);

@@ -125,7 +125,8 @@ static bool tx_kernel(struct tx *t, const struct tx_insn *ti, int index)
 		t->sti_shadow = true;
 		return true;
 	case IC_PUSHF:
-		if (ti->in.osize != 8)
+		/* The guest's trap flag is not the host's. */
+		if (ti->in.osize != 8 || (t->b->mode & TM_STEP))
 			return false;
 		tx_pushf(t);
 		return true;

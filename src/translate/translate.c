@@ -268,6 +268,9 @@ void tx_loop(struct tx *t, const struct tx_insn *ti)
 
 	if (ti->in.asize == 4)
 		e8(e, 0x67);
+	/* REP and REPNE invert what LOOPE and LOOPNE want, on some processors. */
+	if (ti->in.rep)
+		e8(e, ti->in.rep);
 	e8(e, ti->in.op);
 	e8(e, 2);
 	e8(e, 0xeb);
@@ -402,7 +405,8 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 		tx_xsave(t, ti);
 		break;
 	case IC_ENTER: case IC_XLAT: case IC_MASKMOV: case IC_CLZERO: case IC_MOVDIR64B:
-		if (!t->kernel && in->seg != SEG_GS && in->base != REG_RIP) {
+		/* ENTER knows only the stack segment. */
+		if (!t->kernel && (in->seg != SEG_GS || in->klass == IC_ENTER) && in->base != REG_RIP) {
 			tx_current(t)->access = AK_IDENT;
 			e_bytes(&t->hot, ti->raw, in->len);
 		} else {
