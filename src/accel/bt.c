@@ -123,8 +123,11 @@ static int bt_probe(const struct host_info *host, struct err *why)
 
 static int bt_create(struct vm *vm, struct err *e)
 {
-	struct bt *bt = calloc(1, sizeof *bt);
+	struct bt *bt;
 
+	if (vm->ram_size > MAX_FRAMES * PAGE_SIZE)
+		return err_set(e, -E2BIG, "memory: the translator has room for %llu GiB", MAX_FRAMES * PAGE_SIZE >> 30);
+	bt = calloc(1, sizeof *bt);
 	if (!bt)
 		return err_sys(e, ENOMEM, "translating accelerator");
 	vm->accel_state = bt;

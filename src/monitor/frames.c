@@ -4,7 +4,6 @@
 #include "shadow/shadow.h"
 #include "translate/targets.h"
 
-#define MAX_FRAMES (1u << 23) /* 32 GiB of RAM */
 #define MAX_NODES (MAX_BLOCKS * 2)
 #define CODE_LOG 16384
 

@@ -12,6 +12,8 @@
 enum world_key { KEY_MONITOR, KEY_KERNEL, KEY_SPILL, KEY_TABLE, KEY_FOLDS, KEY_CONTESTED, KEYS };
 #define KEY_OF(keys, which) ((int)((keys) >> (4 + 4 * (which)) & 15))
 
+#define MAX_FRAMES (1u << 23) /* pages of guest RAM that are kept account of: 32 GiB */
+
 struct shadow_counters { u64 fills, fill_pages, invalidations, revalidated, unmapped, evictions; };
 
 struct shadow_state {
