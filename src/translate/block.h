@@ -124,7 +124,7 @@ struct exit_record {
 	u32 linked;       /* X_LINK: block to which it is patched, number + 1; 0: none.  X_PREDICT: misses */
 #define LINKED_BY_SLOT 0xffffffffu /* to a jump through a slot, whose exit knows the old address */
 	u8 kind;
-	bool learned;     /* the target is a prediction, and does not move with the block */
+	bool learned;     /* the target is a prediction, 0 as long as there is none */
 };
 
 struct cache_stats { u64 translated, flushes, killed, revived, guest_insns, code_bytes, moved, copied; };
@@ -187,7 +187,7 @@ void block_link(struct cache *k, u32 exit, struct block *to);
 /* Predicts `target` for the branch of the X_PREDICT exit; false where it cannot.  The next exit is the link
  * to it.  `others`: another carrier's slot may lead to an earlier prediction, which therefore stays. */
 bool predict_set(struct cache *k, u32 exit, u64 target, bool others);
-void predict_reset(const struct block *b, u8 *imm, const u8 *learn);
+void predict_move(const struct block *b, u8 *imm, const u8 *learn, u64 delta);
 /* Whether nothing before a SWAPGS at the head of the block touches memory. */
 bool block_begins_with_swapgs(const struct block *b);
 /* Makes the dead stub of `from` lead to the block that took its place. */

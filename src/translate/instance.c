@@ -113,14 +113,13 @@ static void move_block(struct cache *k, struct block *b, u64 delta)
 		if (r[i].kind == RL_VA)
 			add64(p, delta);
 		else if (r[i].kind == RL_PREDICT)
-			predict_reset(b, p, CODE_BASE + b->cold + r[i].target);
+			predict_move(b, p, CODE_BASE + b->cold + r[i].target, delta);
 	}
 	for (int i = 0; i < b->n_exits; i++) {
 		struct exit_record *x = &k->exits[b->exits + (u32)i];
 
-		x->target = x->learned ? 0 : x->target + delta;
-		if (x->kind == X_PREDICT)
-			x->linked = 0;
+		if (x->target || !x->learned)
+			x->target += delta;
 		if (x->linked == LINKED_BY_SLOT)
 			unlink_exit(k, b, x);
 	}
@@ -168,9 +167,10 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		struct exit_record *x = &k->exits[k->n_exits++];
 
 		*x = k->exits[from->exits + (u32)i];
-		x->target = x->learned ? 0 : x->target + delta;
+		if (x->target || !x->learned)
+			x->target += delta;
 		x->block = (u32)(b - k->blocks);
-		x->linked = 0;
+		x->linked = x->kind == X_PREDICT ? x->linked : 0;
 		if (x->kind == X_LINK || x->kind == X_PREDICT) {
 			x->patch += hot_shift;
 		} else if (x->kind == X_SLOT) {
@@ -190,7 +190,7 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		case RL_VA: add64(p, delta); break;
 		/* Links may have been patched: a fresh one leads to its stub. */
 		case RL_HOT_COLD: put32(p, (u32)(b->cold + r[i].target - (u32)(p - CODE_BASE) - 4)); break;
-		case RL_PREDICT: predict_reset(b, p, c + r[i].target); break;
+		case RL_PREDICT: predict_move(b, p, c + r[i].target, delta); break;
 		case RL_HOT_FAR: put32(p, v - hot_shift); break;
 		case RL_COLD_FAR: put32(p, v - cold_shift); break;
 		case RL_HOT_EXIT: case RL_COLD_EXIT: put32(p, x); break;
@@ -228,7 +228,7 @@ static bool copy(struct cache *k, struct instance *i, u64 vp)
 		for (u32 x = 0; x < b->n_exits; x++) {
 			u32 linked = k->exits[from->exits + x].linked;
 
-			if (!linked || linked == LINKED_BY_SLOT || k->blocks[linked - 1].instance != from->instance || !k->blocks[linked - 1].copy ||
+			if (k->exits[b->exits + x].kind != X_LINK || !linked || linked == LINKED_BY_SLOT || k->blocks[linked - 1].instance != from->instance || !k->blocks[linked - 1].copy ||
 			    k->blocks[linked - 1].copy - 1 < first)
 				continue;
 			k->exits[b->exits + x].linked = k->blocks[linked - 1].copy;

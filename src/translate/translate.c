@@ -219,12 +219,20 @@ bool predict_set(struct cache *k, u32 exit, u64 target, bool others)
 	return fits;
 }
 
-void predict_reset(const struct block *b, u8 *imm, const u8 *learn)
+/* The block's page moved by `delta`: most targets are in the same module and moved with it; where not, the
+ * prediction only misses.  `learn` is where the stub lies now. */
+void predict_move(const struct block *b, u8 *imm, const u8 *learn, u64 delta)
 {
 	struct emit e = { predict_jump(b, imm), NULL };
+	u64 minus;
 
-	__builtin_memset(imm, 0, 8);
-	e_jmp(&e, learn);
+	__builtin_memcpy(&minus, imm, 8);
+	if (minus) {
+		minus -= delta;
+		__builtin_memcpy(imm, &minus, 8);
+	}
+	if (*e.p == 0xe9)
+		e_jmp(&e, learn);
 }
 
 static void spill_target(struct tx *t)
