@@ -50,7 +50,7 @@ void carrier_catch_up(void)
 		space_flush_user(CPU);
 	}
 	frames_catch_up(&my.code_epoch);
-	if (space_code_changed() || my.generation != CACHE->generation) {
+	if (space_code_changed() || my.generation != CACHE->generation || debug_on(CPU)) {
 		code_reset();
 	} else {
 		for (; my.slots < CACHE->n_slots; my.slots++)

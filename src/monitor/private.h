@@ -31,6 +31,10 @@ struct mine {
 	u64 guest_fault_rip, guest_fault_address;
 	u64 fault_rip, fault_address; /* the last fault that was filled, and how often in a row */
 	u32 fault_repeats;
+	u8 watch_hits;          /* breakpoints that the instruction under way has met */
+	bool alone;             /* the next instruction runs by itself, with watched pages open */
+	bool open;              /* it does so now */
+	u64 resume_rip;         /* address for which RF holds off breakpoints, 0: none is noted */
 	struct { u64 key, pa; } itlb[ITLB_SIZE];
 };
 extern struct mine my;
@@ -48,6 +52,18 @@ u8 current_mode(const struct cpu *c);
 /* confine.c */
 void confine_zygote(void);
 void confine_carrier(void);
+/* debug.c */
+static inline bool debug_on(const struct cpu *c) { return c->dr[7] & 0xff; }
+void debug_access(const struct cpu *c, u64 va, u64 n, bool write);
+bool debug_watched(const struct cpu *c, u64 va);  /* the page must stay closed */
+bool debug_code_page(const struct cpu *c, u64 pc);
+bool debug_breakpoint(struct cpu *c);             /* at rip: true with #DB pending */
+void debug_trap(struct cpu *c, bool step);        /* after an instruction */
+void debug_stepped(struct cpu *c);                /* after one that ran as translated code */
+void debug_close(const struct cpu *c);
+void debug_changed(struct cpu *c);
+struct insn;
+void debug_alone(const struct cpu *c, const struct insn *in);
 /* vmem.c */
 void io_poll_input(void);
 /* Called from entry.S. */

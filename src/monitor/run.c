@@ -59,7 +59,7 @@ u8 current_mode(const struct cpu *c)
 		m |= TM_FS;
 	if ((m & TM_COMPAT) && (c->seg[SEG_GS].limit != 0xffffffff || !(c->seg[SEG_GS].attr & ATTR_P)))
 		m |= TM_GS;
-	if (c->rflags & RF_TF)
+	if ((c->rflags & RF_TF) || my.alone || (debug_on(c) && debug_code_page(c, c->rip)))
 		m |= TM_STEP;
 	return m;
 }
@@ -325,12 +325,21 @@ static void prefill(struct cpu *c)
 	struct walk w;
 
 	my.fault_pending = false;
+	if (debug_on(c))
+		return;
 	if (c->rip != my.guest_fault_rip || (my.guest_fault_error & PF_I) || !mmu_peek(c, va, &e))
 		return;
 	if (!(e & PTE_A) || ((access & PF_W) && !(e & PTE_D)) || mmu_walk(c, va, access, false, &w, &error))
 		return;
 	if (!((access & PF_W) && (frame_flags(ram_offset(w.pa) >> PAGE_SHIFT) & FRAME_CODE)))
 		space_fill(c, va, &w, access & PF_W);
+}
+
+/* Instructions that enter the kernel clear TF as a part of what they do; others that clear it still trap. */
+static bool clears_trap(const struct insn *in)
+{
+	return in->klass == IC_INT || in->klass == IC_INT1 || in->klass == IC_INT3 || in->klass == IC_INTO ||
+	       in->klass == IC_SYSCALL || in->klass == IC_SYSENTER;
 }
 
 /* Executes the instruction at rip in C. */
@@ -360,13 +369,18 @@ static void execute(struct cpu *c)
 		return;
 	}
 	SH->count.classes[in.klass < IC_COUNT ? in.klass : 0]++;
+	my.watch_hits = 0;
 	r = in.has_mem && in.klass == IC_PLAIN ? -1 : (int)sys_execute(c, &in);
 	if (r == -1)
 		r = sys_execute_memory(c, &in);
+	if (r == -1 && debug_on(c) && !my.want_switch) {
+		debug_alone(c, &in);
+		return;
+	}
 	if (r == -1 && c->cpl == 3)
 		r = (int)sys_execute(c, &in);
 	/* A short string instruction on memory that is not mapped here. */
-	for (int i = 0; r == SYS_AGAIN && i < 16 && !SPILL_K->pending; i++)
+	for (int i = 0; r == SYS_AGAIN && i < 16 && !SPILL_K->pending && !tf && !debug_on(c); i++)
 		r = sys_execute_memory(c, &in);
 	if (r == -1 && my.want_switch) {
 		my.must_switch = true;
@@ -374,13 +388,14 @@ static void execute(struct cpu *c)
 	}
 	if (r == -1)
 		monitor_fail("cannot execute %lx %lx at guest %lx", *(u64 *)bytes, *(u64 *)(bytes + 7), c->rip);
+	/* A load of SS holds the trap off to the end of the next instruction, STI does not. */
+	if (c->sti_shadow && in.klass != IC_STI)
+		tf = false;
 	c->sti_shadow = 0;
 	if (in.klass == IC_IRET && c->cpl == 3 && my.fault_pending && !my.want_switch)
 		prefill(c);
-	if ((r == SYS_DONE || r == SYS_AGAIN) && tf && (c->rflags & RF_TF)) {
-		sys_raise(c, VEC_DB);
-		c->exc.dr6 = BIT(14);
-	}
+	if (r == SYS_DONE || r == SYS_AGAIN)
+		debug_trap(c, tf && (!clears_trap(&in) || (c->rflags & RF_TF)));
 }
 
 /* Timers, input and interrupts. */
@@ -526,6 +541,10 @@ _Noreturn void run_loop(void)
 			my.execute = false;
 			execute(c);
 		}
+		if (my.open) {
+			my.open = false;
+			my.watch_hits = 0;
+		}
 		if (c->exc.pending) {
 			SH->count.exceptions++;
 			if (c->exc.vector == VEC_PF) {
@@ -550,9 +569,16 @@ _Noreturn void run_loop(void)
 			SH->gates_stale = false;
 			prepare_gates(c);
 		}
+		if (debug_on(c) && debug_breakpoint(c))
+			continue;
 		b = lookup_block(c);
-		if (b)
-			enter(c, b);
+		if (!b)
+			continue;
+		if (debug_on(c) && !my.alone)
+			debug_close(c);
+		my.open = my.alone;
+		my.alone = false;
+		enter(c, b);
 	}
 }
 
@@ -619,9 +645,8 @@ static void exit_lookup(struct cpu *c)
 		c->gpr[RDX] = s->reg[RDX];
 		c->rip = target;
 	}
-	if (c->rflags & RF_TF) {
-		sys_raise(c, VEC_DB);
-		c->exc.dr6 = BIT(14);
+	if ((c->rflags & RF_TF) || debug_on(c)) {
+		debug_stepped(c);
 		return;
 	}
 	b = lookup_block(c);
@@ -644,6 +669,8 @@ static void exit_predict(struct cpu *c, u32 id)
 	c->rip = c->gpr[RDX];
 	c->gpr[RCX] = s->reg[RCX];
 	c->gpr[RDX] = s->reg[RDX];
+	if (debug_on(c))
+		return;
 	b = lookup_block(c);
 	if (!b || generation != CACHE->generation)
 		return;
@@ -678,6 +705,8 @@ _Noreturn void exit_dispatch(u32 id)
 
 	SH->count.exits[x.kind]++;
 	c->rip = x.target;
+	if (debug_on(c) && x.kind != X_INSN && x.kind != X_STEPPED && x.kind != X_PREDICT)
+		run_loop(); /* nothing may lead past its look at each address */
 	if (x.kind == X_PREDICT) {
 		exit_predict(c, id);
 		run_loop();
@@ -702,8 +731,7 @@ _Noreturn void exit_dispatch(u32 id)
 		execute(c);
 		break;
 	case X_STEPPED:
-		sys_raise(c, VEC_DB);
-		c->exc.dr6 = BIT(14);
+		debug_stepped(c);
 		break;
 	default:
 		break;
@@ -841,6 +869,9 @@ void mmu_msr_changed(struct cpu *c, u32 what)
 	switch (what) {
 	case MSR_EFER: case MSR_STAR: case MSR_LSTAR: case MSR_SFMASK:
 		SH->gates_stale = true;
+		break;
+	case SYS_CHANGED_DR:
+		debug_changed(c);
 		break;
 	case MSR_TSC_AUX:
 		CONSTANTS->tsc_aux = c->tsc_aux;

@@ -322,6 +322,10 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 			my.execute = true;
 		return false;
 	}
+	if (debug_on(c) && !my.open && debug_watched(c, va)) {
+		my.execute = true;
+		return false;
+	}
 	/* A user page that kernel code must not reach by itself. */
 	if (!user && !is_kernel_half(va) && (uc->err & PF_PK)) {
 		my.execute = true;
@@ -355,6 +359,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		my.execute = true;
 		return false;
 	}
+	if (debug_on(c) && !my.open)
+		debug_close(c);
 	if (space_code_changed())
 		code_reset();
 	return true;

@@ -46,6 +46,8 @@ int vmem_read(struct cpu *c, gva_t address, void *buffer, size_t n, u32 access)
 
 		if (translate(c, va, step, access, pa))
 			return -1;
+		if (debug_on(c) && !(access & VM_SYSTEM))
+			debug_access(c, va, step, false);
 		for (int i = 0; i < 2; i++) {
 			size_t part = i ? step - first : first;
 			const u8 *from = part ? ram_pointer(pa[i]) : NULL;
@@ -72,6 +74,8 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 
 		if (translate(c, va, step, access | PF_W, pa))
 			return -1;
+		if (debug_on(c) && !(access & VM_SYSTEM))
+			debug_access(c, va, step, true);
 		for (int i = 0; i < 2; i++) {
 			size_t part = i ? step - first : first;
 			u8 *to = part ? ram_pointer(pa[i]) : NULL;
