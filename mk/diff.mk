@@ -9,7 +9,7 @@ DIFF_GUEST_DEPS := $(wildcard tests/guest/diff/*) tests/diff/format.h src/x86/cp
 DIFF_HARNESS_SRCS := $(wildcard tests/diff/*.c) \
 	$(wildcard src/x86/decode*.c) src/base/err.c src/machine/kernel.c src/machine/ram.c $(wildcard src/machine/payload*.c)
 # The native runner works in a signal handler with the test's FS base: no stack protector, no sanitizers.
-DIFF_HARNESS_CFLAGS := $(COMMON_CFLAGS) -D_GNU_SOURCE -Itests -fno-stack-protector -fcf-protection=none -fno-pie -no-pie -mfsgsbase
+DIFF_HARNESS_CFLAGS := $(COMMON_CFLAGS) -D_GNU_SOURCE -Itests -fno-stack-protector -fcf-protection=none -fpie -pie -mfsgsbase
 
 DEPS_TEST += libzydis-dev python3-minimal perl-base
 

@@ -59,10 +59,32 @@ static bool allowed(const struct test *t, const struct insn *in)
 		return false;
 	if ((k == IC_JMP_IND || k == IC_CALL_IND) && !in->has_mem && general_rm(in) == RSP)
 		return false;
+	/* No kernel does these: they are not translated. */
+	if (k == IC_MASKMOV || (in->enc != ENC_LEGACY && (in->reg_touch >> RSP & 1) && !(in->has_mem && in->base == RSP)))
+		return false;
 	/* Executed in C, which knows the common forms. */
 	if (in->seg == SEG_FS && in->has_mem && (in->enc != ENC_LEGACY || in->map != MAP_1B || in->op >= 0xd0))
 		return false;
 	return in->len < INSN_MAX;
+}
+
+bool generate_rsp_arithmetic(const struct insn *in)
+{
+	return in->map == MAP_1B && in->enc == ENC_LEGACY && !in->has_mem && (in->op == 0x81 || in->op == 0x83) && in->rm == RSP;
+}
+
+/* Leaves undefined flags as they were, on some processors: then arithmetic on RSP, which does not keep flags that are
+ * overwritten, shows. */
+static bool undefined_flags(const struct insn *in)
+{
+	u8 op = in->op;
+
+	if (in->enc != ENC_LEGACY)
+		return in->enc == ENC_VEX;
+	if (in->map == MAP_1B)
+		return op == 0x69 || op == 0x6b || op == 0xc0 || op == 0xc1 || (op >= 0xd0 && op <= 0xd3) || op == 0xf6 || op == 0xf7;
+	return in->map == MAP_0F && (op == 0xaf || op == 0xba || (op >= 0xa3 && op <= 0xa5) || (op >= 0xab && op <= 0xad) ||
+				     op == 0xb3 || (op >= 0xbb && op <= 0xbd));
 }
 
 /* Beyond the rules for one instruction: what keeps a sequence comparable. */
@@ -92,8 +114,7 @@ static bool allowed_in_sequence(const struct test *t, const struct insn *in, boo
 	return k != IC_PLAIN || !(in->reg_touch >> RSP & 1);
 }
 
-/* Does the memory operand lie in the user half of a kernel-world test? */
-static bool in_user_half(const struct test *t, const struct insn *in)
+bool generate_in_user_half(const struct test *t, const struct insn *in)
 {
 	if (in->addrsize_prefix)
 		return true;
@@ -104,7 +125,7 @@ static bool wants_prefix(const struct test *t, const struct insn *in)
 {
 	bool implicit = in->klass == IC_XLAT || in->klass == IC_MASKMOV;
 
-	if (t->world == WORLD_USER || in->seg != SEG_NONE || in_user_half(t, in))
+	if (t->world == WORLD_USER || in->seg != SEG_NONE || generate_in_user_half(t, in))
 		return false;
 	if (implicit)
 		return true;
@@ -157,11 +178,11 @@ static u64 random_value(void)
 static u64 landing(const struct test *t, bool near)
 {
 	if (near || rnd_below(2)) {
-		if (t->slot % 32 == 31)
+		if (t->code % 4096 > 4096 - 16) /* before the code that runs into the next page */
 			return harness.user_base + t->slot * SLOT_BYTES + SLOT_CODE + rnd_below(64);
 		return harness.user_base + (t->slot + 1) * SLOT_BYTES - 1 - rnd_below(12);
 	}
-	return harness.user_base + rnd_below(SLOTS_PER_BATCH) * SLOT_BYTES + SLOT_LANDING + rnd_below(16);
+	return harness.user_base + rnd_below(SLOTS_PER_BATCH) * SLOT_BYTES + SLOT_LANDING + rnd_below(8);
 }
 
 static void patch(struct test *t, u64 user_address, u64 value, bool shift)
@@ -228,7 +249,7 @@ static void aim_explicit(struct test *t, int i, u16 *fixed)
 {
 	const struct insn *in = &t->insn[i].in;
 	bool branch = in->klass == IC_JMP_IND || in->klass == IC_CALL_IND;
-	bool kernel = t->world == WORLD_KERNEL, user_half = !kernel || in_user_half(t, in);
+	bool kernel = t->world == WORLD_KERNEL, user_half = !kernel || generate_in_user_half(t, in);
 	u64 at, ea;
 
 	if (!accesses(in) && !is_lea(in))
@@ -323,7 +344,7 @@ static void aim_stack(struct test *t, const struct insn *in, u16 *fixed)
 static void aim_implicit(struct test *t, const struct insn *in, u16 *fixed)
 {
 	bool kernel = t->world == WORLD_KERNEL;
-	u64 half = kernel && !in_user_half(t, in) ? KOFF : 0;
+	u64 half = kernel && !generate_in_user_half(t, in) ? KOFF : 0;
 
 	if (string_class(in->klass))
 		aim_string(t, in, fixed);
@@ -420,14 +441,14 @@ bool generate_state(struct test *t)
 		if (wants_prefix(t, in))
 			t->fold_gs = true;
 		address_results(t, in);
-		if (in->klass == IC_PUSHF && (t->user_half || in_user_half(t, in)))
+		if (in->klass == IC_PUSHF && (t->user_half || generate_in_user_half(t, in)))
 			return false;
 	}
 	if (t->fold_gs && t->shift_gs)
 		return false;
 	if (t->world == WORLD_KERNEL)
 		for (int i = 0; i < t->n; i++)
-			if (t->user_half || in_user_half(t, &t->insn[i].in))
+			if (t->user_half || generate_in_user_half(t, &t->insn[i].in))
 				c->rflags |= RF_AC;
 	return true;
 }
@@ -452,7 +473,7 @@ static bool fix_code(struct test *t, int i)
 	} else if (in->klass == IC_MOFFS) {
 		u64 at = aim(8, false);
 
-		at = in->asize == 4 ? at - harness.user_base + LOW_BASE : kernel && !in_user_half(t, in) ? at + KOFF : at;
+		at = in->asize == 4 ? at - harness.user_base + LOW_BASE : kernel && !generate_in_user_half(t, in) ? at + KOFF : at;
 		if (in->seg != SEG_NONE)
 			at = rnd_below(4096);
 		put_le(ti->raw + in->off_disp, at, in->disp_size);
@@ -514,6 +535,10 @@ bool generate(struct test *t, const struct form *const *forms, int n, u8 world, 
 	for (int i = 0; n > 1 && i < n; i++)
 		if (!allowed_in_sequence(t, &t->insn[i].in, i == n - 1))
 			return false;
+	for (int i = 0; world == WORLD_KERNEL && i < n; i++)
+		for (int j = 0; j < i; j++)
+			if (generate_rsp_arithmetic(&t->insn[j].in) && undefined_flags(&t->insn[i].in))
+				return false;
 	if (length > 64)
 		return false;
 	t->code = code_offset(t, slot, length);
@@ -537,7 +562,7 @@ bool generate_other_half(struct test *t, u32 native_slot)
 		if (in->klass == IC_MOFFS || (in->has_mem && in->base == REG_NONE && in->index == REG_NONE))
 			return false;
 		any |= string_class(in->klass) || in->klass == IC_XLAT || in->klass == IC_MASKMOV ||
-		       (accesses(in) && in_user_half(t, in));
+		       (accesses(in) && generate_in_user_half(t, in));
 	}
 	t->native_slot = native_slot;
 	return any && generate_state(t);
@@ -560,7 +585,7 @@ static void encode_native(struct test *t, int i)
 	p += ti->before;
 	if (relative(in->klass))
 		put_le(p + in->off_imm, (u64)(in->imm + nearer), in->imm_size);
-	else if (in->klass == IC_MOFFS && shift && !in_user_half(t, in))
+	else if (in->klass == IC_MOFFS && shift && !generate_in_user_half(t, in))
 		put_le(p + in->off_disp, (u64)in->disp - shift, in->disp_size);
 	else if (in->has_mem && in->base == REG_RIP && in->disp_size == 4)
 		put_le(p + in->off_disp, (u64)(in->disp + nearer), 4);

@@ -83,6 +83,10 @@ bool generate_state(struct test *t);
 /* The kernel-world test with its operands in the other half, its native code in another slot; false where
  * that means nothing. */
 bool generate_other_half(struct test *t, u32 native_slot);
+/* Does the memory operand lie in the user half of a kernel-world test? */
+bool generate_in_user_half(const struct test *t, const struct insn *in);
+/* ADD, AND, SUB and so on of RSP and an immediate. */
+bool generate_rsp_arithmetic(const struct insn *in);
 void generate_presets(void);
 /* Encodes the native twin of the test's code and puts both into their images. */
 void generate_place(struct test *t, u8 *guest_code, u8 *native_code);

@@ -162,9 +162,12 @@ static void to_guest(const struct test *t, struct diff_state *s)
 	u16 shift = done ? t->shift_out : t->shift_in;
 	bool kernel = t->world == WORLD_KERNEL;
 
+	const struct insn *at = NULL; /* where it stopped */
+
 	for (int i = 0; kernel && i <= t->n; i++)
 		if (rip == t->native_at[i]) {
 			s->rip = base + t->code + t->at[i];
+			at = i < t->n ? &t->insn[i].in : NULL;
 			break;
 		}
 	if (kernel && rip == t->native_at[t->n] + 1u) /* behind the INT3 */
@@ -181,6 +184,8 @@ static void to_guest(const struct test *t, struct diff_state *s)
 		s->vector = VECTOR_DROPPED;
 	if (!kernel)
 		return;
+	if (s->rip - base >= 0x200000)
+		s->vector = VECTOR_DROPPED;
 	s->rip += KOFF;
 	s->error &= ~(u32)PF_U;
 	s->fs = t->c.fs;
@@ -188,14 +193,19 @@ static void to_guest(const struct test *t, struct diff_state *s)
 	s->rflags |= t->c.rflags & RF_AC;
 	if (s->vector == VEC_PF) {
 		bool low = s->cr2 - LOW_BASE < 0x200000;
-		bool user = t->user_half && t->shift_in == 0 && !t->stack_mode && t->insn[0].in.seg == SEG_NONE;
+		bool mixed = t->user_half && t->shift_in;
+		bool user = t->user_half && !mixed && at && at->seg == SEG_NONE && generate_in_user_half(t, at);
 
-		if ((!low && s->cr2 - base >= 0x200000) || s->error & PF_I ||
-		    (t->user_half && !user && !low))
+		if ((!low && s->cr2 - base >= 0x200000) || s->error & PF_I || (mixed && !low))
 			s->vector = VECTOR_DROPPED;
 		if (!low && !user)
 			s->cr2 += KOFF;
 	}
+	/* Flags that nothing reads any more are not kept by arithmetic on RSP: a fault before they are
+	 * overwritten shows it. */
+	for (int i = 0; !done && i + 1 < t->n; i++)
+		if (generate_rsp_arithmetic(&t->insn[i].in))
+			s->vector = VECTOR_DROPPED;
 	if ((s->vector == VEC_GP || s->vector == VEC_SS) && (t->wild || t->n > 1))
 		s->vector = VECTOR_DROPPED;
 	for (int i = 0; i < 16; i++)
