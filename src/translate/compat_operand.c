@@ -140,11 +140,12 @@ static bool w_is_ignored(const struct insn *in)
 	switch (in->map) {
 	case MAP_0F:
 		return ((op == 0x6e || op == 0x7e) && in->pp == 1) || ((op == 0x2a || op == 0x2c || op == 0x2d) && in->pp >= 2) ||
+		       (in->enc == ENC_VEX && op == 0x93 && in->pp == 3) ||
 		       (in->enc == ENC_EVEX && (op == 0x78 || op == 0x79 || op == 0x7b) && in->pp >= 2);
 	case MAP_0F38:
 		return in->enc == ENC_VEX ? op >= 0xf2 && op <= 0xf7 : op == 0x7c;
 	case MAP_0F3A:
-		return op == 0x16 || op == 0x22 || op == 0xf0;
+		return in->enc == ENC_EVEX ? op == 0x16 || op == 0x22 : op == 0xf0;
 	case MAP_XOP9:
 		return op == 0x01 || op == 0x02 || op == 0x12;
 	case MAP_XOPA:
@@ -196,6 +197,12 @@ static void e_memory(struct emit *e, const struct tx_insn *ti, const struct comp
 	}
 }
 
+/* VPEXTRQ and VPINSRQ: not an instruction outside 64-bit mode. */
+static bool is_undefined(const struct insn *in)
+{
+	return in->enc == ENC_VEX && in->map == MAP_0F3A && (in->op == 0x16 || in->op == 0x22) && (in->rex & 8);
+}
+
 void compat_copy(struct tx *t, const struct tx_insn *guest)
 {
 	struct tx_insn ti = *guest;
@@ -203,6 +210,10 @@ void compat_copy(struct tx *t, const struct tx_insn *guest)
 	struct compat_operand o = { .base = REG_NONE, .index = REG_NONE, .borrowed = REG_NONE };
 	struct emit *e = &t->hot;
 
+	if (is_undefined(in)) {
+		e8(e, 0x0f); e8(e, 0x0b);
+		return;
+	}
 	normalize(&ti);
 	if (in->has_mem)
 		o = compat_address(t, &ti);

@@ -132,9 +132,13 @@ flow:
 	pop	%esp
 	sub	%esp, %eax
 	note	%eax
+	push	$1			/* the address of POP is that after it */
+	push	$2
 	push	$0x55
-	pop	-4(%esp)
-	mov	-4(%esp), %eax
+	pop	4(%esp)
+	pop	%eax
+	note	%eax
+	pop	%eax
 	note	%eax
 	/* PUSHF shows the interrupt flag; the ID flag can be toggled. */
 	pushf

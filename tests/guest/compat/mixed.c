@@ -23,6 +23,13 @@ __asm__(
 	"	mov %esi, %eax\n"
 	"	mov %rdx, %rsp\n"
 	"	sub $16, %rsp\n"
+	"	lea (%rsp,%r15), %rbp\n"   /* upper halves that 32-bit code must not see */
+	"	sub %r15d, %ebp\n"
+	"	mov %r15, %rdx\n"
+	"	shr $32, %rdx\n"
+	"	shl $32, %rdx\n"
+	"	add %rdx, %rbp\n"
+	"	add %rdx, %rax\n"
 	"	lea 1f(%rip), %rcx\n"
 	"	mov %ecx, 8(%rsp)\n"       /* for the way back: lret of the 32-bit code */
 	"	movl $0x33, 12(%rsp)\n"
@@ -41,6 +48,9 @@ __asm__(
 #define CODE 0x40000000u
 static const uint8_t code[] = {
 	/* 0: add of what the mode makes of 48 ff c0: dec eax; inc eax, or inc rax; by an indirect call */
+	0x8b, 0x55, 0,          /* mov edx, [ebp] */
+	0xb9, 0, 0x10, 0, 0,    /* mov ecx, 4096; loop: time for interrupts */
+	0xe2, 0xfe,
 	0xb9, 0x40, 0, 0, 0x40, /* mov ecx, CODE + 0x40 */
 	0xff, 0xd1,             /* call ecx */
 	0x66, 0x8c, 0xd9,       /* mov ecx, ds */

@@ -25,6 +25,7 @@
 
 #define ARENA 0x10000000u
 #define ARENA_SIZE 0x20000u
+#define HIGH 0xa0000000u /* where a displacement is negative */
 #define FS_BASE (ARENA + 0x8000u)
 #define FRAME 0x18000000u /* what thunks load and store */
 #define CODE 0x20000000u
@@ -70,7 +71,10 @@ static uint32_t anywhere(void)
 
 	return v >= 0xf0000000 && v < 0xfffffe00 ? v & 0x0fffffff : v;
 }
-static uint32_t near_arena(void) { return ARENA + 0xc000 + below(0x4000); }
+static uint32_t near_arena(void)
+{
+	return one_in(12) ? ARENA + ARENA_SIZE - below(40) : ARENA + 0xc000 + below(0x4000);
+}
 static int asize16;
 static uint8_t *modrm_at;
 
@@ -108,7 +112,7 @@ static void modrm(int reg, int memory /* 0 register, 1 memory, 2 either */)
 	if (mod == 1)
 		b(rnd());
 	else if (mod == 2)
-		d(one_in(8) ? rnd() : below(0x800) - 0x400);
+		d(one_in(8) ? rnd() : one_in(5) ? HIGH + 0x800 + below(0x800) : below(0x800) - 0x400);
 	else if (base == 5)
 		d(one_in(8) ? anywhere() : near_arena());
 }
@@ -290,8 +294,14 @@ static void group_vex(void)
 	int map = 1 + (int)below(3), op;
 
 	do
-		op = map == 2 && one_in(4) ? 0xf2 + (int)below(6) : (int)below(256);
+		op = (int)below(256);
 	while (is_excluded(map, op));
+	if (one_in(3)) { /* those with general registers */
+		static const uint8_t general[3][6] = { { 0x6e, 0x7e, 0x2a, 0x2c, 0x2d, 0x50 },
+			{ 0xf2, 0xf3, 0xf5, 0xf6, 0xf7, 0xf7 }, { 0x16, 0x22, 0x14, 0x20, 0xf0, 0x22 } };
+
+		op = general[map - 1][below(6)];
+	}
 	if (map == 1 && one_in(2)) {
 		b(0xc5);
 		b(0xc0 | rnd());
@@ -556,6 +566,7 @@ static void setup(void)
 	int rw = PROT_READ | PROT_WRITE, fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
 
 	if (mmap((void *)ARENA, ARENA_SIZE, rw, fixed, -1, 0) == MAP_FAILED ||
+	    mmap((void *)HIGH, 0x2000, rw, fixed, -1, 0) == MAP_FAILED ||
 	    mmap((void *)FRAME, 0x4000, rw, fixed, -1, 0) == MAP_FAILED ||
 	    mmap((void *)CODE, BLOCK * THUNK, rw | PROT_EXEC, fixed, -1, 0) == MAP_FAILED ||
 	    syscall(SYS_set_thread_area, &u)) {
