@@ -12,7 +12,7 @@
  *  C3  CS, DS, ES and SS are flat.  Where they are not the mode has TM_SEGMENTS as well: memory is
  *      then accessed in C, with all checks of the segments.  So it is through FS and GS with TM_FS, TM_GS.
  *
- * An instruction that does more than one access writes registers after the last one that can fault.
+ * An instruction that does more than one access writes registers after the last one that can fault (but POPA).
  * Vector registers 8 and up belong to 64-bit code too; instructions that move all of them at once (FXSAVE,
  * XSAVE, VZEROALL) do so here as in 64-bit mode. */
 #include "translate/compat.h"
@@ -138,9 +138,7 @@ static void compat_popa(struct tx *t, bool half)
 	int size = half ? 2 : 4;
 
 	tx_current(t)->access = AK_IDENT;
-	/* Both pages of the frame are touched before a register changes. */
-	e_load_at(&t->hot, half, CR_VALUE, 0);
-	e_load_at(&t->hot, half, CR_VALUE, 7 * size);
+	/* Where the frame ends on a page that faults, the processor too has loaded what came before. */
 	for (int r = RDI; r >= RAX; r--)
 		if (r != RSP)
 			e_load_at(&t->hot, half, r, size * (RDI - r));
