@@ -380,7 +380,7 @@ static void execute(struct cpu *c)
 	if (r == -1 && c->cpl == 3)
 		r = (int)sys_execute(c, &in);
 	/* A short string instruction on memory that is not mapped here. */
-	for (int i = 0; r == SYS_AGAIN && i < 16 && !SPILL_K->pending && !tf && !debug_on(c); i++)
+	for (int i = 0; r == SYS_AGAIN && i < 16 && !SPILL_K->pending && !tf && !debug_on(c) && in.klass != IC_INS && in.klass != IC_OUTS; i++)
 		r = sys_execute_memory(c, &in);
 	if (r == -1 && my.want_switch) {
 		my.must_switch = true;

@@ -266,8 +266,8 @@ static bool operand_fault(struct cpu *c, struct block *b, struct insn_record *re
 		return false;
 	va = sys_operand_address(c, &in).v;
 	canonical = (s64)(va << 16) >> 16 == (s64)va;
-	/* A user address that is not mapped for a kernel page's sake gives #GP as well. */
-	if (canonical && !is_kernel_half(va) && (rec->access != AK_BOTH || in.mem_size < 16 || !(va & (in.mem_size - 1u))))
+	/* A user address that gives way to a kernel page was made non-canonical: see space_claim(). */
+	if (canonical && !is_kernel_half(va) && (rec->access != AK_BOTH || FOLDS[FOLD_INDEX(va)] == FOLD_BAD))
 		return false;
 	raise(c, !canonical && in.base_seg_ss && in.seg == SEG_NONE ? VEC_SS : VEC_GP, true, 0, 0);
 	return true;

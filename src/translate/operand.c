@@ -318,6 +318,12 @@ static bool rm_is_general(const struct insn *in)
 		return false;
 	if (in->map == MAP_1B)
 		return !(in->op >= 0xd8 && in->op <= 0xdf);
+	/* MOVMSK, CVT to general, PEXTRW, PMOVMSKB: a vector register; MOVZX, MOVSX without REX: AH. */
+	if (in->map == MAP_0F && (in->op == 0x50 || in->op == 0x2c || in->op == 0x2d || in->op == 0xc5 || in->op == 0xd7 ||
+				  ((in->op == 0xb6 || in->op == 0xbe) && !in->rex)))
+		return false;
+	if (in->map == MAP_0F38 && in->op == 0xf0 && !in->rex) /* CRC32 of AH */
+		return false;
 	return in->reg_touch >> RSP & 1;
 }
 
