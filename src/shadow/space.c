@@ -484,12 +484,18 @@ static bool page_stale(struct leaf *l, const u64 *table, int i)
 	return true;
 }
 
+/* The entry that leads here has changed, or a large page has to set its dirty bit anew. */
+static bool leaf_stale(const struct leaf *l, u64 pde)
+{
+	return (pde & PTE_COMPARE) != l->pde || (l->large && l->writable[0] && !(pde & PTE_D));
+}
+
 static void leaf_check(struct cpu *c, struct leaf *l)
 {
-	u64 gpa, pde = mmu_peek_table(c, l->va, &gpa) & PTE_COMPARE;
+	u64 gpa, pde = mmu_peek_table(c, l->va, &gpa);
 	int start = -1;
 
-	if (pde != l->pde) {
+	if (leaf_stale(l, pde)) {
 		leaf_unmap(l);
 		leaf_drop(l);
 		return;
@@ -554,10 +560,10 @@ void space_invalidate(struct cpu *c, u64 va)
 	struct leaf *l = leaf_find(va);
 
 	if (l) {
-		u64 gpa, pde = mmu_peek_table(c, va, &gpa) & PTE_COMPARE;
+		u64 gpa, pde = mmu_peek_table(c, va, &gpa);
 		int i = (int)(va >> PAGE_SHIFT & 511);
 
-		if (pde != l->pde) {
+		if (leaf_stale(l, pde)) {
 			leaf_unmap(l);
 			leaf_drop(l);
 		} else if (!l->large && (BITTEST(l->mapped, i) | BITTEST(l->exec, i)) &&
