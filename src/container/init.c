@@ -70,9 +70,17 @@ static int make_time_namespace(struct launch *l, struct err *e)
 	if (unshare(CLONE_NEWTIME) < 0)
 		return err_sys(e, errno, "make a time namespace");
 	for (i = 0; i < o->n; i++) {
-		int r = file_printf_at(AT_FDCWD, "/proc/self/timens_offsets", "%s %lld %llu\n",
-				       o->v[i].key, (long long)o->v[i].secs.v,
-				       (unsigned long long)o->v[i].nanosecs.v);
+		/* Not dumpable, our /proc files belong to the host's root, which a user namespace's
+		 * root is not.  In a pid namespace of our own nobody is there to use the moment. */
+		bool open_up = l->user_ns && l->new_ns & CLONE_NEWPID;
+		int r;
+
+		if (open_up)
+			prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+		r = file_printf_at(AT_FDCWD, "/proc/self/timens_offsets", "%s %lld %llu\n",
+				   o->v[i].key, (long long)o->v[i].secs.v,
+				   (unsigned long long)o->v[i].nanosecs.v);
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 		if (r)
 			return err_sys(e, -r, "linux.timeOffsets.%s", o->v[i].key);
 	}
