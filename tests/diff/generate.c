@@ -102,7 +102,7 @@ static bool allowed_in_sequence(const struct test *t, const struct insn *in, boo
 		return false;
 	if (is_lea(in) && in->base == REG_RIP)
 		return false;
-	if (!in->has_mem && (k == IC_JMP_IND || k == IC_CALL_IND))
+	if (k == IC_RET || k == IC_JMP_IND || k == IC_CALL_IND) /* the target in memory is another address natively */
 		return false;
 	if (!t->stack_mode)
 		return true;

@@ -77,11 +77,12 @@ static const struct form *pick(struct plan *p, struct form *own)
 static u32 make_batch(struct plan *p, struct test *tests, u32 room)
 {
 	u32 n = 0, slot = 0;
+	/* One world a batch: the code images differ only in the kernel world, and a wild read can see them. */
+	u8 world = (u8)(p->world >= 0 ? p->world : (int)rnd_below(2));
 
 	while (slot + 1 < SLOTS_PER_BATCH && n + 2 * p->states + 1 < room) {
 		const struct form *f[SEQUENCE_MAX];
 		struct form own[SEQUENCE_MAX];
-		u8 world = (u8)(p->world >= 0 ? p->world : (int)rnd_below(2));
 		int count = rnd_below(100) < p->sequences ? 2 + (int)rnd_below(SEQUENCE_MAX - 1) : 1;
 		struct test *first = &tests[n];
 		bool ok = false;

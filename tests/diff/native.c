@@ -165,8 +165,8 @@ static void to_guest(const struct test *t, struct diff_state *s)
 	const struct insn *at = NULL; /* where it stopped */
 
 	for (int i = 0; kernel && i <= t->n; i++)
-		if (rip == t->native_at[i]) {
-			s->rip = base + t->code + t->at[i];
+		if (rip == t->native_at[i] || (i < t->n && rip > t->native_at[i] && rip < t->native_at[i + 1])) {
+			s->rip = base + t->code + t->at[i] + (rip - t->native_at[i]);
 			at = i < t->n ? &t->insn[i].in : NULL;
 			break;
 		}
