@@ -32,7 +32,7 @@ void carrier_catch_up(void)
 	struct carrier_slot *s = &SH->carriers[my.number];
 
 	if (s->recycle) {
-		space_recycle();
+		space_recycle(CPU);
 		s->recycle = false;
 		s->stale = false;
 	}

@@ -342,6 +342,18 @@ static bool clears_trap(const struct insn *in)
 	       in->klass == IC_SYSCALL || in->klass == IC_SYSENTER;
 }
 
+/* An instruction with a memory operand that C does not know, where memory cannot be mapped: the fault that
+ * the access has on any processor, else an invalid opcode. */
+static int execute_uncovered(struct cpu *c, const struct insn *in)
+{
+	u8 probe[64];
+	size_t n = in->mem_size ? MIN((size_t)in->mem_size, sizeof probe) : 1;
+
+	if (in->has_mem && vmem_read(c, sys_operand_address(c, in), probe, n, in->mem_write ? PF_W : 0))
+		return SYS_FAULT;
+	return (int)sys_raise(c, VEC_UD);
+}
+
 /* Executes the instruction at rip in C. */
 static void execute(struct cpu *c)
 {
@@ -377,8 +389,6 @@ static void execute(struct cpu *c)
 		debug_alone(c, &in);
 		return;
 	}
-	if (r == -1 && c->cpl == 3)
-		r = (int)sys_execute(c, &in);
 	/* A short string instruction on memory that is not mapped here. */
 	for (int i = 0; r == SYS_AGAIN && i < 16 && !SPILL_K->pending && !tf && !debug_on(c) && in.klass != IC_INS && in.klass != IC_OUTS; i++)
 		r = sys_execute_memory(c, &in);
@@ -387,7 +397,7 @@ static void execute(struct cpu *c)
 		return;
 	}
 	if (r == -1)
-		monitor_fail("cannot execute %lx %lx at guest %lx", *(u64 *)bytes, *(u64 *)(bytes + 7), c->rip);
+		r = execute_uncovered(c, &in);
 	/* A load of SS holds the trap off to the end of the next instruction, STI does not. */
 	if (c->sti_shadow && in.klass != IC_STI)
 		tf = false;

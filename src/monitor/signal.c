@@ -284,8 +284,9 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	if (!user) {
 		if (uc->trapno == 13 && claim(c, b, rec))
 			return false;
-		if (uc->trapno == 14 && (rec->access == AK_FOLD || rec->access == AK_STACK) &&
-		    is_kernel_half(host - FOLD_OFF)) {
+		/* With a user address as GS base the same host address may mean either half. */
+		if (uc->trapno == 14 && is_kernel_half(host - FOLD_OFF) &&
+		    (rec->access == AK_STACK || (rec->access == AK_FOLD && is_kernel_half(c->seg[SEG_GS].base)))) {
 			va = host - FOLD_OFF;
 		} else if (uc->trapno != 14 || !kernel_address(c, b, rec, host, write, &va)) {
 			/* Not canonical as folded: a user address, or a bad one. */
@@ -301,6 +302,10 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		}
 		if (!is_kernel_half(va) && rec->access == AK_FOLD) {
 			site_to_both(c, b, rec);
+			/* It was both already: an access through GS, whose base no fold is chosen for. */
+			if (my.fault_rip == c->rip)
+				my.execute = true;
+			my.fault_rip = c->rip;
 			return false;
 		}
 	} else if (uc->trapno != 14) {
@@ -309,6 +314,10 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	} else if ((b->mode & TM_COMPAT) && va >= 0xfffff000) {
 		/* Perhaps beyond the limit of the segment, which is a fault of another kind. */
 		my.execute = true;
+		return false;
+	}
+	if ((s64)(va << 16) >> 16 != (s64)va) {
+		raise(c, rec->access == AK_STACK ? VEC_SS : VEC_GP, true, 0, 0);
 		return false;
 	}
 	if (mmu_walk(c, va, (write ? PF_W : 0) | (user ? PF_U : 0), false, &w, &error)) {

@@ -46,8 +46,8 @@ void space_flush_all(struct cpu *c);
 bool space_claim(struct cpu *c, u64 va);
 /* Drops the user mappings that S5 does not permit, after another carrier claimed a GiB. */
 void space_yield_contested(void);
-/* Drops every user mapping: the carrier gets another root. */
-void space_recycle(void);
+/* Drops every user mapping, and what else the new root does not permit: the carrier gets another root. */
+void space_recycle(struct cpu *c);
 /* Code at va was looked up: its entry is watched like a mapping's. */
 void space_note_exec(struct cpu *c, u64 va, const struct walk *w);
 /* Frames that became code since the carrier last ran are write-protected; all of them if `all`. */

@@ -598,13 +598,18 @@ void space_flush_all(struct cpu *c)
 	settle();
 }
 
-void space_recycle(void)
+void space_recycle(struct cpu *c)
 {
 	for (u32 i = 0; i < S->n_leaves; i++) {
 		struct leaf *l = &S->leaves[i];
 
-		if (l->va == ~0ull || l->kernel)
+		if (l->va == ~0ull)
 			continue;
+		/* Roots most often share their kernel half. */
+		if (l->kernel) {
+			leaf_check(c, l);
+			continue;
+		}
 		leaf_unmap(l);
 		leaf_drop(l);
 	}
@@ -614,6 +619,7 @@ void space_recycle(void)
 			S->runs[i--] = S->runs[--S->n_runs];
 		}
 	S->low_supervisor = false;
+	check_runs(c);
 	S->code_changed = true;
 	settle();
 }
