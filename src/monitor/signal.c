@@ -266,8 +266,9 @@ static bool operand_fault(struct cpu *c, struct block *b, struct insn_record *re
 		return false;
 	va = sys_operand_address(c, &in).v;
 	canonical = (s64)(va << 16) >> 16 == (s64)va;
-	/* A user address that gives way to a kernel page was made non-canonical: see space_claim(). */
-	if (canonical && !is_kernel_half(va) && (rec->access != AK_BOTH || FOLDS[FOLD_INDEX(va)] == FOLD_BAD))
+	/* A user address that gives way to a kernel page, and a kernel address of which nothing is mapped or that
+	 * has no folded one, were made non-canonical: see space_claim(). */
+	if (canonical && (FOLDS[FOLD_INDEX(va)] == FOLD_BAD || (!is_kernel_half(va) && rec->access != AK_BOTH)))
 		return false;
 	raise(c, !canonical && in.base_seg_ss && in.seg == SEG_NONE ? VEC_SS : VEC_GP, true, 0, 0);
 	return true;
