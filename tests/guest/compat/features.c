@@ -44,6 +44,30 @@ static void test_flow(void)
 	SAY("\n");
 }
 
+/* ---- decimal adjustment, from every AL and flags; the flags that are defined ---- */
+
+#define DECIMAL(name, code, flags)                                                                    \
+	do {                                                                                          \
+		uint32_t h = 0;                                                                       \
+		for (uint32_t i = 0; i < 4096; i++) {                                                 \
+			uint32_t ax = i & 0x3ff, f = 2 | (i >> 10 & 1) | (i >> 7 & 0x10);             \
+			__asm__ volatile("push %1; popf; " code "; pushf; pop %1" : "+a"(ax), "+r"(f) : : "cc"); \
+			h = h * 16777619u + ax + ((f & (flags)) << 16);                               \
+		}                                                                                     \
+		SAY("%s %08x\n", name, h);                                                            \
+	} while (0)
+
+static void test_decimal(void)
+{
+	DECIMAL("daa", "daa", 0xd5);
+	DECIMAL("das", "das", 0xd5);
+	DECIMAL("aaa", "aaa", 0x11);
+	DECIMAL("aas", "aas", 0x11);
+	DECIMAL("aam", "aam", 0xc4);
+	DECIMAL("aad", "aad", 0xc4);
+	DECIMAL("salc", ".byte 0xd6", 0xd5);
+}
+
 /* ---- what compilers make ---- */
 
 static int by_value(const void *a, const void *b) { return memcmp(a, b, 8); }
@@ -400,6 +424,7 @@ static void test_segments(void)
 int main(void)
 {
 	test_flow();
+	test_decimal();
 	test_compiled();
 	test_signals();
 	test_threads();
