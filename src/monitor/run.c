@@ -248,6 +248,16 @@ static void note_user(struct block *b)
 			if (CACHE->exits[x].kind == X_SLOT)
 				slot_guess(&CACHE->exits[x]);
 	}
+	for (u32 n = i->incoming; n; n = CACHE->exits[n - 1].incoming) {
+		const struct exit_record *x = &CACHE->exits[n - 1];
+		u32 from = CACHE->blocks[x->block].instance;
+
+		if (((x->target ^ i->vp) & PAGE_MASK) || !from || !(CACHE->instances[from - 1].users >> my.number & 1))
+			continue;
+		b = block_find(CACHE, i->pa | (x->target & ~PAGE_MASK), x->target, TM_USER);
+		if (b && !(b->flags & BLOCK_SPANS))
+			slot_enter(x->patch, b);
+	}
 }
 
 /* Forgets what carrier n holds; its slots and tables are about to be cleared, or will be before it runs. */
@@ -670,6 +680,19 @@ static void exit_lookup(struct cpu *c)
 	}
 }
 
+/* Fills the slot, and notes for other carriers where it leads. */
+static void slot_resolved(u32 id, struct block *b)
+{
+	struct exit_record *x = &CACHE->exits[id];
+
+	slot_enter(x->patch, b);
+	if (x->listed || !b->instance)
+		return;
+	x->listed = true;
+	x->incoming = CACHE->instances[b->instance - 1].incoming;
+	CACHE->instances[b->instance - 1].incoming = id + 1;
+}
+
 static void exit_predict(struct cpu *c, u32 id)
 {
 	volatile struct spill *s = SH->world ? SPILL_U : SPILL_K;
@@ -690,7 +713,7 @@ static void exit_predict(struct cpu *c, u32 id)
 	if (!predict_set(CACHE, id, c->rip, others))
 		return;
 	if (SH->world)
-		slot_enter(CACHE->exits[id + 1].patch, b);
+		slot_resolved(id + 1, b);
 	else
 		block_link(CACHE, id + 1, b);
 }
@@ -730,7 +753,7 @@ _Noreturn void exit_dispatch(u32 id)
 	case X_SLOT:
 		b = lookup_block(c);
 		if (b && generation == CACHE->generation)
-			slot_enter(x.patch, b);
+			slot_resolved(id, b);
 		break;
 	case X_DEAD:
 		b = lookup_block(c);

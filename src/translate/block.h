@@ -68,6 +68,7 @@ struct instance {
 	u64 users;        /* carriers that may hold its blocks' addresses in slots or tables */
 	u32 next;         /* of the same frame, number + 1 */
 	u32 blocks;       /* number + 1 */
+	u32 incoming;     /* X_SLOT exits that have led here, number + 1 */
 	u8 mode;
 };
 #define MAX_INSTANCES (1u << 17)
@@ -123,7 +124,9 @@ struct exit_record {
 	u32 patch;
 	u32 linked;       /* X_LINK: block to which it is patched, number + 1; 0: none.  X_PREDICT: misses */
 #define LINKED_BY_SLOT 0xffffffffu /* to a jump through a slot, whose exit knows the old address */
+	u32 incoming;     /* X_SLOT: next in the list of its target's instance, number + 1 */
 	u8 kind;
+	bool listed;      /* X_SLOT: it is in such a list */
 	bool learned;     /* the target is a prediction, 0 as long as there is none */
 };
 

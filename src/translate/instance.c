@@ -171,6 +171,7 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 			x->target += delta;
 		x->block = (u32)(b - k->blocks);
 		x->linked = x->kind == X_PREDICT ? x->linked : 0;
+		x->listed = false;
 		if (x->kind == X_LINK || x->kind == X_PREDICT) {
 			x->patch += hot_shift;
 		} else if (x->kind == X_SLOT) {
