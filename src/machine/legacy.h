@@ -115,6 +115,7 @@
 	S(8, thr_pending) /* the transmit-empty interrupt is due */ \
 	S(8, rx_timeout) /* the time-out interrupt is due */ \
 	S(8, rx_refused) /* the ring had no room for a host byte */ \
+	S(8, polls)      /* reads of LSR without data since the last byte was sent */ \
 	A(8, rx, UART_RX_SIZE) \
 	A(8, tx, UART_TX_SIZE)
 
@@ -183,6 +184,10 @@ int legacy_interrupt_acknowledge(struct legacy *l);
 
 /* Drives interrupt input `irq` (0-15 but not 2; others are ignored). */
 void legacy_set_irq(struct legacy *l, int irq, bool level);
+
+/* The guest reads what it receives: its driver is open, or it polls.  Bytes sent earlier would be lost in the
+ * driver's resets, so that a host that has them in advance had better wait. */
+bool legacy_uart_listening(const struct legacy *l);
 
 /* Bytes that arrive for the guest; returns how many were taken. */
 size_t legacy_uart_receive(struct legacy *l, const u8 *bytes, size_t n);

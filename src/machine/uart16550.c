@@ -14,6 +14,7 @@
 
 #define RX_FIFO 16u
 #define TX_FIFO 16u
+#define POLLS_LISTENING 64 /* looks at an empty receiver in a row, with nothing sent between */
 #define BAUD_BASE 115200ull
 
 enum { RBR_THR, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
@@ -177,6 +178,7 @@ static void write_data(struct legacy *l, u8 byte)
 		u->tx[(u->tx_head + u->tx_count++) & (UART_TX_SIZE - 1)] = byte;
 		l->core.events |= LEGACY_TX;
 	}
+	u->polls = 0;
 	u->thr_pending = tx_empty(u);
 }
 
@@ -305,6 +307,8 @@ u8 uart16550_read(struct legacy *l, u16 port)
 		break;
 	case LSR:
 		value = read_lsr(u);
+		if (!(value & LSR_DATA) && u->polls < POLLS_LISTENING)
+			u->polls++;
 		break;
 	case MSR:
 		value = read_msr(u);
@@ -315,6 +319,11 @@ u8 uart16550_read(struct legacy *l, u16 port)
 	}
 	uart_update(l);
 	return value;
+}
+
+bool legacy_uart_listening(const struct legacy *l)
+{
+	return (l->uart.ier & IER_RX) || l->uart.polls >= POLLS_LISTENING;
 }
 
 size_t legacy_uart_receive(struct legacy *l, const u8 *bytes, size_t n)

@@ -132,7 +132,7 @@ void io_poll_input(void)
 	struct ring *r = &SH->rx;
 	u32 head = r->head, tail = r->tail;
 
-	while (tail != head) {
+	while (tail != head && legacy_uart_listening(&SH->legacy)) {
 		u32 at = tail % RING_SIZE;
 		size_t n = legacy_uart_receive(&SH->legacy, r->bytes + at, MIN(head - tail, RING_SIZE - at));
 

@@ -44,6 +44,8 @@ static bool allowed(const struct test *t, const struct insn *in)
 {
 	u8 k = in->klass;
 
+	if (in->addrsize_prefix && !harness.low_alias)
+		return false;
 	if (t->world == WORLD_USER)
 		return true;
 	if (in->privileged)

@@ -57,6 +57,7 @@ struct harness {
 	u8 *presets;        /* N_PRESETS XSAVE images */
 	u64 *images;        /* base image */
 	u64 counted[2], skipped, mismatches;
+	bool low_alias;     /* the window is mapped at its low 32 bits too */
 	bool trap_flag;     /* every case single-steps */
 	bool verbose;
 };
