@@ -251,14 +251,14 @@ bool cache_full(const struct cache *k)
 {
 	return k->n_blocks + 2 > MAX_BLOCKS || k->n_records + 4 * BLOCK_INSNS > MAX_RECORDS ||
 	       k->n_exits + 4 * BLOCK_INSNS > MAX_EXITS ||
-	       k->n_relocs + 8 * BLOCK_INSNS > MAX_RELOCS || k->n_instances + 2 > MAX_INSTANCES || k->n_slots + 2 * BLOCK_INSNS > SLOT_MAX ||
+	       k->n_relocs + 8 * BLOCK_INSNS > MAX_RELOCS || k->n_moves + 4 * BLOCK_INSNS > MAX_MOVES || k->n_instances + 2 > MAX_INSTANCES || k->n_slots + 2 * BLOCK_INSNS > SLOT_MAX ||
 	       k->hot + BLOCK_INSNS * 256 > k->limit_hot || k->cold + BLOCK_INSNS * 256 > k->limit_cold;
 }
 
 void cache_flush(struct cache *k)
 {
 	__builtin_memset(k->hash, 0, sizeof k->hash);
-	k->n_blocks = k->n_records = k->n_exits = k->n_slots = k->n_relocs = 0;
+	k->n_blocks = k->n_records = k->n_exits = k->n_slots = k->n_relocs = k->n_moves = 0;
 	k->n_instances = k->free_instances = 0;
 	k->hot = 0;
 	k->cold = CODE_SIZE / 2;

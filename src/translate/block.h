@@ -55,8 +55,8 @@ struct block {
 	u8 entry[6];      /* what the dead jump replaced */
 	u32 indirect;     /* offset of the verifying entry stub, 0: none */
 	u32 instance, instance_next; /* numbers + 1, user blocks only */
-	u32 exits, relocs;/* first of its own */
-	u16 n_exits, n_relocs;
+	u32 exits, relocs, moves;/* first of its own */
+	u16 n_exits, n_relocs, n_moves;
 	u32 copy;         /* while an instance is copied: the block's copy + 1 */
 };
 
@@ -90,6 +90,7 @@ struct reloc {
 	u8 exit;          /* RL_*_EXIT, RL_*_SLOT: which of the block's exits */
 };
 #define MAX_RELOCS (1u << 22)
+#define MAX_MOVES (1u << 21)
 
 /* How the memory access of an instruction reaches the host. */
 enum access_kind { AK_NONE, AK_IDENT, AK_FOLD, AK_BOTH, AK_STRING, AK_STACK };
@@ -149,7 +150,7 @@ struct translate_targets {
 
 struct cache {
 	struct translate_targets targets;
-	u32 n_blocks, n_records, n_exits, n_slots, n_relocs, n_instances, free_instances;
+	u32 n_blocks, n_records, n_exits, n_slots, n_relocs, n_moves, n_instances, free_instances;
 	u32 hot, cold;            /* next free offsets from CODE_BASE */
 	u32 generation;           /* bumped by each flush */
 	u32 limit_hot, limit_cold;/* test knobs: a tiny cache flushes all the time */
@@ -161,7 +162,8 @@ struct cache {
 	struct block blocks[MAX_BLOCKS];
 	struct insn_record records[MAX_RECORDS];
 	struct exit_record exits[MAX_EXITS];
-	struct reloc relocs[MAX_RELOCS];
+	struct reloc relocs[MAX_RELOCS]; /* for a copy only */
+	struct reloc moves[MAX_MOVES];   /* RL_VA, RL_PREDICT: for a move as well */
 	struct instance instances[MAX_INSTANCES];
 };
 

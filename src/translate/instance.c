@@ -104,15 +104,15 @@ static void unlink_exit(struct cache *k, const struct block *b, struct exit_reco
 
 static void move_block(struct cache *k, struct block *b, u64 delta)
 {
-	const struct reloc *r = &k->relocs[b->relocs];
+	const struct reloc *r = &k->moves[b->moves];
 
 	b->pc += delta;
-	for (int i = 0; i < b->n_relocs; i++) {
+	for (int i = 0; i < b->n_moves; i++) {
 		u8 *p = CODE_BASE + b->host + r[i].at;
 
 		if (r[i].kind == RL_VA)
 			add64(p, delta);
-		else if (r[i].kind == RL_PREDICT)
+		else
 			predict_move(b, p, CODE_BASE + b->cold + r[i].target, delta);
 	}
 	for (int i = 0; i < b->n_exits; i++) {
@@ -188,16 +188,22 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 
 		__builtin_memcpy(&v, p, 4);
 		switch (r[i].kind) {
-		case RL_VA: add64(p, delta); break;
 		/* Links may have been patched: a fresh one leads to its stub. */
 		case RL_HOT_COLD: put32(p, (u32)(b->cold + r[i].target - (u32)(p - CODE_BASE) - 4)); break;
-		case RL_PREDICT: predict_move(b, p, c + r[i].target, delta); break;
 		case RL_HOT_FAR: put32(p, v - hot_shift); break;
 		case RL_COLD_FAR: put32(p, v - cold_shift); break;
 		case RL_HOT_EXIT: case RL_COLD_EXIT: put32(p, x); break;
 		case RL_HOT_SLOT: case RL_COLD_SLOT: put32(p, (u32)(SLOT_DISP + 8 * (s32)k->exits[x].patch)); break;
 		default: break;
 		}
+	}
+	for (int i = 0; i < from->n_moves; i++) {
+		const struct reloc *m = &k->moves[from->moves + (u32)i];
+
+		if (m->kind == RL_VA)
+			add64(h + m->at, delta);
+		else
+			predict_move(b, h + m->at, c + m->target, delta);
 	}
 	k->hot = b->host_end;
 	k->cold = b->cold_end;

@@ -32,7 +32,10 @@ void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target
 		return;
 	if (exit - t->b->exits > 255)
 		t->b->flags |= BLOCK_FIXED;
-	t->k->relocs[t->b->relocs + t->b->n_relocs++] = (struct reloc){
+	bool move = kind == RL_VA || kind == RL_PREDICT;
+	struct reloc *r = move ? &t->k->moves[t->b->moves + t->b->n_moves++] : &t->k->relocs[t->b->relocs + t->b->n_relocs++];
+
+	*r = (struct reloc){
 		.at = (u16)(at - start), .kind = (u8)kind, .exit = (u8)(exit - t->b->exits),
 		.target = target ? (u16)(target - (CODE_BASE + t->b->cold)) : 0,
 	};
@@ -515,6 +518,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	*b = (struct block){
 		.pc = r->pc, .pa = r->pa, .host = k->hot, .cold = k->cold, .mode = r->mode,
 		.records = k->n_records, .exits = k->n_exits, .relocs = k->n_relocs,
+		.moves = k->n_moves,
 	};
 	t.k = k;
 	t.r = r;
@@ -537,6 +541,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	k->n_blocks++;
 	k->n_records += b->n_records;
 	k->n_relocs += b->n_relocs;
+	k->n_moves += b->n_moves;
 	b->n_exits = (u16)(k->n_exits - b->exits);
 	b->host_end = k->hot = (u32)(t.hot.p - CODE_BASE);
 	b->cold_end = b->own_cold_end = k->cold = (u32)(t.cold.p - CODE_BASE);
