@@ -593,7 +593,8 @@ enum sys_result sys_do_lar_lsl(struct cpu *c, const struct insn *in)
 		return SYS_FAULT;
 	if (!seen || !query_type_valid(c, lar, d.seg.attr))
 		return query_answer(c, in, false);
-	sys_reg_write(c, in, in->reg, in->osize, lar ? (d.raw >> 32) & 0xf0ff00 : d.seg.limit);
+	/* LAR: the manual leaves the limit bits 16-19 undefined; processors show them. */
+	sys_reg_write(c, in, in->reg, in->osize, lar ? (d.raw >> 32) & 0xffff00 : d.seg.limit);
 	return query_answer(c, in, true);
 }
 

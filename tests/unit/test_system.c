@@ -653,7 +653,7 @@ static void test_queries(void)
 		DOES(0x0f, 0x02, 0xc8); /* lar ecx, eax */
 		CHECK(!(cpu.rflags & FLAG_ZF) == !rows[i].lar, "lar, row %zu", i);
 		if (rows[i].lar)
-			CHECK_EQ(cpu.gpr[RCX], (get64(GDT + (rows[i].sel & ~7)) >> 32) & 0xf0ff00);
+			CHECK_EQ(cpu.gpr[RCX], (get64(GDT + (rows[i].sel & ~7)) >> 32) & 0xffff00);
 		else
 			CHECK_EQ(cpu.gpr[RCX], 0x55);
 		DOES(0x0f, 0x03, 0xc8); /* lsl ecx, eax */
