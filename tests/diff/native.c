@@ -173,8 +173,10 @@ static void to_guest(const struct test *t, struct diff_state *s)
 		}
 	if (kernel && rip == t->native_at[t->n] + 1u) /* behind the INT3 */
 		s->rip = base + t->code + t->at[t->n] + 1;
-	if (s->vector == VEC_PF && s->error & PF_PK) {
-		s->vector = VECTOR_DROPPED; /* read code */
+	/* Accesses to the code itself, and to the low alias where it is mapped in the guest alone. */
+	if (s->vector == VEC_PF && !(s->error & PF_I) &&
+	    (s->cr2 - base < CODE_BYTES || s->cr2 - LOW_BASE < (harness.low_alias ? CODE_BYTES : 0x200000))) {
+		s->vector = VECTOR_DROPPED;
 		return;
 	}
 	/* Linux says "present" of every page of the kernel half, and the guest's kernel has pages there. */
