@@ -140,8 +140,7 @@ static void compat_popa(struct tx *t, bool half)
 	tx_current(t)->access = AK_IDENT;
 	/* Where the frame ends on a page that faults, the processor too has loaded what came before. */
 	for (int r = RDI; r >= RAX; r--)
-		if (r != RSP)
-			e_load_at(&t->hot, half, r, size * (RDI - r));
+		e_load_at(&t->hot, half, r == RSP ? CR_VALUE : r, size * (RDI - r));
 	e_move_stack(&t->hot, 8 * size);
 }
 
@@ -401,7 +400,10 @@ static void compat_insn(struct tx *t, const struct tx_insn *ti)
 		compat_fixed_operand(t, ti);
 		break;
 	case IC_MASKMOV:
-		compat_implicit(t, ti, RDI);
+		if (in->seg == SEG_CS)
+			e8(&t->hot, 0xf4); /* HLT: the same fault as a write to a code segment */
+		else
+			compat_implicit(t, ti, RDI);
 		break;
 	case IC_CLZERO:
 		compat_implicit(t, ti, RAX);

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define ARENA 0x10000000u
-#define ARENA_SIZE 0x20000u
+#define ARENA_SIZE 0x1f000u /* its end, and what lies near it, is no multiple of 64 KiB: processors differ in the wrap there */
 #define HIGH 0xa0000000u /* where a displacement is negative */
 #define FS_BASE (ARENA + 0x8000u)
 #define FRAME 0x18000000u /* what thunks load and store */
@@ -74,7 +74,7 @@ static uint32_t anywhere(void)
 }
 static uint32_t near_arena(void)
 {
-	return one_in(12) ? ARENA + ARENA_SIZE - below(40) : ARENA + 0xc000 + below(0x4000);
+	return one_in(12) ? ARENA + ARENA_SIZE - below(40) : ARENA + 0xc000 + below(0x3f00);
 }
 static int asize16;
 static uint8_t *modrm_at;
@@ -261,6 +261,9 @@ static void group_x87(void)
 	modrm(-1, 2);
 	/* FNSTENV and FNSAVE would show the address of the last instruction. */
 	if ((op == 0xd9 || op == 0xdd) && *modrm_at < 0xc0 && (*modrm_at & 0x38) == 0x30)
+		*modrm_at &= 0xc7;
+	/* Processors wrap the parts of a ten-byte operand at 64 KiB each for itself. */
+	if (asize16 && (op == 0xdb || op == 0xdf) && *modrm_at < 0xc0)
 		*modrm_at &= 0xc7;
 }
 
