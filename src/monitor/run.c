@@ -364,6 +364,12 @@ static int execute_uncovered(struct cpu *c, const struct insn *in)
 	return (int)sys_raise(c, VEC_UD);
 }
 
+/* The one instruction of 32-bit code with a memory operand that nothing but sys_execute() knows. */
+static bool is_bound(const struct insn *in, enum insn_mode mode)
+{
+	return mode == MODE_32 && in->map == MAP_1B && in->enc == ENC_LEGACY && in->op == 0x62;
+}
+
 /* Executes the instruction at rip in C. */
 static void execute(struct cpu *c)
 {
@@ -392,7 +398,7 @@ static void execute(struct cpu *c)
 	}
 	SH->count.classes[in.klass < IC_COUNT ? in.klass : 0]++;
 	my.watch_hits = 0;
-	r = in.has_mem && in.klass == IC_PLAIN ? -1 : (int)sys_execute(c, &in);
+	r = in.has_mem && in.klass == IC_PLAIN && !is_bound(&in, mode) ? -1 : (int)sys_execute(c, &in);
 	if (r == -1)
 		r = sys_execute_memory(c, &in);
 	if (r == -1 && debug_on(c) && !my.want_switch) {
@@ -407,7 +413,7 @@ static void execute(struct cpu *c)
 		return;
 	}
 	if (r == -1)
-		r = execute_uncovered(c, &in);
+		r = mode == MODE_32 ? (int)sys_execute(c, &in) : execute_uncovered(c, &in);
 	/* A load of SS holds the trap off to the end of the next instruction, STI does not. */
 	if (c->sti_shadow && in.klass != IC_STI)
 		tf = false;
