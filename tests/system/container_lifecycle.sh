@@ -73,7 +73,7 @@ make_bundle "$b" '.process.args=["/bin/sh","-c","cat /proc/self/uid_map; cat /pr
 	| .mounts |= map(select(.type!="cgroup")) | .mounts |= map(if .type=="devpts" then .options-=["gid=5"] else . end)
 	| .linux.namespaces += [{type:"user"},{type:"time"}] | .linux.timeOffsets={boottime:{secs:5000}}
 	| .linux.uidMappings=[{containerID:0,hostID:200000,size:65536}] | .linux.gidMappings=.linux.uidMappings'
-mkdir -p "$tmp/vol"; echo inside >"$tmp/vol/f"; chmod 755 "$tmp"
+mkdir -p "$tmp/vol" "$b/rootfs/v"; echo inside >"$tmp/vol/f"; chmod 755 "$tmp"
 out=$(run_oci run --bundle "$b" "$id" 2>&1)
 has "$out" "200000" "user namespace"
 has "$out" "^900" "oomScoreAdj"
