@@ -121,6 +121,30 @@ static int bt_probe(const struct host_info *host, struct err *why)
 	return 0;
 }
 
+/* PENUMBRA_TEST_KNOBS=name=value,...: what only tests turn. */
+static int read_knobs(struct test_knobs *k, struct err *e)
+{
+	const char *s = getenv("PENUMBRA_TEST_KNOBS");
+
+	while (s && *s) {
+		size_t n = strcspn(s, "=,");
+		u64 *field = NULL;
+		char *end = NULL;
+
+#define TEST_KNOB_MATCH(name) \
+	if (n == strlen(#name) && !strncmp(s, #name, n)) \
+		field = &k->name;
+		TEST_KNOBS(TEST_KNOB_MATCH)
+#undef TEST_KNOB_MATCH
+		if (field && s[n] == '=')
+			*field = strtoull(s + n + 1, &end, 0);
+		if (!end || (*end && *end != ','))
+			return err_set(e, -EINVAL, "PENUMBRA_TEST_KNOBS: \"%s\" is not name=number", s);
+		s = *end ? end + 1 : end;
+	}
+	return 0;
+}
+
 static int bt_create(struct vm *vm, struct err *e)
 {
 	struct bt *bt;
@@ -151,7 +175,7 @@ static int bt_create(struct vm *vm, struct err *e)
 	if (needs_open_stack())
 		bt->sh->flags |= MON_OPEN_STACK;
 	calibrate(bt->sh);
-	return 0;
+	return read_knobs(&bt->sh->knobs, e);
 }
 
 static int image_fd(struct err *e)

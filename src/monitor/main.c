@@ -174,6 +174,21 @@ static void pass_kick(u32 *seen)
 	*seen = kick;
 }
 
+static void test_knobs_apply(struct cache *k)
+{
+	struct test_knobs *t = &SH->knobs;
+
+	if (t->hot)
+		k->limit_hot = (u32)MIN(t->hot, (u64)k->limit_hot);
+	if (t->cold)
+		k->limit_cold = CODE_SIZE / 2 + (u32)MIN(t->cold, (u64)CODE_SIZE / 2);
+	if (t->insns)
+		k->max_insns = (u32)MIN(t->insns, (u64)k->max_insns);
+	if (!t->to)
+		t->to = 0x100000000ull;
+	t->seed = t->seed * 2 + 1;
+}
+
 _Noreturn void monitor_main(void)
 {
 	u32 seen, kick = SH->kick;
@@ -183,6 +198,7 @@ _Noreturn void monitor_main(void)
 	sys2(__NR_prctl, PR_SET_NAME, "penumbra-guest");
 	space_init();
 	cache_init(CACHE);
+	test_knobs_apply(CACHE);
 	CACHE->targets = (struct translate_targets){
 		.exit_user = exit_user, .exit_kernel = exit_kernel,
 		.lookup_miss_user = lookup_miss_user, .lookup_miss_kernel = lookup_miss_kernel,

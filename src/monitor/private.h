@@ -26,6 +26,7 @@ struct mine {
 	bool stop_at_point;     /* leave there even with interrupts off: code changed under the block */
 	struct block *finishing;/* dead block whose entry bytes are back until its instruction is done */
 	bool fix_pushf;
+	u32 storm;              /* test: host instructions until the next event */
 	bool fault_pending;     /* a page fault of user code was given to the guest */
 	u32 guest_fault_error;
 	u64 guest_fault_rip, guest_fault_address;

@@ -503,6 +503,38 @@ static void compat_registers(struct cpu *c)
 	SH->gpr[COMPAT_KEY_REG] = COMPAT_KEY;
 }
 
+/* xorshift, of the tests' seed */
+static u64 test_random(void)
+{
+	u64 *x = &SH->knobs.seed;
+
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x >> 8;
+}
+
+/* Before a block is looked up: tests invalidate others at random. */
+static void test_kill(void)
+{
+	u32 n = CACHE->n_blocks;
+
+	if (SH->knobs.kill && n && test_random() % SH->knobs.kill == 0)
+		block_kill(CACHE, &CACHE->blocks[test_random() % n]);
+}
+
+/* Tests step the host from here to an event at a random instruction. */
+static void test_storm(const struct cpu *c)
+{
+	u32 pc = (u32)c->rip;
+
+	my.storm = 0;
+	if (!SH->knobs.storm || pc < SH->knobs.from || pc >= SH->knobs.to)
+		return;
+	my.storm = 1 + (u32)(test_random() % SH->knobs.storm);
+	SH->host_flags |= RF_TF;
+}
+
 static _Noreturn void enter(struct cpu *c, struct block *b)
 {
 	bool user = c->cpl == 3;
@@ -514,6 +546,8 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	if (b->mode & TM_COMPAT)
 		compat_registers(c);
 	SH->host_flags = (c->rflags & HOST_FLAGS) | RF_FIXED | RF_IF;
+	if (SH->knobs.storm)
+		test_storm(c);
 	s->save[0] = c->gpr[RAX];
 	s->save[1] = c->gpr[RCX];
 	s->save[2] = c->gpr[RDX];
@@ -597,6 +631,8 @@ _Noreturn void run_loop(void)
 		}
 		if (debug_on(c) && debug_breakpoint(c))
 			continue;
+		if (SH->knobs.kill)
+			test_kill();
 		b = lookup_block(c);
 		if (!b)
 			continue;

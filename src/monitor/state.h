@@ -46,6 +46,20 @@ struct monitor_counters {
 	u64 invalidations, both_sites, vmas_peak, revalidated, unmapped;
 };
 
+/* What tests turn on through PENUMBRA_TEST_KNOBS (accel/bt.c); 0: off. */
+#define TEST_KNOBS(K)                                                                  \
+	K(hot) K(cold)  /* bytes of either half of the code cache */                   \
+	K(insns)        /* instructions a block */                                     \
+	K(kill)         /* one in so many entries kills a random block */              \
+	K(storm)        /* an event after 1..storm host instructions of each entry */  \
+	K(from) K(to)   /* ... where the low half of the guest's PC is in this range */ \
+	K(seed)
+struct test_knobs {
+#define TEST_KNOB_FIELD(name) u64 name;
+	TEST_KNOBS(TEST_KNOB_FIELD)
+#undef TEST_KNOB_FIELD
+};
+
 struct shared {
 	/* What entry.S reaches by displacement. */
 	u64 gpr[16];
@@ -85,6 +99,7 @@ struct shared {
 	u8 xstate[XSTATE_MAX] __attribute__((aligned(64)));
 	u64 trace[256][2];      /* last guest PCs, for the post-mortem dump */
 	u32 trace_at;
+	struct test_knobs knobs;
 };
 #define MON_TRACE 1
 #define MON_NO_KEYS 2
