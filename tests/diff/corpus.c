@@ -48,7 +48,7 @@ const char *corpus_excluded(const struct insn *in, const u8 *raw)
 	for (size_t i = 0; i < sizeof excluded_classes / sizeof *excluded_classes; i++)
 		if (excluded_classes[i].klass == in->klass)
 			return excluded_classes[i].why;
-	if ((in->klass == IC_MOVDIR64B || in->klass == IC_MASKMOV) && in->seg == SEG_GS)
+	if ((in->klass == IC_MOVDIR64B || in->klass == IC_MASKMOV) && (in->seg == SEG_GS || in->base == REG_RIP))
 		return "not executed: #UD in the guest";
 	if (in->seg == SEG_GS && in->addrsize_prefix && in->has_mem && in->map == MAP_0F && ((in->op & 0xe7) == 0xa3 || in->op == 0xbb))
 		return "32-bit bit strings with a GS override do not wrap";
