@@ -33,6 +33,7 @@ start() { # command prefix...
 	mapfile -t carriers < <(pgrep -P "$zygote")
 }
 field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
+strangers() { awk '$2 ~ /x/ && $NF !~ /vsyscall/ { print $NF, $2 }  /\[(stack|heap|vdso|vvar)/' "/proc/$1/maps" | sort | tr '\n' ';'; }
 gone() { # pid...: all ended within ten seconds
 	local p
 	for p; do timeout 10 tail -s 0.05 --pid="$p" -f /dev/null || return 1; done
@@ -55,7 +56,7 @@ for p in "$zygote" "${carriers[0]}"; do
 	result "$([ "$open" = "3=/memfd:penumbra-ram (deleted)" ]; echo $?)" "$who: no descriptor but guest memory" "$open"
 	limits=$(awk '/Max (core file size|file size|open files|locked memory|msgqueue size)/ { print $(NF-2), $(NF-1) }' "/proc/$p/limits" | sort -u)
 	result "$([ "$limits" = "0 0" ]; echo $?)" "$who: limits" "$limits"
-	maps=$(awk '$2 ~ /x/ && $NF !~ /vsyscall/ { print $NF, $2 }  /\[(stack|heap|vdso|vvar)/' "/proc/$p/maps" | sort | tr '\n' ';')
+	maps=$(strangers "$p")
 	want="(deleted) r-xp;(deleted) rwxs;"
 	result "$([ "$maps" = "$want" ]; echo $?)" "$who: no stack, no vdso, nothing executable but monitor and cache" "$maps"
 	files=$(ls -A "/proc/$p/root/" 2>&1)
@@ -115,20 +116,30 @@ if [ "$(id -u)" = 0 ]; then
 fi
 [ -n "${PLANT:-}" ] || exit $failed
 
-plant() { # name file sed-expression expected-line
+build() { # name file sed-expression
 	rm -rf "$tmp/plant"
 	mkdir "$tmp/plant"
 	cp -r Makefile mk src guest "$tmp/plant"
 	sed -i "$3" "$tmp/plant/$2"
 	if cmp -s "$2" "$tmp/plant/$2" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/log" 2>&1; then
 		result 1 "planted: $1" "it cannot be planted: $(tail -3 "$tmp/log")"
-		return
+		return 1
 	fi
 	machine[0]=$tmp/plant/b/penumbra
+}
+plant() { # name file sed-expression expected-line
+	build "$@" || return
 	"${machine[@]}" p >"$tmp/log" 2>&1 </dev/null
 	status=$?
 	result "$([ $status = 1 ] && [ "$(tail -1 "$tmp/log")" = "$4" ]; echo $?)" "planted: $1" "status $status, $(cat "$tmp/log")"
 }
+if build "the host's stack and vdso left mapped" src/monitor/confine.c 's/^	unmap_strangers();/	(void)unmap_strangers;/'; then
+	start
+	result "$([ "$(strangers "$zygote")" != "(deleted) r-xp;(deleted) rwxs;" ]; echo $?)" \
+		"planted: the host's stack and vdso left mapped are noticed" "$(strangers "$zygote")"
+	kill -9 "$front"
+	finish
+fi
 plant "a carrier's forbidden system call" src/monitor/run.c 's/^_Noreturn void run_loop(void)/_Noreturn void run_loop(void)\n{ sys0(__NR_getpid); run_loop_(); }\n_Noreturn void run_loop_(void)/; s/^struct mine my;/struct mine my;\n_Noreturn void run_loop_(void);/' \
 	"penumbra: run: the monitor cannot go on: a process of the guest made a forbidden system call and was ended"
 plant "the zygote's forbidden system call" src/monitor/main.c 's/^	confine_zygote();/	confine_zygote(); sys0(__NR_sync);/' \
