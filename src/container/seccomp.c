@@ -26,6 +26,7 @@
 #define NR_LIMIT 1024 /* beyond every call number of the three architectures */
 #define CACHE_FILES 64
 #define CACHE_MAGIC 0x31435350u
+#define CACHE_REVISION 2 /* to be raised when the same rules compile to another program */
 
 /* Old 32-bit programs make socket and System V calls through one number each; a rule for the call
  * itself covers that way too. */
@@ -331,6 +332,7 @@ struct range {
 	u32 start;
 	const struct decision *d; /* NULL: the default */
 	u32 action;
+	bool narrow;
 };
 
 /* Whether arguments decide. */
@@ -345,21 +347,21 @@ static bool same_range(const struct compiler *c, const struct range *r, const st
 	return !has_chain(c, d) && !has_chain(c, r->d) && r->action == action;
 }
 
-static size_t emit_leaf(struct compiler *c, const struct range *r, bool narrow)
+static size_t emit_leaf(struct compiler *c, const struct range *r)
 {
 	if (has_chain(c, r->d))
-		return emit_rules(c, r->d->first, r->action, narrow);
+		return emit_rules(c, r->d->first, r->action, r->narrow);
 	return emit_return(c, r->action);
 }
 
-static size_t emit_tree(struct compiler *c, const struct range *r, size_t n, bool narrow)
+static size_t emit_tree(struct compiler *c, const struct range *r, size_t n)
 {
 	size_t right, left, mid = n / 2;
 
 	if (n == 1)
-		return emit_leaf(c, r, narrow);
-	right = emit_tree(c, r + mid, n - mid, narrow);
-	left = emit_tree(c, r, mid, narrow);
+		return emit_leaf(c, r);
+	right = emit_tree(c, r + mid, n - mid);
+	left = emit_tree(c, r, mid);
 	return emit_jump(c, BPF_JGE, r[mid].start, right, left);
 }
 
@@ -374,7 +376,7 @@ static size_t make_ranges(const struct compiler *c, const struct arch_map *a, u3
 		u32 action = d && d->plain ? d->action : c->otherwise;
 
 		if (!n || !same_range(c, &out[n - 1], d, action))
-			out[n++] = (struct range){ base + nr, d, action };
+			out[n++] = (struct range){ base + nr, d, action, a->narrow };
 	}
 	return n;
 }
@@ -386,13 +388,14 @@ static size_t emit_wide(struct compiler *c, struct range *room)
 	size_t n = c->arch[0].listed ? make_ranges(c, &c->arch[0], 0, room) : 0;
 
 	if (!n)
-		room[n++] = (struct range){ 0, NULL, SECCOMP_RET_KILL_PROCESS };
+		room[n++] = (struct range){ 0, NULL, SECCOMP_RET_KILL_PROCESS, false };
 	if (c->arch[2].listed)
 		n += make_ranges(c, &c->arch[2], X32_BIT, room + n);
 	else
-		room[n++] = (struct range){ X32_BIT, NULL, SECCOMP_RET_KILL_PROCESS };
-	room[n++] = (struct range){ ~0u, NULL, c->otherwise };
-	return emit_tree(c, room, n, false);
+		room[n++] = (struct range){ X32_BIT, NULL, SECCOMP_RET_KILL_PROCESS,
+					      false };
+	room[n++] = (struct range){ ~0u, NULL, c->otherwise, false };
+	return emit_tree(c, room, n);
 }
 
 /* Makes sure that what is emitted next falls through to `label`. */
@@ -413,7 +416,7 @@ static int emit_all(struct compiler *c, struct err *e)
 	if (c->arch[1].listed) {
 		size_t n = make_ranges(c, &c->arch[1], 0, room);
 
-		emit_here(c, emit_tree(c, room, n, true));
+		emit_here(c, emit_tree(c, room, n));
 		narrow = emit_load(c, offsetof(struct seccomp_data, nr));
 		narrow = emit_jump(c, BPF_JEQ, AUDIT_ARCH_I386, narrow, kill);
 	} else {
@@ -438,7 +441,8 @@ static int gather(struct compiler *c, struct err *e)
 	c->arch[0] = (struct arch_map){ SCMP_ARCH_X86_64, AUDIT_ARCH_X86_64, false, true, NULL };
 	c->arch[1] = (struct arch_map){ SCMP_ARCH_X86, AUDIT_ARCH_I386, true,
 					listed & SECCOMP_ARCH_X86, NULL };
-	c->arch[2] = (struct arch_map){ SCMP_ARCH_X32, AUDIT_ARCH_X86_64, false,
+	/* x32 arguments are 32 bits wide by its convention, and to libseccomp */
+	c->arch[2] = (struct arch_map){ SCMP_ARCH_X32, AUDIT_ARCH_X86_64, true,
 					listed & SECCOMP_ARCH_X32, NULL };
 	for (a = 0; a < ARRAY_SIZE(c->arch); a++) {
 		if (!c->arch[a].listed)
@@ -570,7 +574,7 @@ static bool cache_read(int dirfd, const char *name, const struct text *key,
 	    (st.st_mode & 022) || fd_read_all(fd, 1 << 20, &data, &n) || n < sizeof h)
 		return false;
 	memcpy(&h, data, sizeof h);
-	if (h.magic != CACHE_MAGIC || h.version != sizeof(struct sock_filter) || !h.n ||
+	if (h.magic != CACHE_MAGIC || h.version != CACHE_REVISION || !h.n ||
 	    h.n > BPF_MAXINSNS || h.key_length != key->length ||
 	    n != sizeof h + h.key_length + h.n * sizeof *out->insns ||
 	    memcmp(data + sizeof h, key->text, key->length))
@@ -589,7 +593,7 @@ int seccomp_compile_cached(const struct oci_seccomp *s, unsigned mode, int dirfd
 			   struct seccomp_program *out, struct err *e)
 {
 	_cleanup_text_ struct text key = { 0 }, file = { 0 };
-	struct cache_head h = { .magic = CACHE_MAGIC, .version = sizeof(struct sock_filter) };
+	struct cache_head h = { .magic = CACHE_MAGIC, .version = CACHE_REVISION };
 	char name[32];
 	int r;
 

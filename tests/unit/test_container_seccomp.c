@@ -140,7 +140,7 @@ static void reference(const struct oci_seccomp *s, struct seccomp_program *out)
 	seccomp_release(c);
 }
 
-static void compare(const struct oci_seccomp *s, const struct seccomp_program *ours,
+static void compare(const char *rules, const struct seccomp_program *ours,
 		    const struct seccomp_program *theirs)
 {
 	static const u32 marks[] = { AUDIT_ARCH_X86_64, AUDIT_ARCH_I386, 0xc00000b7 };
@@ -167,14 +167,13 @@ static void compare(const struct oci_seccomp *s, const struct seccomp_program *o
 						args[i] &= 0xffffffff;
 				if (seccomp_evaluate(ours, marks[m], number, args) !=
 				    seccomp_evaluate(theirs, marks[m], number, args))
-					fail_msg("mark %x number %x args %llx %llx %llx: %x, libseccomp %x",
-						 marks[m], number, (unsigned long long)args[0],
+					fail_msg("%s\nmark %x number %x args %llx %llx %llx: %x, libseccomp %x",
+						 rules, marks[m], number, (unsigned long long)args[0],
 						 (unsigned long long)args[1], (unsigned long long)args[2],
 						 seccomp_evaluate(ours, marks[m], number, args),
 						 seccomp_evaluate(theirs, marks[m], number, args));
 			}
 		}
-	(void)s;
 }
 
 static void random_rules_agree_with_libseccomp(void **unused)
@@ -196,7 +195,7 @@ static void random_rules_agree_with_libseccomp(void **unused)
 		if (seccomp_compile(s, 0, &ours, &e))
 			fail_msg("%s", e.text);
 		reference(s, &theirs);
-		compare(s, &ours, &theirs);
+		compare(t.text, &ours, &theirs);
 		seccomp_free(&ours);
 		free(theirs.insns);
 		spec_free(d);
