@@ -414,6 +414,7 @@ bool generate_state(struct test *t)
 	struct diff_case *c = &t->c;
 	u64 rip = c->rip;
 	u32 id = c->id;
+	bool pushf = false;
 	u16 fixed = 0;
 
 	memset(c, 0, sizeof *c);
@@ -443,7 +444,9 @@ bool generate_state(struct test *t)
 		if (wants_prefix(t, in))
 			t->fold_gs = true;
 		address_results(t, in);
-		if (in->klass == IC_PUSHF && (t->user_half || generate_in_user_half(t, in)))
+		/* Its image is known where nothing else was pushed. */
+		pushf |= in->klass == IC_PUSHF;
+		if (in->klass == IC_PUSHF && t->n > 1 && t->user_half)
 			return false;
 	}
 	if (t->fold_gs && t->shift_gs)
@@ -452,6 +455,13 @@ bool generate_state(struct test *t)
 		for (int i = 0; i < t->n; i++)
 			if (t->user_half || generate_in_user_half(t, &t->insn[i].in))
 				c->rflags |= RF_AC;
+	/* Natively interrupts are on and alignment is not checked: to_guest() knows. */
+	if (t->world == WORLD_KERNEL && (!pushf || t->n == 1)) {
+		if (!rnd_below(3))
+			c->rflags &= ~RF_IF;
+		if (pushf && rnd_below(2))
+			c->rflags |= RF_AC;
+	}
 	return true;
 }
 

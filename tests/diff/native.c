@@ -55,7 +55,7 @@ static void enter(const struct test *t, ucontext_t *uc)
 	for (int i = 0; i < 16; i++)
 		g[context_register[i]] = (greg_t)native_value(t, i);
 	g[CONTEXT_RIP] = (greg_t)(harness.user_base + t->native_code);
-	g[CONTEXT_EFL] = (greg_t)(t->c.rflags & ~RF_AC);
+	g[CONTEXT_EFL] = (greg_t)((t->c.rflags & ~RF_AC) | RF_IF);
 	diff_copy(x, preset, 464);
 	*(u64 *)(void *)(x + 512) = had | b->xcr0;
 	if (b->off_ymm)
@@ -197,7 +197,7 @@ static void to_guest(const struct test *t, struct diff_state *s)
 	s->error &= ~(u32)PF_U;
 	s->fs = t->c.fs;
 	s->gs = t->c.gs;
-	s->rflags |= t->c.rflags & RF_AC;
+	s->rflags = (s->rflags & ~RF_IF) | (t->c.rflags & (RF_AC | RF_IF));
 	if (s->vector == VEC_PF) {
 		bool low = s->cr2 - LOW_BASE < 0x200000;
 		bool mixed = t->user_half && t->shift_in;
@@ -225,6 +225,8 @@ static void to_guest(const struct test *t, struct diff_state *s)
 			if (t->patch_shift >> j & 1 && t->c.patch[j].offset == d->offset &&
 			    t->c.patch[j].value - KOFF == d->value)
 				d->value += KOFF;
+		if (done && t->insn[0].in.klass == IC_PUSHF && t->n == 1 && d->offset == rsp - base - WINDOW)
+			d->value = (d->value & ~RF_IF) | (t->c.rflags & (RF_AC | RF_IF));
 		if (done && t->shift_pushed && d->offset == rsp - base - WINDOW)
 			d->value += KOFF + (u64)((s64)t->slot - (s64)t->native_slot) * SLOT_BYTES;
 	}

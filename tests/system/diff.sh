@@ -5,7 +5,7 @@
 # DIFF_SECONDS=N is the time of each part.
 # TIMEOUT: 200
 set -u
-seconds=${DIFF_SECONDS:-8}
+seconds=${DIFF_SECONDS:-5}
 seed=${SEED:-0x$(od -An -N6 -tx8 /dev/urandom | tr -d ' ')}
 harness=$BUILD/tests/diff/harness
 binaries=(/bin/busybox /lib/x86_64-linux-gnu/libc.so.6 /usr/lib/x86_64-linux-gnu/libcrypto.so.3 /usr/bin/perl
