@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "machine/payload.h"
 
+#define BUFFER_ALIGN (2u << 20)
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Magic numbers: RFC 1952; the .xz format 1.0.4 section 2.1.1.1; lzma 0x5d with a power-of-two
  * dictionary; bzip2; RFC 8878; LZ4 frame format, legacy frame. */
@@ -51,9 +54,11 @@ int payload_unpack(struct payload_in in, size_t limit, u8 **out, size_t *out_siz
 	if (size > limit)
 		return err_set(e, -E2BIG, "%s payload of %u MiB unpacked is too large for the memory",
 			       f->name, size >> 20);
-	buffer = malloc(size);
+	/* In large pages it is filled without a fault for every 4 KiB. */
+	buffer = aligned_alloc(BUFFER_ALIGN, ALIGN_UP(size, BUFFER_ALIGN));
 	if (!buffer)
 		return err_set(e, -ENOMEM, "%s payload: no memory for %u MiB", f->name, size >> 20);
+	madvise(buffer, ALIGN_UP(size, BUFFER_ALIGN), MADV_HUGEPAGE);
 	if (f->decode) {
 		rc = f->decode(in, (struct payload_out){ buffer, size }, e);
 		if (rc) {
