@@ -13,7 +13,8 @@ names=(bash perl python luajit luajit-interpreter nodejs nodejs-garbage openssl-
 	openssl-speed openssl-stream sqlite3 sqlite3-transactions round-trip-{gzip-1,gzip-9,xz-0,zstd-1,zstd-9,bzip2-1} threads
 	signals strace gdb python-tests)
 if [ -n "$long" ]; then
-	names+=(stress-ng-class-{cpu,vm,signal,scheduler,interrupt,memory,pipe})
+	names+=(stress-ng-class-{cpu,vm,scheduler,interrupt,memory,pipe}
+		stress-ng-sig{abrt,chld,fd,fpe,io,pending,pipe,q,rt,segv,suspend,trap})
 else
 	names+=(stress-ng-{cpu,vm,qsort,matrix,futex,switch,sigsegv,sigfpe,itimer,fork,mmap,mremap,memcpy,vecwide,pipe,clone,longjmp,atomic,opcode})
 fi

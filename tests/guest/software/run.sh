@@ -106,7 +106,11 @@ if [ -z "$long" ]; then
 		run "stress-ng-$s" stress-ng --verify --$s 1 -t 1 --vm-bytes 64M
 	done
 else
-	for class in cpu vm signal scheduler interrupt memory pipe; do
-		run "stress-ng-class-$class" stress-ng --seq 1 --class $class --verify -t $seconds --vm-bytes 64M -x mmaphuge,bigheap,brk,stack,swap,oom-pipe,resources
+	for class in cpu vm scheduler interrupt memory pipe; do
+		run "stress-ng-class-$class" stress-ng --seq 1 --class $class --verify -t $seconds --vm-bytes 64M \
+			-x mmaphuge,bigheap,brk,stack,swap,oom-pipe,resources
+	done
+	for s in sigabrt sigchld sigfd sigfpe sigio sigpending sigpipe sigq sigrt sigsegv sigsuspend sigtrap; do
+		run "stress-ng-$s" stress-ng --verify --$s 1 -t $seconds
 	done
 fi
