@@ -50,8 +50,10 @@ const char *corpus_excluded(const struct insn *in, const u8 *raw)
 			return excluded_classes[i].why;
 	if ((in->klass == IC_MOVDIR64B || in->klass == IC_MASKMOV) && (in->seg == SEG_GS || in->base == REG_RIP))
 		return "not executed: #UD in the guest";
-	if (in->seg == SEG_GS && in->addrsize_prefix && in->has_mem && in->map == MAP_0F && ((in->op & 0xe7) == 0xa3 || in->op == 0xbb))
-		return "32-bit bit strings with a GS override do not wrap";
+	if (in->vsib && in->addrsize_prefix)
+		return "gathers with 32-bit addresses are not translated for both halves, nor with a GS override";
+	if (in->addrsize_prefix && in->has_mem && in->map == MAP_0F && ((in->op & 0xe7) == 0xa3 || in->op == 0xbb))
+		return "bit strings with 32-bit addresses do not wrap everywhere";
 	if (in->enc != ENC_LEGACY)
 		return NULL;
 	if (in->opsize_prefix && (in->klass == IC_JMP || in->klass == IC_JCC || in->klass == IC_LOOP || in->klass == IC_CALL ||
