@@ -60,9 +60,7 @@ enum vm_end {
 	S(console_in, "bytes", "console bytes to the guest")                      \
 	S(blocks, "count", "blocks translated")                                   \
 	S(block_insns, "count", "guest instructions translated")                  \
-	S(blocks_revived, "count", "dropped blocks taken back because their bytes had not changed") \
 	S(code_bytes, "bytes", "translated code emitted")                         \
-	S(translate_ns, "ns", "time spent translating")                           \
 	S(cache_flushes, "count", "times the whole code cache was emptied")       \
 	S(invalidations, "count", "blocks dropped because their code page was written") \
 	S(fills, "count", "shadow page-table fills")                              \
@@ -84,7 +82,6 @@ enum vm_end {
 	S(exit_cr, "count", "exits: control registers and INVLPG")                \
 	S(exit_syscall, "count", "exits: SYSCALL and SYSRET")                     \
 	S(exit_iret, "count", "exits: IRET")                                      \
-	S(exit_fault, "count", "exits: guest fault or site to be translated anew") \
 	S(exit_other, "count", "exits: anything else")                            \
 	S(cr3_loads, "count", "address space switches")                           \
 	S(carriers_peak, "count", "most carrier processes at one time")           \

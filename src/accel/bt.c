@@ -330,6 +330,9 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 	s->cr3_loads = m->cr3_loads;
 	s->carriers_peak = m->carriers;
 	s->vmas_peak = m->vmas_peak;
+	s->exit_system = m->exits[X_INSN] - MIN(m->exits[X_INSN], s->exit_io + s->exit_halt + s->exit_cpuid + s->exit_msr +
+							s->exit_cr + s->exit_syscall + s->exit_iret);
+	s->exit_other = m->exits[X_DEAD] + m->exits[X_GO] + m->exits[X_STEPPED] + m->exits[X_EVENT];
 }
 
 /* Where the guest was last, for whoever looks for a bug of ours: on stderr, if PENUMBRA_DEBUG is set. */

@@ -69,6 +69,14 @@ static bool root_dead(u64 root)
 	return true;
 }
 
+#define VMAS_EVERY 512 /* fills between two counts */
+
+void carrier_count_vmas(void)
+{
+	my.vmas_at = SHADOW->count.fills;
+	SH->count.vmas_peak = MAX(SH->count.vmas_peak, (u64)space_vmas());
+}
+
 static u32 choose(u64 root)
 {
 	u32 spare = MAX_CARRIERS, oldest = MAX_CARRIERS, dead = MAX_CARRIERS, bound = 0;
@@ -120,6 +128,8 @@ void carrier_switch(u64 cr3)
 		return;
 	}
 	SH->count.switches++;
+	if (SHADOW->count.fills - my.vmas_at > VMAS_EVERY)
+		carrier_count_vmas();
 	xsave();
 	atomic_store(&SH->current, to);
 	atomic_store(&s->run, 1);

@@ -61,19 +61,13 @@ wrpkru_leave_\world:
 	ud2
 	.endm
 
-	.globl	lookup_miss_user, exit_user, event_exit_user
-event_exit_user:
-	movl	$EXIT_EVENT, %gs:SPILL_U_DISP + SP_EXIT
-	jmp	exit_user
+	.globl	lookup_miss_user, exit_user
 lookup_miss_user:
 	movl	$EXIT_LOOKUP, %gs:SPILL_U_DISP + SP_EXIT
 exit_user:
 	LEAVE	SPILL_U_DISP, 1
 
-	.globl	lookup_miss_kernel, exit_kernel, event_exit_kernel
-event_exit_kernel:
-	movl	$EXIT_EVENT, %gs:SPILL_K_DISP + SP_EXIT
-	jmp	exit_kernel
+	.globl	lookup_miss_kernel, exit_kernel
 lookup_miss_kernel:
 	movl	$EXIT_LOOKUP, %gs:SPILL_K_DISP + SP_EXIT
 exit_kernel:

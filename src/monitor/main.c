@@ -46,7 +46,7 @@ static void setup_keys(void)
 	u32 closed = 0;
 
 	for (int i = 0; i < KEYS; i++)
-		k[i] = SH->flags & MON_NO_KEYS ? -1 : sys2(__NR_pkey_alloc, 0, 0);
+		k[i] = SH->knobs.no_keys ? -1 : sys2(__NR_pkey_alloc, 0, 0);
 	if (k[KEYS - 1] < 0) {
 		need(host_mprotect(image, text_end - image, rwx), 103);
 		for (size_t i = 0; i < ARRAY_SIZE(sites); i++)

@@ -22,6 +22,8 @@ _Noreturn void monitor_end(enum monitor_end why)
 {
 	u32 running = MEND_RUNNING;
 
+	carrier_count_vmas();
+
 	atomic_compare_exchange_strong(&SH->end, &running, why);
 	futex_wake(&SH->end);
 	atomic_fetch_add(&SH->output, 1);
@@ -768,10 +770,6 @@ _Noreturn void exit_dispatch(u32 id)
 	state_in(c);
 	if (id == EXIT_LOOKUP) {
 		exit_lookup(c);
-		run_loop();
-	}
-	if (id == EXIT_EVENT) {
-		c->rip = SH->event_pc;
 		run_loop();
 	}
 	struct exit_record x = CACHE->exits[id < MAX_EXITS ? id : 0];

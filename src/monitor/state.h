@@ -43,7 +43,7 @@ struct carrier_slot {
 struct monitor_counters {
 	u64 exits[X_KINDS], lookups, events, faults, exceptions, page_faults, interrupts;
 	u64 cr3_loads, switches, carriers, steps, classes[IC_COUNT];
-	u64 invalidations, both_sites, vmas_peak, revalidated, unmapped;
+	u64 both_sites, vmas_peak;
 };
 
 /* What tests turn on through PENUMBRA_TEST_KNOBS (accel/bt.c); 0: off. */
@@ -53,6 +53,7 @@ struct monitor_counters {
 	K(kill)         /* one in so many entries kills a random block */              \
 	K(storm)        /* an event after 1..storm host instructions of each entry */  \
 	K(from) K(to)   /* ... where the low half of the guest's PC is in this range */ \
+	K(no_keys)      /* as on a host without protection keys */                      \
 	K(seed)
 struct test_knobs {
 #define TEST_KNOB_FIELD(name) u64 name;
@@ -71,7 +72,6 @@ struct shared {
 	u64 tsc_base, ns_base;  /* ns_base: CLOCK_MONOTONIC at tsc_base */
 	u64 tsc_khz;
 	s64 utc_offset;         /* ns to add to monotonic time for UTC */
-	u64 flags;              /* MON_* */
 	struct cpu cpu;
 	/* Life cycle. */
 	_Atomic u32 end;        /* futex: enum monitor_end */
@@ -86,7 +86,6 @@ struct shared {
 	u32 pkru_user, pkru_kernel, pkru_access;
 	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
 	u64 host_xcr0;
-	u64 event_pc;
 	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
 	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
@@ -99,10 +98,9 @@ struct shared {
 	u8 xstate[XSTATE_MAX] __attribute__((aligned(64)));
 	u64 trace[256][2];      /* last guest PCs, for the post-mortem dump */
 	u32 trace_at;
+	u64 flags;              /* MON_* */
 	struct test_knobs knobs;
 };
-#define MON_TRACE 1
-#define MON_NO_KEYS 2
 /* The host writes signal frames with the rights of the code that was interrupted (before Linux 6.12):
  * the alternate stack must be open to guest code. */
 #define MON_OPEN_STACK 4
@@ -143,7 +141,7 @@ _Noreturn void enter_user(void);
 _Noreturn void enter_kernel(void);
 extern const u8 exit_user[], exit_kernel[], lookup_miss_user[], lookup_miss_kernel[];
 extern const u8 syscall_gate[], sysret_gate[];
-extern const u8 event_exit_user[], event_exit_kernel[], enter_begin[], enter_end[], run_loop_fresh[];
+extern const u8 enter_begin[], enter_end[], run_loop_fresh[];
 extern const u8 monitor_text_begin[], monitor_text_end[];
 /* ---- carrier.c ---- */
 void carrier_switch(u64 cr3);

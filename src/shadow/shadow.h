@@ -52,12 +52,11 @@ void space_recycle(struct cpu *c);
 void space_note_exec(struct cpu *c, u64 va, const struct walk *w);
 /* Frames that became code since the carrier last ran are write-protected; all of them if `all`. */
 void space_protect_code(const u32 *frames, size_t n);
-/* A write to a page that is mapped read-only for being code: it is no longer code, and writable. */
-void space_unprotect(u64 va, const struct walk *w);
 /* The carrier has mapped supervisor pages of the lower half, which kernel code can always reach. */
 bool space_low_supervisor(void);
 /* A user page with code changed since the last call (and forgets it). */
 bool space_code_changed(void);
+/* Host mappings that the guest's pages take in this carrier, at most. */
 u32 space_vmas(void);
 
 /* ---- hooks, implemented by the monitor ---- */
@@ -65,7 +64,6 @@ u32 space_vmas(void);
 _Noreturn void monitor_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* monitor/frames.c: one entry a page of RAM */
 #define FRAME_CODE 1
-#define FRAME_BUSY_MAX 64
 u8 frame_flags(u64 frame);
 void frames_reset(void);
 /* A write by the monitor or a device to physical memory. */

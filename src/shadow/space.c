@@ -698,13 +698,26 @@ void space_protect_code(const u32 *frames, size_t n)
 	settle();
 }
 
-void space_unprotect(u64 va, const struct walk *w)
+u32 space_vmas(void)
 {
-	struct leaf *l = leaf_find(va);
+	u32 n = S->n_runs;
 
-	host_mprotect(fold(va) & PAGE_MASK, PAGE_SIZE, PROT_READ | PROT_WRITE);
-	if (l && !l->large && w->level == 1)
-		BITSET(l->writable, va >> PAGE_SHIFT & 511);
+	for (u32 i = 0; i < S->n_leaves; i++) {
+		const struct leaf *l = &S->leaves[i];
+		u64 next = ~0ull; /* entry that would go on with the mapping */
+
+		if (l->va == ~0ull || l->large) {
+			n += l->va != ~0ull;
+			continue;
+		}
+		for (int at = 0; at < 512; at++) {
+			u64 e = (l->snap[at] & PTE_ADDR) | BITTEST(l->writable, at);
+
+			n += BITTEST(l->mapped, at) && e != next;
+			next = BITTEST(l->mapped, at) ? e + PAGE_SIZE : ~0ull;
+		}
+	}
+	return n;
 }
 
 bool space_low_supervisor(void) { return S->low_supervisor; }

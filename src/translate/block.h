@@ -131,7 +131,7 @@ struct exit_record {
 	bool learned;     /* the target is a prediction, 0 as long as there is none */
 };
 
-struct cache_stats { u64 translated, flushes, killed, revived, guest_insns, code_bytes, moved, copied; };
+struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, moved, copied; };
 
 /* All of it lies in shared memory at a fixed address. */
 #define MAX_BLOCKS (1u << 19)

@@ -86,7 +86,6 @@
 #define UC_FPSTATE 224 /* offset in struct ucontext */
 
 #define EXIT_LOOKUP 0xffffffff /* an indirect branch whose target is in RCX */
-#define EXIT_EVENT 0xfffffffe  /* a signal asked for it at a precise point */
 
 #ifndef __ASSEMBLER__
 #include "base/types.h"
