@@ -289,8 +289,12 @@ static bool operand_fault(struct cpu *c, struct block *b, struct insn_record *re
 	bool canonical;
 	u64 va;
 
-	if (record_insn(b, rec, &in) || !in.has_mem || in.klass != IC_PLAIN || in.vsib)
+	if (record_insn(b, rec, &in) || !in.has_mem || in.klass != IC_PLAIN)
 		return false;
+	if (in.vsib) { /* has one form: no kernel gathers from user memory */
+		raise(c, VEC_GP, true, 0, 0);
+		return true;
+	}
 	va = sys_operand_address(c, &in).v;
 	canonical = (s64)(va << 16) >> 16 == (s64)va;
 	/* A user address that gives way to a kernel page, and a kernel address of which nothing is mapped or that

@@ -218,7 +218,7 @@ static bool operand_both(struct tx *t, const struct tx_insn *ti)
 	const struct insn *in = &ti->in;
 	u64 pa = ((ti->pc ^ t->r->pc) & PAGE_MASK) ? t->r->pa2 : (t->r->pa & PAGE_MASK);
 
-	if (!t->kernel || in->seg != SEG_NONE || (in->base == RSP && !in->addrsize_prefix))
+	if (!t->kernel || in->vsib || in->seg != SEG_NONE || (in->base == RSP && !in->addrsize_prefix))
 		return false;
 	if (in->addrsize_prefix || t->user_access)
 		return true;
