@@ -571,7 +571,7 @@ bool generate_other_half(struct test *t, u32 native_slot)
 	for (int i = 0; i < t->n; i++) {
 		const struct insn *in = &t->insn[i].in;
 
-		if (in->klass == IC_MOFFS || (in->has_mem && in->base == REG_NONE && in->index == REG_NONE))
+		if (in->klass == IC_MOFFS || in->vsib || (in->has_mem && in->base == REG_NONE && in->index == REG_NONE))
 			return false;
 		any |= string_class(in->klass) || in->klass == IC_XLAT || in->klass == IC_MASKMOV ||
 		       (accesses(in) && generate_in_user_half(t, in));
