@@ -93,7 +93,8 @@ static void warn_missing(const struct hardened *h)
 	if (!landlock_version() && !option(h->c, "landlock"))
 		fprintf(stderr, "warning: this kernel has no Landlock\n");
 	if (geteuid() && !flag(h->c, "no-user-namespace"))
-		fprintf(stderr, "warning: without root the container has your own id only\n");
+		fprintf(stderr, "warning: without root the container has your own id only, and limits only "
+			"where you may write to cgroups\n");
 }
 
 static int prepare(struct hardened *h, const char *id, u64 *slot, struct err *e)
@@ -108,7 +109,11 @@ static int prepare(struct hardened *h, const char *id, u64 *slot, struct err *e)
 		r = harden_open_image(h, e);
 	if (r)
 		return r;
-	if (!flag(c, "no-user-namespace")) {
+	if (!flag(c, "no-user-namespace") && geteuid()) {
+		h->first_id = geteuid();
+		h->ids = 1;
+	} else if (!flag(c, "no-user-namespace")) {
+		h->ids = 65536;
 		root = state_root_open(c->global->root, true, e);
 		if (root < 0)
 			return root;
@@ -132,7 +137,7 @@ static int run_once(struct hardened *h, const char *id, struct supervisor *s, st
 	int r = prepare(h, id, &slot, e), console = -1, status = 0;
 
 	o.id_slot = slot;
-	o.idmap_root = h->first_id != 0;
+	o.idmap_root = h->ids > 1;
 	if (!r)
 		r = harden_write_config(h, &config, e);
 	if (!r && h->ask) {

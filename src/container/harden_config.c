@@ -256,7 +256,7 @@ static int write_volume(struct hardened *h, struct text *t, const char *v, bool 
 			       exec ? "" : "[:rw]");
 	snprintf(options, sizeof options, "\"bind\",\"nosuid\",\"nodev\"%s%s%s",
 		 exec ? "" : ",\"noexec\"", strcmp(mode, ":rw") ? ",\"ro\"" : "",
-		 h->first_id ? ",\"idmap\"" : "");
+		 h->ids > 1 ? ",\"idmap\"" : "");
 	write_mount(t, target, "bind", source, options);
 	return 0;
 }
@@ -450,9 +450,10 @@ static void write_namespaces(const struct hardened *h, struct text *t)
 	}
 	if (h->first_id)
 		text_add(t, ",{\"type\":\"user\"}],\"uidMappings\":[{\"containerID\":0,\"hostID\":%llu,"
-			 "\"size\":65536}],\"gidMappings\":[{\"containerID\":0,\"hostID\":%llu,"
-			 "\"size\":65536}]", (unsigned long long)h->first_id,
-			 (unsigned long long)h->first_id);
+			 "\"size\":%llu}],\"gidMappings\":[{\"containerID\":0,\"hostID\":%llu,"
+			 "\"size\":%llu}]", (unsigned long long)h->first_id, (unsigned long long)h->ids,
+			 (unsigned long long)(h->ids > 1 ? h->first_id : getegid()),
+			 (unsigned long long)h->ids);
 	else
 		text_add(t, "]");
 }

@@ -70,7 +70,7 @@ struct hardened {
 	const char *image;           /* as given */
 	char root[4096];             /* the root directory on the host */
 	struct spec_document *bundle;/* the bundle's own configuration, or NULL */
-	u64 first_id;                /* of the id range, 0 for none */
+	u64 first_id, ids;           /* the id range; 0 for none, one id without root */
 	bool ask;                    /* there is a supervisor: refused calls are reported to it */
 	bool learning;
 	struct text landlock;        /* rules; the text of the annotation */

@@ -330,7 +330,11 @@ void init_main(struct launch *l)
 	char say = MSG_CREATED;
 	int r;
 
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* L3 */
+	/* L3.  With a new user namespace only once its id maps are written, in become_root(): the maps
+	 * of what is not dumpable belong to root, and P may be a plain user.  Until then B has seen
+	 * nothing of the container. */
+	if (!(l->new_ns & CLONE_NEWUSER))
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	restore_signals();
 	close(l->sync[0]); /* L1: or we would never read its end of file */

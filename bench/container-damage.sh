@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# What remains reachable after root inside: the probes of tests/container/probe.c in a hardened container,
+# in ordinary ones of penumbra-oci, crun and runc (the same config.json), as a table in Markdown.
+# Run as root at the top of the tree after `make`.  Nothing of it stays on the host.
+set -eu
+TEST_TMP=$(mktemp -d /tmp/container-damage.XXXXXX) PENUMBRA=$PWD/penumbra
+export TEST_TMP PENUMBRA
+chmod 755 "$TEST_TMP"
+. tests/container/lib.sh
+gcc -O1 -static -o "$tmp/probe" tests/container/probe.c
+if [ -z "${DAMAGE_INSIDE:-}" ]; then # crun refuses hybrid hosts whose version 2 hierarchy has controllers
+	DAMAGE_INSIDE=1 exec unshare -m sh -c 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$0"' "$0"
+fi
+socat ABSTRACT-LISTEN:damage-host,fork /dev/null & listener=$!
+sleep 1000 & victim=$!
+trap 'kill $listener $victim; rm -rf "$tmp"' EXIT
+b=$tmp/b
+make_bundle "$b" .
+cp "$tmp/probe" "$b/rootfs/bin/probe"
+disk=$(findmnt -no MAJ:MIN / | tr -d ' ')
+ordinary() { # args as JSON
+	make_bundle "$b" ".ociVersion=\"1.0.0\" | .process.args=$1 | .linux.seccomp=$(engine_seccomp)
+	| .process.env=[\"PROBE_DISK=$disk\",\"PROBE_ABSTRACT=damage-host\",\"PROBE_PID=$victim\"]
+	| .linux.resources={devices:[{allow:false,access:\"rwm\"}]}"
+}
+run_one() { # runtime args...
+	local r=$1; shift
+	case $r in
+	hardened) run_oci hardened-run --events /dev/null --env "PROBE_DISK=$disk" --env PROBE_ABSTRACT=damage-host \
+		--env "PROBE_PID=$victim" "$b/rootfs" /bin/probe "$@" ;;
+	*) ordinary "[\"/bin/probe\"$([ $# = 0 ] || printf ',"%s"' "$@")]"
+		"$r" --root "$tmp/st-$(basename "$r")" run --bundle "$b" damage ;;
+	esac </dev/null 2>/dev/null
+}
+runtimes=(hardened "$oci" crun runc)
+for r in "${runtimes[@]}"; do run_one "$r" >"$tmp/$(basename "$r").out" || true; done
+echo "| tried by root inside | penumbra hardened | penumbra-oci | crun | runc |"
+echo "|---|---|---|---|---|"
+while read -r name _; do
+	printf '| %s |' "$name"
+	for r in "${runtimes[@]}"; do printf ' %s |' "$(awk -v n="$name" '$1 == n { print $2 }' "$tmp/$(basename "$r").out")"; done
+	echo
+done <"$tmp/hardened.out"
+printf '| system calls that answer |'
+for r in "${runtimes[@]}"; do printf ' %s |' "$(run_one "$r" --calls | awk '{print $2}')"; done
+echo
+printf '| files readable below /proc and /sys |'
+for r in "${runtimes[@]}"; do
+	case $r in
+	hardened) n=$(run_oci hardened-run --events /dev/null "$b/rootfs" /bin/busybox sh -c 'busybox find /proc/[a-z]* /sys -type f -perm -4 2>/dev/null | busybox grep -v "/proc/self\|/proc/thread" | busybox wc -l' </dev/null 2>/dev/null) ;;
+	*) ordinary '["/bin/busybox","sh","-c","busybox find /proc/[a-z]* /sys -type f -perm -4 2>/dev/null | busybox grep -v \"/proc/self\\|/proc/thread\" | busybox wc -l"]'
+		n=$("$r" --root "$tmp/st-$(basename "$r")" run --bundle "$b" damage </dev/null 2>/dev/null) ;;
+	esac
+	printf ' %s |' "$n"
+done
+echo
+printf '| peer sleep lateness p99 while 40 processes compute, us |'
+for r in "${runtimes[@]}"; do
+	run_one "$r" --spin 40 & flood=$!
+	make_root "$tmp/peer" && cp "$tmp/probe" "$tmp/peer/bin/probe"
+	printf ' %s |' "$(run_oci hardened-run --events /dev/null "$tmp/peer" /bin/probe --latency </dev/null 2>/dev/null | awk '{print $2}')"
+	wait $flood || true
+done
+echo
+printf '| the same without a flood, us | %s | | | |\n' "$(run_oci hardened-run --events /dev/null "$tmp/peer" /bin/probe --latency </dev/null 2>/dev/null | awk '{print $2}')"
