@@ -233,7 +233,11 @@ static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *r
 	}
 	*va = sys_operand_address(c, &in).v;
 	if (rec->access == AK_BOTH || in.seg == SEG_GS) {
-		*va += host - fold(*va);
+		/* PUSH, POP and CALL may have faulted on the stack. */
+		if (in.klass != IC_PLAIN && host - fold(*va) >= PAGE_SIZE && is_kernel_half(host - FOLD_OFF))
+			*va = host - FOLD_OFF;
+		else
+			*va += host - fold(*va);
 		return true;
 	}
 	/* A push of memory, or a call through it, may fault on either access. */
