@@ -41,7 +41,18 @@ struct mine {
 };
 extern struct mine my;
 
-/* run.c */
+/* execute.c */
+void execute(struct cpu *c);
+/* lookup.c */
+/* The block at pc in a mode, translated if need be; NULL with an exception pending. */
+struct block *lookup_at(struct cpu *c, u64 pc, u8 mode);
+/* Physical address of the code byte at va; -1 with an exception pending where it may not be fetched. */
+int fetch_address(struct cpu *c, u64 va, u64 *pa);
+/* Enters a block's verifying stub into the lookup table of its world. */
+void lookup_enter(u64 pc, u64 entry, bool user);
+/* Fills the slot of an X_SLOT exit, and notes for other carriers where it leads. */
+void slot_resolved(u32 exit, struct block *b);
+/* run.c, lookup.c, mmu.c */
 struct block *lookup_block(struct cpu *c);
 void code_reset(void);          /* slots, lookup table and fetch cache of this carrier */
 void instances_release(u32 n);

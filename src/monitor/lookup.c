@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT
+ * From a guest address to a block, and the tables through which translated code finds it without C:
+ * slots and the lookup table, which are a carrier's own, and the kernel's table, which all share.
+ *
+ * Owner: the running carrier. */
+#include "monitor/private.h"
+#include "shadow/shadow.h"
+#include "translate/targets.h"
+#include "x86/system.h"
+
+static bool is_flat(const struct cpu_seg *s)
+{
+	return !s->base && s->limit == 0xffffffff && (s->attr & ATTR_P);
+}
+
+u8 current_mode(const struct cpu *c)
+{
+	u8 m = 0;
+
+	if (c->cpl == 3)
+		m |= TM_USER;
+	if (!(c->seg[SEG_CS].attr & ATTR_L))
+		m |= TM_COMPAT;
+	if ((m & TM_COMPAT) && !(is_flat(&c->seg[SEG_DS]) && is_flat(&c->seg[SEG_ES]) && is_flat(&c->seg[SEG_SS])))
+		m |= TM_SEGMENTS;
+	if ((m & TM_COMPAT) && (c->seg[SEG_FS].limit != 0xffffffff || !(c->seg[SEG_FS].attr & ATTR_P)))
+		m |= TM_FS;
+	if ((m & TM_COMPAT) && (c->seg[SEG_GS].limit != 0xffffffff || !(c->seg[SEG_GS].attr & ATTR_P)))
+		m |= TM_GS;
+	if ((c->rflags & RF_TF) || my.alone || (debug_on(c) && debug_code_page(c, c->rip)))
+		m |= TM_STEP;
+	return m;
+}
+
+void itlb_clear(void) { __builtin_memset(my.itlb, 0, sizeof my.itlb); }
+
+static u32 lookup_index(u64 pc)
+{
+	u64 h = 0;
+
+	__asm__("crc32q %1, %0" : "+r"(h) : "r"(pc));
+	__asm__("pext %2, %1, %0" : "=r"(h) : "r"(h), "r"(CONSTANTS->hash_mask));
+	return (u32)h;
+}
+
+void lookup_enter(u64 pc, u64 entry, bool user)
+{
+	u32 i = lookup_index(pc);
+
+	if (!user) {
+		KLOOKUP[i] = entry;
+		return;
+	}
+	if (ULOOKUP[i] == (u64)lookup_miss_user && my.n_filled < FILLED_MAX)
+		my.filled[my.n_filled++] = (u16)i;
+	else if (my.n_filled == FILLED_MAX)
+		my.n_filled = FILLED_MAX + 1;
+	ULOOKUP[i] = entry;
+}
+
+static void slot_enter(u32 slot, struct block *b)
+{
+	if (my.n_slots_filled < FILLED_MAX)
+		my.slots_filled[my.n_slots_filled++] = (u16)slot;
+	else
+		my.n_slots_filled = FILLED_MAX + 1;
+	SLOTS[slot] = block_host(b);
+}
+
+/* Makes every slot lead to its stub and every table entry to a miss: all of them after a flush, else
+ * those that were filled. */
+void code_reset(void)
+{
+	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
+	bool fresh = my.generation != CACHE->generation;
+
+	if (!fresh)
+		instances_release(my.number);
+	SH->carriers[my.number].n_instances = 0;
+	if (fresh || my.n_filled > FILLED_MAX)
+		for (u32 i = 0; i < n; i++)
+			ULOOKUP[i] = (u64)lookup_miss_user;
+	else
+		for (u32 i = 0; i < my.n_filled; i++)
+			ULOOKUP[my.filled[i]] = (u64)lookup_miss_user;
+	if (fresh || my.n_slots_filled > FILLED_MAX)
+		my.slots = 0;
+	else
+		for (u32 i = 0; i < my.n_slots_filled; i++)
+			SLOTS[my.slots_filled[i]] = (u64)CODE_BASE + CACHE->slot_stub[my.slots_filled[i]];
+	for (; my.slots < CACHE->n_slots; my.slots++)
+		SLOTS[my.slots] = (u64)CODE_BASE + CACHE->slot_stub[my.slots];
+	my.n_filled = my.n_slots_filled = 0;
+	my.generation = CACHE->generation;
+	itlb_clear();
+}
+
+void translations_flush(void)
+{
+	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
+
+	cache_flush(CACHE);
+	frames_reset();
+	SH->gates_stale = true;
+	SH->gates_open = false;
+	CONSTANTS->lstar_entry = 0;
+	SH->n_kexec = 0;
+	for (u32 i = 0; i < n; i++)
+		KLOOKUP[i] = (u64)lookup_miss_kernel;
+	code_reset();
+}
+
+/* Kernel translations are linked to each other whatever the address space, so the pages they came from
+ * are watched for all carriers together. */
+static void kernel_code_note(u64 va, u64 pa)
+{
+	u64 page = va & PAGE_MASK;
+
+	for (u32 i = 0; i < SH->n_kexec; i++)
+		if (SH->kexec[i].va == page) {
+			SH->kexec[i].pa = pa & PAGE_MASK;
+			return;
+		}
+	if (SH->n_kexec == MAX_KEXEC)
+		translations_flush();
+	SH->kexec[SH->n_kexec].va = page;
+	SH->kexec[SH->n_kexec++].pa = pa & PAGE_MASK;
+}
+
+void kernel_code_check(struct cpu *c, u64 va)
+{
+	for (u32 i = 0; i < SH->n_kexec; i++) {
+		u64 at = SH->kexec[i].va, pa, e;
+		int level;
+
+		if (va != ~0ull && at != (va & PAGE_MASK))
+			continue;
+		level = mmu_peek(c, at, &e);
+		u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 1;
+
+		pa = (e & PTE_ADDR & ~(size - 1)) | (at & (size - 1));
+		if (level && !(e & PTE_NX) && (pa & PAGE_MASK) == SH->kexec[i].pa)
+			continue;
+		block_kill_page(CACHE, ram_offset(SH->kexec[i].pa) >> PAGE_SHIFT, at);
+		SH->kexec[i--] = SH->kexec[--SH->n_kexec];
+	}
+	itlb_clear();
+}
+
+/* Physical address of the code byte at va; raises #PF where it may not be fetched. */
+int fetch_address(struct cpu *c, u64 va, u64 *pa)
+{
+	u32 h = (u32)(va >> PAGE_SHIFT) & (ITLB_SIZE - 1), error;
+	u64 key = (va & PAGE_MASK) | 2 | (c->cpl == 3);
+	struct walk w;
+
+	if (my.itlb[h].key == key) {
+		*pa = my.itlb[h].pa | (va & ~PAGE_MASK);
+		return 0;
+	}
+	if ((s64)(va << 16) >> 16 != (s64)va) {
+		sys_raise_error(c, VEC_GP, 0);
+		return -1;
+	}
+	if (mmu_walk(c, va, PF_I | (c->cpl == 3 ? PF_U : 0), false, &w, &error)) {
+		c->exc = (struct cpu_exception){
+			.pending = 1, .vector = VEC_PF, .has_error = 1, .error = error, .cr2 = va };
+		return -1;
+	}
+	if (ram_offset(w.pa) == ~0ull) {
+		sys_raise_error(c, VEC_GP, 0);
+		return -1;
+	}
+	if (is_kernel_half(va))
+		kernel_code_note(va, w.pa);
+	else
+		space_note_exec(c, va, &w);
+	my.itlb[h].key = key;
+	my.itlb[h].pa = w.pa & PAGE_MASK;
+	*pa = w.pa;
+	return 0;
+}
+
+/* Fills a slot whose target page this carrier has already run code of. */
+static void slot_guess(const struct exit_record *x)
+{
+	u32 h = (u32)(x->target >> PAGE_SHIFT) & (ITLB_SIZE - 1);
+	struct block *b;
+
+	if (my.itlb[h].key != ((x->target & PAGE_MASK) | 3))
+		return;
+	b = block_find(CACHE, my.itlb[h].pa | (x->target & ~PAGE_MASK), x->target, TM_USER);
+	if (b && b->instance && !(b->flags & BLOCK_SPANS) &&
+	    (CACHE->instances[b->instance - 1].users >> my.number & 1))
+		slot_enter(x->patch, b);
+}
+
+/* This carrier may from now on hold addresses of the block's instance. */
+static void note_user(struct block *b)
+{
+	struct instance *i = &CACHE->instances[b->instance - 1];
+	struct carrier_slot *s = &SH->carriers[my.number];
+
+	if (!b->instance || (i->users >> my.number & 1))
+		return;
+	i->users |= BIT(my.number);
+	if (s->n_instances < MAX_HELD)
+		s->instances[s->n_instances++] = b->instance;
+	else
+		i->users = ~0ull; /* cannot be taken back: never moved */
+	/* What others have found out about the page holds here too. */
+	for (u32 n = i->blocks; n; n = CACHE->blocks[n - 1].instance_next) {
+		struct block *at = &CACHE->blocks[n - 1];
+
+		if (at->flags & (BLOCK_DEAD | BLOCK_SPANS))
+			continue;
+		if (at->indirect)
+			lookup_enter(at->pc, (u64)CODE_BASE + at->indirect, true);
+		for (u32 x = at->exits; x < at->exits + at->n_exits; x++)
+			if (CACHE->exits[x].kind == X_SLOT)
+				slot_guess(&CACHE->exits[x]);
+	}
+	for (u32 n = i->incoming; n; n = CACHE->exits[n - 1].incoming) {
+		const struct exit_record *x = &CACHE->exits[n - 1];
+		u32 from = CACHE->blocks[x->block].instance;
+
+		if (((x->target ^ i->vp) & PAGE_MASK) || !from || !(CACHE->instances[from - 1].users >> my.number & 1))
+			continue;
+		b = block_find(CACHE, i->pa | (x->target & ~PAGE_MASK), x->target, TM_USER);
+		if (b && !(b->flags & BLOCK_SPANS))
+			slot_enter(x->patch, b);
+	}
+}
+
+/* Forgets what carrier n holds; its slots and tables are about to be cleared, or will be before it runs. */
+void instances_release(u32 n)
+{
+	struct carrier_slot *s = &SH->carriers[n];
+
+	for (u32 i = 0; i < s->n_instances; i++) {
+		struct instance *at = &CACHE->instances[s->instances[i] - 1];
+
+		if (at->users != ~0ull)
+			at->users &= ~BIT(n);
+	}
+	s->n_instances = 0;
+}
+
+struct block *lookup_at(struct cpu *c, u64 pc, u8 mode)
+{
+	for (;;) {
+		struct translate_request r = { .pc = pc, .mode = mode };
+		u32 generation = CACHE->generation;
+		struct block *b;
+
+		r.fsgsbase = c->cr4 & CR4_FSGSBASE;
+		r.rdtsc_exits = (c->cr4 & CR4_TSD) || c->tsc_offset;
+		if (fetch_address(c, pc, &r.pa))
+			return NULL;
+		b = block_find(CACHE, r.pa, pc, mode);
+		if (b && (b->flags & BLOCK_SPANS)) {
+			if (fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r.pa2))
+				return NULL;
+			if (r.pa2 != b->pa2) {
+				block_kill(CACHE, b);
+				continue;
+			}
+		}
+		if (!b && mode == TM_USER && instance_adopt(CACHE, r.pa, pc, mode))
+			continue;
+		r.bytes = ram_pointer(r.pa);
+		if (!b)
+			b = translate_block(CACHE, &r);
+		if (!b && r.need_next) {
+			if (fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r.pa2))
+				return NULL;
+			r.next = ram_pointer(r.pa2);
+			b = translate_block(CACHE, &r);
+		}
+		if (!b) {
+			translations_flush();
+			continue;
+		}
+		/* Looking may itself have flushed the cache, or dropped the note that watches the page. */
+		if (generation == CACHE->generation && !space_code_changed()) {
+			if (mode == TM_USER)
+				note_user(b);
+			return b;
+		}
+		code_reset();
+	}
+}
+
+struct block *lookup_block(struct cpu *c)
+{
+	u8 mode = current_mode(c);
+
+	return lookup_at(c, mode & TM_COMPAT ? (u32)c->rip : c->rip, mode);
+}
+
+void slot_resolved(u32 id, struct block *b)
+{
+	struct exit_record *x = &CACHE->exits[id];
+
+	slot_enter(x->patch, b);
+	if (x->listed || !b->instance)
+		return;
+	x->listed = true;
+	x->incoming = CACHE->instances[b->instance - 1].incoming;
+	CACHE->instances[b->instance - 1].incoming = id + 1;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ * What the guest does to its address spaces: the hooks of x86/system.h for control registers, INVLPG,
+ * INVPCID and the MSRs that translated code depends on. */
+#include "monitor/private.h"
+#include "shadow/shadow.h"
+#include "translate/targets.h"
+#include "x86/system.h"
+
+static void mark_stale(u64 pcid)
+{
+	for (u32 i = 0; i < MAX_CARRIERS; i++)
+		if (SH->carriers[i].cr3 != ~0ull && (pcid == ~0ull || SH->carriers[i].pcid == pcid))
+			SH->carriers[i].stale = true;
+}
+
+static void after_user_flush(void)
+{
+	if (space_code_changed())
+		code_reset();
+}
+
+static void flush_everything(struct cpu *c)
+{
+	SH->kernel_epoch++;
+	my.kernel_epoch = SH->kernel_epoch;
+	mark_stale(~0ull);
+	space_flush_all(c);
+	kernel_code_check(c, ~0ull);
+	after_user_flush();
+}
+
+static u32 eager_index(u64 root) { return (u32)(root >> PAGE_SHIFT) % ARRAY_SIZE(SH->eager); }
+
+/* A switch of carriers is put off until user code runs or the kernel has touched user memory more than
+ * a little: the kernel's half is the same everywhere, and access to the user half is closed until then. */
+void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
+{
+	bool pcid = c->cr4 & CR4_PCIDE, flush = !(pcid && value_written >> 63);
+	u64 root = c->cr3 & PTE_ADDR;
+
+	(void)old;
+	SH->count.cr3_loads++;
+	if (flush) {
+		mark_stale(pcid ? c->cr3 & 0xfff : 0);
+		for (u32 i = 0; i < MAX_CARRIERS; i++)
+			if (SH->carriers[i].cr3 == root)
+				SH->carriers[i].stale = true;
+	}
+	my.foreign_accesses = 0;
+	my.must_switch = false;
+	my.want_switch = SH->carriers[my.number].cr3 != root;
+	if (!my.want_switch && SH->carriers[my.number].stale)
+		carrier_catch_up();
+	if (my.want_switch && (space_low_supervisor() || SH->eager[eager_index(root)] == root))
+		my.must_switch = true;
+}
+
+/* The kernel used user memory of the current root before its carrier ran: next time switch at once. */
+void root_is_eager(struct cpu *c)
+{
+	u64 root = c->cr3 & PTE_ADDR;
+
+	SH->eager[eager_index(root)] = root;
+	my.must_switch = true;
+}
+
+/* User addresses that the guest invalidates belong to another carrier than this one. */
+static bool foreign(struct cpu *c)
+{
+	if (!my.want_switch)
+		return false;
+	for (u32 i = 0; i < MAX_CARRIERS; i++)
+		if (SH->carriers[i].cr3 == (c->cr3 & PTE_ADDR))
+			SH->carriers[i].stale = true;
+	return true;
+}
+
+void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
+{
+	u64 paging = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PSE;
+
+	if (((c->cr0 ^ old_cr0) & (CR0_PG | CR0_WP)) || ((c->cr4 ^ old_cr4) & paging) ||
+	    ((c->efer ^ old_efer) & (EFER_NX | EFER_LMA)))
+		flush_everything(c);
+	if ((c->cr4 ^ old_cr4) & (CR4_TSD | CR4_FSGSBASE))
+		translations_flush();
+}
+
+void mmu_invlpg(struct cpu *c, gva_t address)
+{
+	if (is_kernel_half(address.v)) {
+		SH->kernel_epoch++;
+		my.kernel_epoch = SH->kernel_epoch;
+		kernel_code_check(c, address.v);
+	} else if (foreign(c)) {
+		return;
+	} else {
+		itlb_clear();
+	}
+	space_invalidate(c, address.v);
+	after_user_flush();
+}
+
+void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
+{
+	u64 current = c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
+
+	if (type == 2) {
+		flush_everything(c);
+		return;
+	}
+	mark_stale(type == 3 ? ~0ull : pcid);
+	if ((type == 3 || pcid == current) && foreign(c))
+		return;
+	if (type == 3 || (type == 1 && pcid == current)) {
+		space_flush_user(c);
+		SH->carriers[my.number].stale = false;
+	} else if (type == 0 && pcid == current) {
+		space_invalidate(c, address.v);
+		SH->carriers[my.number].stale = false;
+		itlb_clear();
+	}
+	after_user_flush();
+}
+
+#define MSR_EFER 0xc0000080
+#define MSR_STAR 0xc0000081
+#define MSR_LSTAR 0xc0000082
+#define MSR_SFMASK 0xc0000084
+#define MSR_TSC_AUX 0xc0000103
+
+void mmu_msr_changed(struct cpu *c, u32 what)
+{
+	switch (what) {
+	case MSR_EFER: case MSR_STAR: case MSR_LSTAR: case MSR_SFMASK:
+		SH->gates_stale = true;
+		break;
+	case SYS_CHANGED_DR:
+		debug_changed(c);
+		break;
+	case MSR_TSC_AUX:
+		CONSTANTS->tsc_aux = c->tsc_aux;
+		break;
+	default:
+		break;
+	}
+}
