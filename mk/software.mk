@@ -4,7 +4,7 @@
 SOFTWARE_PACKAGES := bash perl python3 libpython3.11-testsuite openssl sqlite3 gzip xz-utils zstd bzip2 luajit nodejs \
 	gdb strace stress-ng procps coreutils util-linux libc-bin sed grep gawk diffutils findutils tar
 COMPILER_PACKAGES := bash gcc-12 make libc6-dev coreutils grep sed gawk diffutils findutils
-SOFTWARE_PROGRAMS := $(patsubst %,$(BUILD)/software/%,threads signals debug)
+SOFTWARE_PROGRAMS := $(patsubst %,$(BUILD)/software/%,threads signals memory debug)
 
 $(GUEST)/initrd-software: $(GUEST)/initrd tests/guest/software/build.sh
 	@echo "  GUEST   $@"

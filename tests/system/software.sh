@@ -7,11 +7,11 @@
 set -u
 . tests/lib/guest.sh
 long=${SOFTWARE_LONG:-}
-guest_need "$BUILD/guest/initrd-software" "$BUILD/guest/initrd-compiler" "$BUILD"/software/{threads,signals,debug,prog}
+guest_need "$BUILD/guest/initrd-software" "$BUILD/guest/initrd-compiler" "$BUILD"/software/{threads,signals,memory,debug,prog}
 
 names=(bash perl python luajit luajit-interpreter nodejs nodejs-garbage openssl-digests openssl-aes openssl-chacha20 openssl-keys
 	openssl-speed openssl-stream sqlite3 sqlite3-transactions round-trip-{gzip-1,gzip-9,xz-0,zstd-1,zstd-9,bzip2-1} threads
-	signals strace gdb python-tests)
+	signals memory strace gdb python-tests)
 if [ -n "$long" ]; then
 	names+=(stress-ng-class-{cpu,vm,scheduler,interrupt,memory,pipe}
 		stress-ng-sig{abrt,chld,fd,fpe,io,pending,pipe,q,rt,segv,suspend,trap})
@@ -19,7 +19,7 @@ else
 	names+=(stress-ng-{cpu,vm,qsort,matrix,futex,switch,sigsegv,sigfpe,itimer,fork,mmap,mremap,memcpy,vecwide,pipe,clone,longjmp,atomic,opcode})
 fi
 guest/build.sh overlay "$BUILD/guest/initrd-software" "$tmp/software.img" t/run.sh=tests/guest/software/run.sh \
-	t/commands.gdb=tests/guest/software/commands.gdb t/{threads="$BUILD/software/threads",signals="$BUILD/software/signals",prog="$BUILD/software/prog"}
+	t/commands.gdb=tests/guest/software/commands.gdb t/{threads="$BUILD/software/threads",signals="$BUILD/software/signals",memory="$BUILD/software/memory",prog="$BUILD/software/prog"}
 for options in "" ${long:+pti=on}; do
 	guest_run software "$quiet penumbra.exec=bash,/t/run.sh,$long $options" --initrd "$tmp/software.img" --memory 2G \
 		--timeout "${long:+3}200" ${long:+--memory 4G}

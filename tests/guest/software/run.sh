@@ -83,7 +83,7 @@ for z in "gzip -1" "gzip -9" "xz -0" "zstd -1" "zstd -9" "bzip2 -1"; do
 	run "round-trip-${z/ /}" bash -c "set -o pipefail; $z -c <data | ${z%% *} -dc | cmp - data"
 done
 
-for p in threads signals; do run $p timeout 100 /t/$p; done
+for p in threads signals memory; do run $p timeout 100 /t/$p; done
 run strace bash -c 'strace -f -o trace bash -c "(exit 3); true; ls / >/dev/null" && grep -q "execve(\"/" trace && grep -q "exited with 3" trace && grep -q "exit_group(0)" trace'
 LC_ALL=C.UTF-8 timeout 100 gdb -q -batch -x /t/commands.gdb /t/prog >gdb.out 2>&1
 for line in "Breakpoint 1, work" "#1 .*in main" "^Old value = 0" "^New value = 3" "^New value = 12" "Breakpoint 3, leaf (x=x@entry=3)" \
