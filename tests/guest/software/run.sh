@@ -5,6 +5,7 @@
 cd /tmp || exit 1
 export LC_ALL=C HOME=/tmp
 long=$1
+busybox ip link set lo up
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 
 is() { # name wanted got
