@@ -349,9 +349,11 @@ void init_main(struct launch *l)
 		r = hardening_prepare(l, &plan.landlock_ruleset, &e);
 	/* P may end as soon as it has answered; until then its end is seen as end of file (L1) */
 	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
-	if (!r && message_send(in.report, &say, 1, -1))
+	if (!r && l->quick)
+		r = process_set_rlimits(0, l->spec->process, &e);
+	if (!r && !l->quick && message_send(in.report, &say, 1, -1))
 		r = err_set(&e, -EPIPE, "the runtime has ended");
-	if (!r)
+	if (!r && !l->quick)
 		r = init_wait_go(l, &e);
 	if (!r)
 		r = wait_start(&in, &e);

@@ -609,7 +609,7 @@ static int finish_created(struct launch *l, pid_t pid, struct err *e)
 	if (!l->state.created)
 		return err_set(e, -ENOMEM, "state: out of memory");
 	/* last, so that a low limit on descriptors does not hinder B's own work */
-	r = process_set_rlimits(pid, l->spec->process, e);
+	r = l->quick ? 0 : process_set_rlimits(pid, l->spec->process, e);
 	if (!r)
 		r = state_store(l->dir.dir, &l->state, e);
 	if (!r && l->options->pid_file) {
@@ -644,7 +644,9 @@ static int attend(struct launch *l, pid_t pid, int *console, struct err *e)
 			*e = theirs;
 		return r;
 	}
-	r = send_go(l, pid, e);
+	r = l->quick ? finish_created(l, pid, e) : 0;
+	if (!r)
+		r = send_go(l, pid, e);
 	if (r) {
 		struct err theirs = { 0 };
 
@@ -656,11 +658,13 @@ static int attend(struct launch *l, pid_t pid, int *console, struct err *e)
 		r = receive(l, &kind, NULL, 0, &fd, e);
 		if (r)
 			return r;
+		if (!kind && (l->quick || (l->state.created && l->options->run)))
+			return 0; /* end of file: the execve has closed the socket */
 		if (kind == MSG_HOOKS)
 			r = run_runtime_hooks(l, e);
 		else if (kind == MSG_CONSOLE)
 			r = pass_console(l, fd, console, e);
-		else if (kind == MSG_CREATED)
+		else if (kind == MSG_CREATED && !l->state.created)
 			r = finish_created(l, pid, e);
 		else
 			r = err_set(e, -ECANCELED, "the container's first process ended "
@@ -670,15 +674,9 @@ static int attend(struct launch *l, pid_t pid, int *console, struct err *e)
 		fd = -1;
 		if (!r)
 			r = send_go(l, pid, e);
-		if (r || kind == MSG_CREATED)
-			break;
+		if (r || (kind == MSG_CREATED && !l->options->run))
+			return r;
 	}
-	if (!r && l->options->run) { /* end of file: the execve has closed the socket */
-		r = receive(l, &kind, NULL, 0, NULL, e);
-		if (!r && kind)
-			r = err_set(e, -ECANCELED, "unexpected message");
-	}
-	return r;
 }
 
 static int copy_config(struct launch *l, struct err *e)
@@ -755,6 +753,7 @@ int launch_create(struct launch *l, int *master, struct err *e)
 	if (r)
 		return r;
 	fd_close_later = true;
+	l->quick = o->run && !l->user_ns;
 	l->state.owner = geteuid();
 	l->state.id_slot = o->id_slot;
 	r = cgroup_plan(&l->cgroup, l->spec->linux_->cgroups_path, o->id, l->global->rootless_now, e);

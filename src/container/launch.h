@@ -16,6 +16,9 @@
  *                                 -- GO ------>  waits on start.sock (create) or goes on (run)
  *                                                startContainer, seccomp, capabilities, execve
  *
+ * `run` without a user namespace waits for nobody twice: P has written the state before its first GO,
+ * B sets its own limits, and CREATED and the last GO fall away.
+ *
  * Invariants
  * L1  B ends when P ends before the last GO: it reads end-of-file, and has a parent-death signal.
  * L2  What P leaves on disk when killed is found by `delete`: the state directory is claimed first,
@@ -78,6 +81,7 @@ struct launch {
 	int *ns_fd;           /* per namespace entry with a path */
 	u64 new_ns;           /* CLONE_NEW... to make */
 	bool user_ns;         /* a user namespace is made or joined */
+	bool quick;           /* run without a user namespace: one GO, see below */
 	bool joined_before;   /* namespaces with a path were joined before B began */
 	struct cgroup_entry entry; /* B joins its cgroups with it */
 	struct seccomp_program *filter;

@@ -267,10 +267,17 @@ int file_replace_at(int dirfd, const char *name, const char *text, size_t length
 	if (fd < 0)
 		return -errno;
 	r = fd_write_all(fd, text, length);
-	if (!r && renameat(dirfd, temporary, dirfd, name) < 0)
+	if (r || !renameat2(dirfd, temporary, dirfd, name, RENAME_NOREPLACE)) {
+		if (r)
+			unlinkat(dirfd, temporary, 0);
+		return r;
+	}
+	/* Exchanging the two and removing the old one is as atomic as renaming over it, but does not make
+	 * ext4 write the new one out at once, for which whoever removes it soon would wait. */
+	if (renameat2(dirfd, temporary, dirfd, name, RENAME_EXCHANGE) < 0 &&
+	    renameat(dirfd, temporary, dirfd, name) < 0)
 		r = -errno;
-	if (r)
-		unlinkat(dirfd, temporary, 0);
+	unlinkat(dirfd, temporary, 0);
 	return r;
 }
 

@@ -29,6 +29,11 @@ crash_steps() { # verb config
 			"$tmp/killat" $n "$oci" --root "$state" delete --force "$id" ;;
 		esac </dev/null >"$tmp/out" 2>&1
 		rc=$?
+		# what had not been created yet ends by itself, without delete's help
+		case $1:$(run_oci state "$id" 2>/dev/null | jq -r .status) in
+		create:created) ;;
+		create:*) settle || bad+="$n:orphan " ;;
+		esac
 		run_oci list >/dev/null 2>"$tmp/err" || bad+="$n:list "
 		run_oci delete --force "$id" >>"$tmp/err" 2>&1 || bad+="$n:delete:$(head -c 200 "$tmp/err") "
 		settle || bad+="$n:process "
