@@ -170,6 +170,18 @@ void kernel_free(struct kernel *k)
 	k->elf_size = 0;
 }
 
+/* Zeroes RAM; whole pages by giving them back, since most were never touched. */
+static void clear(u8 *at, u64 size)
+{
+	u64 head = MIN(size, ALIGN_UP((uintptr_t)at, PAGE_SIZE) - (uintptr_t)at);
+	u64 pages = (size - head) & PAGE_MASK;
+
+	memset(at, 0, head);
+	if (madvise(at + head, pages, MADV_REMOVE))
+		memset(at + head, 0, pages);
+	memset(at + head + pages, 0, size - head - pages);
+}
+
 int kernel_place(const struct kernel *k, struct vm *vm, struct err *e)
 {
 	const struct kernel_segment *s;
@@ -183,10 +195,10 @@ int kernel_place(const struct kernel *k, struct vm *vm, struct err *e)
 				       (unsigned long long)s->address,
 				       (unsigned long long)(s->address + s->size),
 				       (unsigned long long)vm->ram_size >> 20);
-		/* One call instead of a fault for every page.  What follows the file's part is zero, as all RAM
-		 * is that was never written. */
+		/* One call instead of a fault for every page. */
 		madvise((void *)ALIGN_DOWN((uintptr_t)to, PAGE_SIZE), s->file_size, MADV_POPULATE_WRITE);
 		memcpy(to, k->elf + s->offset, s->file_size);
+		clear(to + s->file_size, s->size - s->file_size);
 	}
 	return 0;
 }
