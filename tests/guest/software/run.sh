@@ -7,6 +7,7 @@ export LC_ALL=C HOME=/tmp
 long=$1
 busybox ip link set lo up
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
+[ -e /dev/stdin ] || ln -s fd/0 /dev/stdin
 
 is() { # name wanted got
 	if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: '${3//$'\n'/ | }' instead of '${2//$'\n'/ | }'"; fi
