@@ -55,10 +55,11 @@ int payload_unpack(struct payload_in in, size_t limit, u8 **out, size_t *out_siz
 		return err_set(e, -E2BIG, "%s payload of %u MiB unpacked is too large for the memory",
 			       f->name, size >> 20);
 	/* In large pages it is filled without a fault for every 4 KiB. */
-	buffer = aligned_alloc(BUFFER_ALIGN, ALIGN_UP(size, BUFFER_ALIGN));
+	buffer = size < BUFFER_ALIGN ? malloc(size) : aligned_alloc(BUFFER_ALIGN, ALIGN_UP(size, BUFFER_ALIGN));
 	if (!buffer)
 		return err_set(e, -ENOMEM, "%s payload: no memory for %u MiB", f->name, size >> 20);
-	madvise(buffer, ALIGN_UP(size, BUFFER_ALIGN), MADV_HUGEPAGE);
+	if (size >= BUFFER_ALIGN)
+		madvise(buffer, ALIGN_UP(size, BUFFER_ALIGN), MADV_HUGEPAGE);
 	if (f->decode) {
 		rc = f->decode(in, (struct payload_out){ buffer, size }, e);
 		if (rc) {

@@ -227,6 +227,18 @@ static bool operand_both(struct tx *t, const struct tx_insn *ti)
 	return site_is_both(t->k, pa | (ti->pc & ~PAGE_MASK));
 }
 
+/* The general register that a load writes in whole and does not read, so that it can hold the address of its
+ * own operand; REG_NONE where there is none, or it cannot be a base without displacement. */
+static int sole_destination(const struct insn *in)
+{
+	int reg = (in->modrm >> 3 & 7) | (in->rex & 4) << 1;
+	bool load = in->enc == ENC_LEGACY && in->osize >= 4 &&
+		    ((in->map == MAP_1B && (in->op == 0x8b || in->op == 0x63)) ||
+		     (in->map == MAP_0F && (in->op & 0xf6) == 0xb6 && !in->rep));
+
+	return load && (reg & 7) != RSP && (reg & 7) != RBP ? reg : REG_NONE;
+}
+
 /* Chooses the form of the memory operand and emits what must come before the instruction. */
 static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u16 *taken)
 {
@@ -247,8 +259,14 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 			e_load_gs(&t->hot, w->index, t->spill + SP_GS_BASE);
 		} else if (in->base == REG_RIP) {
 			w->form = F_PAIR;
-			w->base = tx_borrow(t, in, taken);
+			w->base = sole_destination(in);
 			w->index = REG_NONE;
+			if (w->base == REG_NONE) {
+				w->base = tx_borrow(t, in, taken);
+			} else { /* spilled for a fault only */
+				e_store_gs(&t->hot, spill_reg(t, w->base), w->base);
+				rec->borrowed |= (u16)BIT(w->base);
+			}
 			tx_address(t, w->base, rip_target(ti));
 		} else {
 			w->form = F_SAME;
@@ -556,6 +574,14 @@ void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
 			e_guest_rsp(t, reg);
 		else
 			e_mov_rr(&t->hot, reg, rm);
+		return;
+	}
+	if (!t->kernel && ti->in.base == REG_RIP && ti->in.seg == SEG_NONE) {
+		tx_current(t)->access = AK_IDENT;
+		tx_address(t, reg, rip_target(ti));
+		e_rex(&t->hot, 1, reg, 0, reg);
+		e8(&t->hot, 0x8b);
+		tx_operand(&t->hot, reg, reg, REG_NONE, 1, 0);
 		return;
 	}
 	prepare(t, &load, &w, &taken);
