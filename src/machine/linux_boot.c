@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "machine/ram.h"
 
@@ -168,6 +169,7 @@ static int place_initrd(struct vm *vm, const struct linux_boot *boot, u8 *bp, st
 			       "initrd of %zu KiB does not fit beside the kernel into %llu MiB of memory",
 			       boot->initrd_size >> 10, (unsigned long long)vm->ram_size >> 20);
 	at = ALIGN_DOWN(top - boot->initrd_size, PAGE_SIZE);
+	madvise(vm->ram + at, boot->initrd_size, MADV_POPULATE_WRITE);
 	memcpy(vm->ram + at, boot->initrd, boot->initrd_size);
 	put32(bp, BP_RAMDISK_IMAGE, (u32)at);
 	put32(bp, BP_RAMDISK_SIZE, (u32)boot->initrd_size);

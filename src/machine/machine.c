@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -148,6 +149,7 @@ static int load(struct machine *m, const struct machine_config *config, struct e
 		rc = linux_boot_load(&m->vm, &boot, e);
 	free(initrd);
 	kernel_free(&kernel);
+	malloc_trim(0); /* what held the images goes back to the host */
 	return rc;
 }
 
