@@ -116,6 +116,37 @@ static int wait_go(int sock, struct err *e)
 	       err_set(e, -EPIPE, "the runtime has ended");
 }
 
+/* "0-3,7" as the kernel writes lists of processors; an empty list changes nothing. */
+static int set_affinity(const char *field, const char *list, struct err *e)
+{
+	const char *p = list;
+	cpu_set_t set;
+
+	if (!list || !*list)
+		return 0;
+	CPU_ZERO(&set);
+	for (;;) {
+		unsigned long first, last;
+		char *end;
+
+		first = last = strtoul(p, &end, 10);
+		if (end != p && *end == '-') {
+			p = end + 1;
+			last = strtoul(p, &end, 10);
+		}
+		if (end == p || first > last || last >= CPU_SETSIZE || (*end && *end != ','))
+			return err_set(e, -EINVAL, "process.execCPUAffinity.%s: \"%.64s\" is not a "
+				       "list of processors", field, list);
+		for (; first <= last; first++)
+			CPU_SET(first, &set);
+		if (!*end)
+			break;
+		p = end + 1;
+	}
+	return sched_setaffinity(0, sizeof set, &set) < 0 ?
+	       err_sys(e, errno, "process.execCPUAffinity.%s", field) : 0;
+}
+
 static void __attribute__((noreturn)) exec_main(struct exec *x)
 {
 	struct err e = { 0 };
@@ -131,6 +162,8 @@ static void __attribute__((noreturn)) exec_main(struct exec *x)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	r = wait_go(x->sync[1], &e);
+	if (!r && x->process->exec_cpu_affinity)
+		r = set_affinity("final", x->process->exec_cpu_affinity->final, &e);
 	if (!r && x->user_ns && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
 		r = err_sys(&e, errno, "become root of the user namespace");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -161,7 +194,10 @@ static void __attribute__((noreturn)) stage_main(struct exec *x)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	close(x->sync[0]);
 	state_close(&x->k.dir);
-	r = cgroup_join_self(&x->entry, &e);
+	r = x->process->exec_cpu_affinity ?
+	    set_affinity("initial", x->process->exec_cpu_affinity->initial, &e) : 0;
+	if (!r)
+		r = cgroup_join_self(&x->entry, &e);
 	if (!r)
 		r = namespaces_join(x->ns_fd, x->ns_type, ARRAY_SIZE(kinds), &e);
 	if (!r) {

@@ -26,6 +26,7 @@ run_oci hardened-run --name "$id-a" --detach "$tmp/root" /bin/sleep 50 </dev/nul
 b=$(hard "$tmp/root" /bin/cat /proc/self/uid_map | awk '{print $2}')
 [ "$a" -ge 1073741824 ] && [ "$b" != "$a" ]; result $? "two containers have ranges of their own" "$a $b"
 same "$(run_oci exec "$id-a" /bin/id -u)" 0 "exec in a hardened container"
+same "$(run_oci exec "$id-a" /bin/grep -c 'Seccomp:.2' /proc/self/status)" 1 "exec has a filter"
 run_oci exec "$id-a" /bin/mount -t tmpfs x /tmp 2>/dev/null; [ $? != 0 ]; result $? "exec is under the same filter"
 run_oci delete -f "$id-a"
 

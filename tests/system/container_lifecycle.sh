@@ -17,6 +17,7 @@ run_oci create --bundle "$b" --pid-file "$tmp/pid" "$id" </dev/null >"$tmp/out" 
 result $? "create" "$(cat "$tmp/out")"
 same "$(run_oci state "$id" | jq -r '.status + " " + .id + " " + (.pid|tostring)')" \
 	"created $id $(cat "$tmp/pid")" "state tells of a created container"
+has "$(readlink "/proc/$(cat "$tmp/pid")/exe")" "^/memfd:penumbra-oci" "until its execve it runs the sealed copy"
 run_oci create --bundle "$b" "$id" </dev/null >"$tmp/out" 2>&1
 has "$? $(cat "$tmp/out")" "^1 .*already exists" "an id is taken once"
 run_oci start "$id"; result $? "start"
@@ -33,6 +34,8 @@ has "$? $(cat "$tmp/out")" "^1 .*process.args\[0\].*No such file" "exec of nothi
 echo '{"args":["/bin/id","-u"],"cwd":"/","user":{"uid":3,"gid":3}}' >"$tmp/process.json"
 same "$(run_oci exec --process "$tmp/process.json" "$id")" 3 "exec takes process.json"
 same "$(run_oci ps --format json "$id" | jq length)" 1 "ps as JSON"
+echo '{"args":["/bin/grep","Cpus_allowed_list","/proc/self/status"],"cwd":"/","execCPUAffinity":{"initial":"0","final":"0-0"}}' >"$tmp/process.json"
+same "$(run_oci exec --process "$tmp/process.json" "$id" | tr -d '\t')" "Cpus_allowed_list:0" "exec takes execCPUAffinity"
 has "$(run_oci ps "$id")" "sleep 1000" "ps"
 same "$(run_oci events --stats "$id" | jq -r '.data.pids.limit')" 40 "events --stats shows the limit"
 same "$(run_oci events --stats "$id" | jq -r '.data.memory.usage.limit')" 67108864 "the memory limit holds"
@@ -81,6 +84,18 @@ has "$out" "^77$" "rlimits"
 has "$out" "^1$" "sysctl"
 has "$out" "^ro$" "a recursively read-only volume"
 has "$out" "boottime +5000" "time namespace"
+
+# a seccomp agent gets the listener with the state; this one only reads the state and goes away
+make_bundle "$b" '.process.args=["/bin/mkdir","/dev/shm/x"] | .linux.seccomp={defaultAction:"SCMP_ACT_ALLOW",
+	listenerPath:"'"$tmp"'/agent",listenerMetadata:"meta",syscalls:[{names:["mkdir","mkdirat"],action:"SCMP_ACT_NOTIFY"}]}'
+socat -u "UNIX-LISTEN:$tmp/agent" "CREATE:$tmp/said" & agent=$!
+until [ -S "$tmp/agent" ]; do read -rt 0.02 <> <(:); done
+has "$(run_oci run --bundle "$b" "$id" 2>&1)" "not implemented" "without an answer a notified call fails"
+wait $agent
+same "$(jq -r '.metadata + " " + .state.id + " " + .fds[0]' "$tmp/said")" "meta $id seccompFd" "the agent gets the container's state"
+echo preserved >"$tmp/keep"
+make_bundle "$b" '.process.args=["/bin/sh","-c","cat <&3; ls /proc/self/fd | wc -l"]'
+same "$(run_oci run --preserve-fds 1 --bundle "$b" "$id" 3<"$tmp/keep" 4</etc/passwd | tr '\n' ' ')" "preserved 5 " "--preserve-fds passes these descriptors and no other"
 
 # every option of `features` is accepted by the parser that it was printed from
 same "$(run_oci features | jq -r '.linux.namespaces | join(" ")')" "cgroup ipc mount network pid time user uts" "features"
