@@ -32,7 +32,7 @@ rm -rf "$root"/usr/share/{doc,man,info,locale,lintian,zoneinfo,i18n,icons,perl5}
 find "$root/usr/lib" \( -name 'lto1' -o -name 'lto-wrapper' -o -name '*san.a' -o -name 'libgomp*' -o -name '__pycache__' \) -prune -exec rm -rf {} +
 [ -e "$root/usr/bin/awk" ] || [ ! -e "$root/usr/bin/gawk" ] || ln -s gawk "$root/usr/bin/awk"
 /sbin/ldconfig -r "$root" 2>/dev/null || true
-find "$root" -exec touch -h -d @0 {} +
+find "$root" -exec touch -h -d @1000000000 {} +
 (cd "$root" && find . -mindepth 1 -printf '%P\0' | sort -z | cpio --quiet -0 -o -H newc -R 0:0 --reproducible) >"$work/cpio"
 cat "$base" "$work/cpio" >"$out.new"
 mv "$out.new" "$out"

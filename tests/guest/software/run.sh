@@ -98,7 +98,7 @@ tests="test_struct test_float test_zlib test_re test_thread test_mmap"
 seconds=1
 [ -z "$long" ] || tests="test_math test_long test_float test_struct test_zlib test_hashlib test_re test_json test_decimal test_signal
 	test_threading test_subprocess test_mmap test_socket test_asyncio test_pickle test_unicode test_bytes test_list test_dict test_set
-	test_generators test_coroutines test_ssl test_sqlite3 test_bz2 test_lzma test_gzip test_tarfile test_zipfile test_ctypes test_fork1
+	test_generators test_coroutines test_ssl test_bz2 test_lzma test_gzip test_tarfile test_zipfile test_ctypes test_fork1
 	test_wait4 test_faulthandler test_gc test_weakref test_io test_os test_posix test_pty test_select test_epoll test_time"
 [ -z "$long" ] || seconds=5
 # shellcheck disable=SC2086 # words
