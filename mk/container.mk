@@ -10,6 +10,9 @@ CONTAINER_CFLAGS = $(COMMON_CFLAGS) -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fPIE -fst
 CONTAINER_LDFLAGS := -static-pie -s -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections
 CONTAINER_LIBS := -lseccomp -ljson-c
 PENUMBRA_OCI := $(BIN)penumbra-oci
+# The same code for the front-end: container_main() and all that it needs, without main(); link it with
+# $(CONTAINER_LIBS).
+CONTAINER_ARCHIVE := $(BUILD)/container.a
 
 PROGRAMS += $(PENUMBRA_OCI)
 
@@ -17,6 +20,11 @@ $(PENUMBRA_OCI): $(CONTAINER_OBJS) $(BUILD)/container.link.flags
 	@echo "  LINK    $@"
 	@$(CC) $(CONTAINER_CFLAGS) $(CONTAINER_LDFLAGS) -o $@.new $(CONTAINER_OBJS) $(CONTAINER_LIBS)
 	@mv $@.new $@
+
+$(CONTAINER_ARCHIVE): $(filter-out %/program.o,$(CONTAINER_OBJS))
+	@echo "  AR      $@"
+	@rm -f $@
+	@$(AR) rcs $@ $^
 
 $(BUILD)/container/%.o: src/%.c $(BUILD)/container.flags
 	@echo "  CC [C]  $<"

@@ -417,7 +417,7 @@ static int run_bench(struct command_line *c, struct err *e)
 	return r ? r : write_output(option(c, "svg"), all, ARRAY_SIZE(all), runs, true, e);
 }
 
-const struct command command_bench = {
+const struct command oci_command_bench = {
 	.name = "bench", .operands = "", .help = "measure a container's start beside crun and runc",
 	.options = (const struct option_row[]){
 		{ "svg", 0, "FILE", "draw the result", false },

@@ -44,7 +44,7 @@ int option_u64(const struct command_line *c, const char *name, u64 max, u64 *out
 #define COMMANDS(X) \
 	X(create) X(start) X(run) X(exec) X(state) X(kill) X(delete) X(ps) X(list) X(pause) \
 	X(resume) X(update) X(events) X(spec) X(features)
-#define COMMAND_EXTERN(name) extern const struct command command_##name;
+#define COMMAND_EXTERN(name) extern const struct command oci_command_##name;
 COMMANDS(COMMAND_EXTERN)
 
 /* A container that exists: state, configuration, cgroups. */

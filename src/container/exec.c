@@ -517,7 +517,7 @@ static int run_exec(struct command_line *c, struct err *e)
 	return x.detach ? 0 : supervise(pid, console, e);
 }
 
-const struct command command_exec = {
+const struct command oci_command_exec = {
 	.name = "exec", .operands = "ID COMMAND [ARGS]",
 	.help = "run one more process in a container",
 	.options = (const struct option_row[]){

@@ -72,7 +72,7 @@ static int run_features(struct command_line *c, struct err *e)
 	return 0;
 }
 
-const struct command command_features = {
+const struct command oci_command_features = {
 	.name = "features", .operands = "", .help = "print what the runtime can do, as JSON",
 	.options = (const struct option_row[]){ { 0 } }, .min = 0, .max = 0, .run = run_features,
 };
@@ -217,7 +217,7 @@ static int run_spec(struct command_line *c, struct err *e)
 	return r ? err_sys(e, -r, "write config.json") : 0;
 }
 
-const struct command command_spec = {
+const struct command oci_command_spec = {
 	.name = "spec", .operands = "", .help = "write a config.json to start from",
 	.options = (const struct option_row[]){
 		{ "bundle", 'b', "DIR", "where (default: the working directory)", false },

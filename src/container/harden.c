@@ -244,7 +244,7 @@ static int run_hardened(struct command_line *c, struct err *e)
 	return r;
 }
 
-const struct command command_hardened_run = {
+const struct command oci_command_hardened_run = {
 	.name = "hardened-run", .operands = "IMAGE-OR-BUNDLE [COMMAND [ARGS]]",
 	.help = "run an image with everything closed that is not opened by an option",
 	.options = harden_rows, .min = 1, .max = -1, .run = run_hardened,
@@ -305,7 +305,7 @@ static int run_explain(struct command_line *c, struct err *e)
 	return 0;
 }
 
-const struct command command_explain = {
+const struct command oci_command_explain = {
 	.name = "explain", .operands = "", .help = "say what a hardened run protects and what options give away",
 	.options = harden_rows, .min = 0, .max = -1, .run = run_explain,
 };

@@ -29,7 +29,7 @@ static int run_state(struct command_line *c, struct err *e)
 	return r;
 }
 
-const struct command command_state = {
+const struct command oci_command_state = {
 	.name = "state", .operands = "ID", .help = "print a container's state as JSON",
 	.options = (const struct option_row[]){ { 0 } }, .min = 1, .max = 1, .run = run_state,
 };
@@ -92,7 +92,7 @@ static int run_list(struct command_line *c, struct err *e)
 	return 0;
 }
 
-const struct command command_list = {
+const struct command oci_command_list = {
 	.name = "list", .operands = "", .help = "list containers",
 	.options = (const struct option_row[]){
 		{ "format", 'f', "FORMAT", "table or json", false },
@@ -200,7 +200,7 @@ static int run_ps(struct command_line *c, struct err *e)
 	return 0;
 }
 
-const struct command command_ps = {
+const struct command oci_command_ps = {
 	.name = "ps", .operands = "ID [PS OPTIONS]", .help = "list a container's processes",
 	.options = (const struct option_row[]){
 		{ "format", 'f', "FORMAT", "table or json", false }, { 0 } },
@@ -280,7 +280,7 @@ static int run_events(struct command_line *c, struct err *e)
 	return 0;
 }
 
-const struct command command_events = {
+const struct command oci_command_events = {
 	.name = "events", .operands = "ID", .help = "print resource use, and out-of-memory events",
 	.options = (const struct option_row[]){
 		{ "interval", 0, "TIME", "time between two reports (default: 5s)", false },
@@ -314,12 +314,12 @@ static int run_resume(struct command_line *c, struct err *e)
 	return set_frozen(c, false, e);
 }
 
-const struct command command_pause = {
+const struct command oci_command_pause = {
 	.name = "pause", .operands = "ID", .help = "stop all processes where they are",
 	.options = (const struct option_row[]){ { 0 } }, .min = 1, .max = 1, .run = run_pause,
 };
 
-const struct command command_resume = {
+const struct command oci_command_resume = {
 	.name = "resume", .operands = "ID", .help = "let paused processes go on",
 	.options = (const struct option_row[]){ { 0 } }, .min = 1, .max = 1, .run = run_resume,
 };

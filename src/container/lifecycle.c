@@ -174,7 +174,7 @@ static int run_create(struct command_line *c, struct err *e)
 	return r;
 }
 
-const struct command command_create = {
+const struct command oci_command_create = {
 	.name = "create", .operands = "ID", .help = "make a container, up to its first process",
 	.options = (const struct option_row[]){ CREATE_OPTIONS, { 0 } },
 	.min = 1, .max = 1, .run = run_create,
@@ -194,7 +194,7 @@ static int run_start(struct command_line *c, struct err *e)
 	return r;
 }
 
-const struct command command_start = {
+const struct command oci_command_start = {
 	.name = "start", .operands = "ID", .help = "run the program of a created container",
 	.options = (const struct option_row[]){ { 0 } }, .min = 1, .max = 1, .run = run_start,
 };
@@ -247,7 +247,7 @@ static int run_run(struct command_line *c, struct err *e)
 	return r ? r : status;
 }
 
-const struct command command_run = {
+const struct command oci_command_run = {
 	.name = "run", .operands = "ID", .help = "create, start, wait, delete",
 	.options = (const struct option_row[]){
 		CREATE_OPTIONS,
@@ -312,7 +312,7 @@ static int run_kill(struct command_line *c, struct err *e)
 	return r;
 }
 
-const struct command command_kill = {
+const struct command oci_command_kill = {
 	.name = "kill", .operands = "ID [SIGNAL]", .help = "send a signal (default: TERM)",
 	.options = (const struct option_row[]){
 		{ "all", 'a', NULL, "to all processes of the container", false }, { 0 } },
@@ -340,7 +340,7 @@ static int run_delete(struct command_line *c, struct err *e)
 	return r;
 }
 
-const struct command command_delete = {
+const struct command oci_command_delete = {
 	.name = "delete", .operands = "ID", .help = "remove a container that has ended",
 	.options = (const struct option_row[]){
 		{ "force", 'f', NULL, "kill it first when it still runs", false }, { 0 } },

@@ -132,7 +132,7 @@ static int run_update(struct command_line *c, struct err *e)
 	return r;
 }
 
-const struct command command_update = {
+const struct command oci_command_update = {
 	.name = "update", .operands = "ID", .help = "change a container's limits",
 	.options = (const struct option_row[]){
 		{ "resources", 'r', "FILE", "linux.resources as JSON, - for stdin", false },
