@@ -130,6 +130,8 @@ void carrier_switch(u64 cr3)
 	SH->count.switches++;
 	if (SHADOW->count.fills - my.vmas_at > VMAS_EVERY)
 		carrier_count_vmas();
+	/* Its own slots are up to date, those made from now on are not. */
+	my.slots = CACHE->n_slots;
 	xsave();
 	atomic_store(&SH->current, to);
 	atomic_store(&s->run, 1);

@@ -197,7 +197,7 @@ u64 block_indirect_entry(struct cache *k, struct block *b)
 }
 
 /* A jump through a slot of its own, for a link that may not be direct (B1). */
-static const u8 *slot_jump(struct cache *k, const struct exit_record *x, struct block *to)
+static const u8 *slot_jump(struct cache *k, const struct exit_record *x)
 {
 	struct emit e = { CODE_BASE + k->cold, NULL };
 	u32 slot = k->n_slots++, n = k->n_exits++;
@@ -209,7 +209,8 @@ static const u8 *slot_jump(struct cache *k, const struct exit_record *x, struct 
 	k->exits[n] = (struct exit_record){ .target = x->target, .block = x->block, .patch = slot, .kind = X_SLOT };
 	e_store_gs_imm32(&e, SPILL_U_DISP + SP_EXIT, n);
 	e_jmp(&e, k->targets.exit_user);
-	SLOTS[slot] = block_host(to);
+	/* The first use fills it, and lists it as filled. */
+	SLOTS[slot] = (u64)CODE_BASE + k->slot_stub[slot];
 	const u8 *start = CODE_BASE + k->cold;
 
 	k->cold = (u32)(e.p - CODE_BASE);
@@ -226,7 +227,7 @@ void block_link(struct cache *k, u32 exit, struct block *to)
 	if (from->flags & BLOCK_DEAD)
 		return;
 	if ((to->mode & TM_USER) && (to->flags & BLOCK_SPANS))
-		target = slot_jump(k, x, to);
+		target = slot_jump(k, x);
 	if (!target)
 		return;
 	e_patch(CODE_BASE + x->patch, target);
