@@ -156,11 +156,16 @@ static void __attribute__((noreturn)) exec_main(struct exec *x)
 		.preserve_fds = x->preserve_fds, .user_ns = x->user_ns, .new_keyring = true,
 		.keyring_name = x->k.dir.id, .spec = x->k.spec,
 	};
+	unsigned first = 3 + (unsigned)x->preserve_fds;
 	char text[ERR_TEXT_MAX + 1];
 	int r;
 
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	/* of the host's only the socket to P stays */
+	if ((unsigned)x->sync[1] > first && close_range(first, (unsigned)x->sync[1] - 1, 0) < 0)
+		_exit(126);
+	close_range((unsigned)x->sync[1] + 1, ~0u, 0);
 	r = wait_go(x->sync[1], &e);
 	if (!r && x->process->exec_cpu_affinity)
 		r = set_affinity("final", x->process->exec_cpu_affinity->final, &e);

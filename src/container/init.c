@@ -242,29 +242,29 @@ static int wait_start(struct init *in, struct err *e)
 	return 0;
 }
 
-static int highest_needed(const struct launch *l)
-{
-	int high = 2 + (int)l->options->preserve_fds;
-
-	high = MAX(high, l->sync[1]);
-	high = MAX(high, l->start_listen);
-	high = MAX(high, l->agent);
-	return MAX(high, l->options->listener_to);
-}
-
-/* What setting up has left open lies above what is still needed; one call closes it.  The terminal
- * is moved down first. */
+/* Closes everything but what is still needed: what setting up has left open, and what P had opened
+ * for itself.  A call for each gap between the few that stay. */
 static int close_setup(struct init *in, struct err *e)
 {
-	int from = highest_needed(in->l) + 1;
+	const struct launch *l = in->l;
+	int keep[] = { l->sync[1], l->start_listen, l->agent, l->options->listener_to,
+		       in->root.console };
+	unsigned from = 3 + (unsigned)l->options->preserve_fds;
+	size_t i;
 
 	fd_close_later = false;
-	if (in->root.console >= 0) {
-		if (in->root.console != from && dup3(in->root.console, from, O_CLOEXEC) < 0)
-			return err_sys(e, errno, "keep the terminal");
-		in->root.console = from++;
+	for (;;) {
+		unsigned next = ~0u;
+
+		for (i = 0; i < ARRAY_SIZE(keep); i++)
+			if (keep[i] >= (int)from)
+				next = MIN(next, (unsigned)keep[i]);
+		if (next > from && close_range(from, next == ~0u ? next : next - 1, 0) < 0)
+			return err_sys(e, errno, "close descriptors");
+		if (next == ~0u)
+			return 0;
+		from = next + 1;
 	}
-	return close_range((unsigned)from, ~0u, 0) < 0 ? err_sys(e, errno, "close descriptors") : 0;
 }
 
 static int set_up(struct init *in, struct err *e)
