@@ -134,6 +134,10 @@ wrpkru_syscall:
 	movq	$-0x200, %gs:SPILL_K_DISP + SP_VIF
 	movq	$0, %gs:SPILL_K_DISP + SP_VAC
 	movl	$1, %gs:SPILL_K_DISP + SP_CROSSED
+	mov	%gs:CONST_DISP + CN_KERNEL_CS, %rax
+	mov	%rax, %gs:SPILL_K_DISP + SP_SEL + 8
+	mov	%gs:CONST_DISP + CN_KERNEL_SS, %rax
+	mov	%rax, %gs:SPILL_K_DISP + SP_SEL + 16
 	movabs	$FOLD_OFF, %rsp
 	add	%gs:SPILL_U_DISP + SP_REG + 32, %rsp
 	mov	%gs:SPILL_U_DISP + SP_SAVE + 16, %rdx
@@ -146,7 +150,10 @@ wrpkru_syscall:
 
 	/* SYSRET in translated kernel code; the exit's number is in the spill page.  All flags are loaded
 	 * from R11, so they are free to use.  What is not ordinary goes through C. */
-	.globl	sysret_gate
+	/* A signal between the look for events and the jump at the end steps on (signal.c): what was
+	 * allowed here may not be put off. */
+	.globl	gates_begin, gates_end, sysret_gate
+gates_begin:
 sysret_gate:
 	mov	%rax, %gs:SPILL_U_DISP + SP_SAVE
 	mov	%r11, %rax
@@ -193,6 +200,58 @@ wrpkru_sysret:
 	jmp	*%gs:SPILL_U_DISP + SP_TARGET
 1:	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
 	jmp	exit_kernel
+
+	/* IRETQ in translated kernel code that returns to kernel code; the exit's number is in the spill
+	 * page, and the frame has been touched.  All flags are loaded, so they are free to use. */
+	.globl	iret_gate
+iret_gate:
+	mov	%rax, %gs:SPILL_K_DISP + SP_SAVE
+	mov	%rcx, %gs:SPILL_K_DISP + SP_REG + 8
+	mov	%rdx, %gs:SPILL_K_DISP + SP_REG + 16
+	mov	8(%rsp), %rax
+	cmp	%gs:SPILL_K_DISP + SP_SEL + 8, %rax
+	jne	3f
+	mov	32(%rsp), %rax
+	cmp	%gs:SPILL_K_DISP + SP_SEL + 16, %rax
+	jne	3f
+	mov	16(%rsp), %rcx
+	mov	%rcx, %rax
+	and	$-0x10ad8, %rax		/* status flags, IF and RF, which holds off no breakpoint here */
+	jne	3f
+	cmpl	$0, %gs:SPILL_K_DISP + SP_VAC
+	jne	3f
+	mov	(%rsp), %rdx
+	test	%rdx, %rdx
+	jns	3f
+	test	$0x200, %ecx
+	jz	1f
+	cmpl	$0, %gs:SPILL_K_DISP + SP_PENDING
+	jne	3f
+	movq	$0, %gs:SPILL_K_DISP + SP_VIF
+	jmp	2f
+1:	movq	$-0x200, %gs:SPILL_K_DISP + SP_VIF
+2:	movabs	$FOLD_OFF, %rax
+	add	24(%rsp), %rax
+	mov	%rax, %rsp
+	xor	%eax, %eax
+	crc32q	%rdx, %rax
+	pext	%gs:CONST_DISP + CN_HASH_MASK, %rax, %rax
+	mov	%gs:KLOOKUP_DISP(, %rax, 8), %rax
+	mov	%rax, %gs:SPILL_K_DISP + SP_TARGET
+	mov	%cl, %ah
+	shr	$11, %ecx
+	and	$1, %ecx
+	mov	%cl, %al
+	add	$0x7f, %al	/* overflows where OF is set */
+	sahf
+	mov	%rdx, %rcx
+	mov	%gs:SPILL_K_DISP + SP_SAVE, %rax
+	jmp	*%gs:SPILL_K_DISP + SP_TARGET
+3:	mov	%gs:SPILL_K_DISP + SP_SAVE, %rax
+	mov	%gs:SPILL_K_DISP + SP_REG + 8, %rcx
+	mov	%gs:SPILL_K_DISP + SP_REG + 16, %rdx
+	jmp	exit_kernel
+gates_end:
 
 	.globl	run_loop_fresh
 run_loop_fresh:

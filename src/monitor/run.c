@@ -103,6 +103,8 @@ static void prepare_gates(struct cpu *c)
 	CONSTANTS->lstar_entry = 0;
 	if ((c->sfmask & mask) != mask || !(c->efer & EFER_SCE) || !(c->efer & EFER_LMA) || !is_kernel_half(c->lstar))
 		return;
+	CONSTANTS->kernel_cs = c->star >> 32 & 0xfffc;
+	CONSTANTS->kernel_ss = CONSTANTS->kernel_cs + 8;
 	SH->gates_open = true;
 	b = lookup_at(c, c->lstar, 0);
 	if (b && block_begins_with_swapgs(b))
@@ -193,6 +195,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	SH->gpr[RSP] += FOLD_OFF;
 	s->vif = c->rflags & RF_IF ? 0 : -0x200ull;
 	s->vac = c->rflags & RF_AC;
+	CONSTANTS->iret_gate = (u64)(!(c->dr[7] & 0xff) && !c->nmi_masked ? iret_gate : exit_kernel);
 	CONSTANTS->pkru_access = my.want_switch ? SH->pkru_kernel : SH->pkru_access;
 	SH->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? (u32)CONSTANTS->pkru_access : SH->pkru_kernel;
 	if (my.want_switch)

@@ -124,6 +124,13 @@ static void forward_event(void)
 	futex_wake(&SH->fork_wanted);
 }
 
+static void step(struct ucontext *uc)
+{
+	my.stepping = true;
+	SH->count.steps++;
+	uc->eflags |= RF_TF;
+}
+
 /* A signal, or a step towards a precise point. */
 static void handle_event(struct ucontext *uc)
 {
@@ -138,6 +145,10 @@ static void handle_event(struct ucontext *uc)
 	}
 	if (uc->rip >= (u64)enter_begin && uc->rip < (u64)enter_end) {
 		to_run_loop(uc);
+		return;
+	}
+	if (uc->rip >= (u64)gates_begin && uc->rip < (u64)gates_end) {
+		step(uc);
 		return;
 	}
 	if (!in_cache(uc->rip)) {
@@ -169,9 +180,7 @@ static void handle_event(struct ucontext *uc)
 	}
 	if (*(u8 *)uc->rip == 0x9c)
 		my.fix_pushf = true;
-	my.stepping = true;
-	SH->count.steps++;
-	uc->eflags |= RF_TF;
+	step(uc);
 }
 
 /* Decodes the 64-bit instruction of a record, which may run into the block's second page. */

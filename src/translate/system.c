@@ -114,6 +114,19 @@ static void tx_gate(struct tx *t, const struct tx_insn *ti, s32 gate)
 	t->ended = true;
 }
 
+/* The gate reads the five words of IRET's frame where a fault has no record: faults come here. */
+static void tx_touch_frame(struct tx *t)
+{
+	struct emit *e = &t->hot;
+
+	tx_current(t)->access = AK_STACK;
+	tx_current(t)->borrowed |= (u16)BIT(RAX);
+	e_store_gs(e, spill_reg(t, RAX), RAX);
+	e_bytes(e, (const u8 *)"\x48\x8b\x44\x24\x20", 5); /* mov rax, [rsp + 32] */
+	e_bytes(e, (const u8 *)"\x48\x8b\x04\x24", 4);      /* mov rax, [rsp] */
+	tx_return(t, RAX);
+}
+
 static bool tx_kernel(struct tx *t, const struct tx_insn *ti, int index)
 {
 	switch (ti->in.klass) {
@@ -141,6 +154,12 @@ static bool tx_kernel(struct tx *t, const struct tx_insn *ti, int index)
 		if (ti->in.osize != 8 || (t->b->mode & TM_STEP))
 			return false;
 		tx_gate(t, ti, CN_SYSRET);
+		return true;
+	case IC_IRET:
+		if (ti->in.osize != 8 || (t->b->mode & TM_STEP))
+			return false;
+		tx_touch_frame(t);
+		tx_gate(t, ti, CN_IRET);
 		return true;
 	case IC_MOV_FROM_SEG:
 		return tx_mov_from_seg(t, ti);

@@ -69,6 +69,9 @@
 #define CN_TSC_AUX 0x20
 #define CN_SYSCALL 0x28  /* where SYSCALL and SYSRET go: the fast gates, or the way through C */
 #define CN_SYSRET 0x30
+#define CN_IRET 0x48
+#define CN_KERNEL_CS 0x50 /* selectors that SYSCALL loads */
+#define CN_KERNEL_SS 0x58
 #define CN_PKRU_ACCESS 0x40 /* what STAC opens */
 #define CN_LSTAR 0x38    /* host address of the block at LSTAR */
 
@@ -116,6 +119,8 @@ struct constants {
 	u64 tsc_aux;
 	u64 syscall_gate, sysret_gate, lstar_entry;
 	u64 pkru_access;
+	u64 iret_gate;
+	u64 kernel_cs, kernel_ss;
 };
 _Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
 _Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
@@ -123,6 +128,8 @@ _Static_assert(offsetof(struct spill, gs_base) == SP_GS_BASE, "spill");
 _Static_assert(offsetof(struct spill, live_fs) == SP_LIVE_FS, "spill");
 _Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
 _Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");
+_Static_assert(offsetof(struct constants, kernel_ss) == CN_KERNEL_SS, "constants");
+_Static_assert(offsetof(struct constants, iret_gate) == CN_IRET, "constants");
 _Static_assert(offsetof(struct constants, pkru_access) == CN_PKRU_ACCESS, "constants");
 _Static_assert(offsetof(struct constants, xcr0) == CN_XCR0, "constants");
 _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
