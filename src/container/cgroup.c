@@ -321,13 +321,37 @@ static int create_below(struct cgroup_part *p, bool set, bool enable)
 	return 0;
 }
 
+/* A directory that was there: an empty one may be used, one with processes is somebody else's. */
+static int check_unused(struct cgroup_part *p)
+{
+	_cleanup_free_ char *procs = NULL;
+	char path[PATH_MAX];
+	int r;
+
+	snprintf(path, sizeof path, "%s/cgroup.procs", p->dir);
+	r = file_read_at(AT_FDCWD, path, 16 << 20, &procs, NULL);
+	if (r == -ENOENT)
+		return 0;
+	p->foreign = r || *procs;
+	return p->foreign ? -EADDRINUSE : 0;
+}
+
 static int create_part(struct cgroup_part *p, bool enable)
 {
 	bool set = list_has(p->controllers, "cpuset");
 
 	/* most often only the last directory is missing */
-	if (!set && !(p->v2 && enable) && (!mkdir(p->dir, 0755) || errno == EEXIST))
-		return 0;
+	if (!set && !(p->v2 && enable)) {
+		if (!mkdir(p->dir, 0755))
+			return 0;
+		if (errno == EEXIST)
+			return check_unused(p);
+	} else {
+		int r = check_unused(p);
+
+		if (r)
+			return r;
+	}
 	return create_below(p, set, enable);
 }
 
@@ -354,6 +378,9 @@ int cgroup_create(struct cgroup *c, const struct oci_resources *r0, struct err *
 			drop_part(c, i);
 			continue;
 		}
+		if (r == -EADDRINUSE)
+			return err_set(e, r, "linux.cgroupsPath: %s has processes already",
+				       c->part[i].dir);
 		if (r)
 			return err_sys(e, -r, "make cgroup %s", c->part[i].dir);
 		i++;
@@ -725,7 +752,7 @@ static int remove_below(int fd, int depth)
 	return 0;
 }
 
-int cgroup_remove(struct cgroup *c, struct err *e)
+int cgroup_remove(struct cgroup *c, bool ours, struct err *e)
 {
 	size_t i;
 	int r = 0;
@@ -734,6 +761,8 @@ int cgroup_remove(struct cgroup *c, struct err *e)
 		struct cgroup_part *p = &c->part[i];
 		int tries;
 
+		if (p->foreign)
+			continue;
 		/* Membership ends a moment after a process's last signal can be seen: the kernel
 		 * offers nothing to wait on in version 1 once the process cannot be listed. */
 		for (tries = 0; tries < 500; tries++) {
@@ -743,14 +772,14 @@ int cgroup_remove(struct cgroup *c, struct err *e)
 				r = err_sys(e, errno, "remove cgroup %s", p->dir);
 				break;
 			}
-			if (!tries)
+			if (!tries && ours)
 				cgroup_kill(c, SIGKILL, NULL);
 			if (cgroup_part_fd(p) >= 0)
 				remove_below(p->fd, 0);
 			if (tries)
 				poll(NULL, 0, 1 + tries / 50);
 		}
-		if (tries == 500)
+		if (tries == 500 && ours)
 			r = err_set(e, -EBUSY, "remove cgroup %s: still in use", p->dir);
 	}
 	return r;

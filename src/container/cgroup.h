@@ -22,6 +22,7 @@ struct cgroup_part {
 	char *dir;            /* our directory, absolute */
 	char *own;            /* the runtime's own place in the hierarchy, relative to the mount */
 	bool v2;
+	bool foreign;         /* was in use before us: neither emptied nor removed */
 	int fd;               /* dir, opened when first needed; -1 before, -2 when it is gone */
 };
 
@@ -40,7 +41,7 @@ int cgroup_reopen(struct cgroup *c, const struct oci_strs *dirs, struct err *e);
 int cgroup_describe(const struct cgroup *c, struct oci_strs *dirs);
 void cgroup_close(struct cgroup *c);
 
-/* Makes the directories.  `r` says which of version 2's controllers will be needed. */
+/* Makes the directories; -EADDRINUSE when one has processes already: it would die with us.  `r` says which of version 2's controllers will be needed. */
 int cgroup_create(struct cgroup *c, const struct oci_resources *r, struct err *e);
 /* Writes limits. `devices` also sets up the device rules (not for update). */
 int cgroup_apply(struct cgroup *c, const struct oci_resources *r, bool devices, struct err *e);
@@ -68,8 +69,9 @@ bool cgroup_frozen(struct cgroup *c);
 int cgroup_kill(struct cgroup *c, int sig, struct err *e);
 /* All process ids, also of sub-groups; *pids is malloc'ed. */
 int cgroup_pids(struct cgroup *c, pid_t **pids, size_t *n, struct err *e);
-/* Removes the directories; all processes must have ended. */
-int cgroup_remove(struct cgroup *c, struct err *e);
+/* Removes the directories.  What still runs in them is killed when `ours` says that they are known to
+ * hold only the container's processes; else they are left when they do not become empty. */
+int cgroup_remove(struct cgroup *c, bool ours, struct err *e);
 /* The part's directory, or -1. */
 int cgroup_part_fd(const struct cgroup_part *p);
 /* Directory descriptor of `controller`; *v2 says which files it has. -ENOENT without. */

@@ -701,9 +701,10 @@ static void undo(struct launch *l, pid_t pid)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	cgroup_kill(&l->cgroup, SIGKILL, &ignored);
+	if (pid > 0) /* the clone comes after the groups were found to be ours */
+		cgroup_kill(&l->cgroup, SIGKILL, &ignored);
 	rootfs_leave_host(&l->state);
-	cgroup_remove(&l->cgroup, &ignored);
+	cgroup_remove(&l->cgroup, pid > 0, &ignored);
 	if (l->state.rdt)
 		rmdir(l->state.rdt);
 	if (l->spec->hooks && l->state.bundle && pid > 0) {

@@ -106,7 +106,7 @@ void init_main(struct launch *l) __attribute__((noreturn));
 /* B waits for P: 0, or -EPIPE when P is gone. */
 int init_wait_go(struct launch *l, struct err *e);
 
-/* The Landlock rules of a hardened run (harden_landlock.c); *ruleset is -1 without. */
+/* The Landlock rules of a hardened run (landlock.c); *ruleset is -1 without. */
 int hardening_prepare(struct launch *l, int *ruleset, struct err *e);
 struct container;
 /* The same for a process that joins a container. */

@@ -73,7 +73,7 @@ int container_destroy(struct container *c, struct err *e)
 		kill((pid_t)c->state.pid, SIGKILL);
 	/* a first process that has ended has taken its pid namespace with it: most often nothing is
 	 * left, and the removal below would say so if something were */
-	if (pidfd >= 0 || !own_pid_namespace(c))
+	if (c->state.pid && (pidfd >= 0 || !own_pid_namespace(c)))
 		r = cgroup_kill(&c->cgroup, SIGKILL, e);
 	if (r)
 		return r;
@@ -92,7 +92,9 @@ int container_destroy(struct container *c, struct err *e)
 			fprintf(stderr, "warning: %s\n", warn.text);
 	}
 	rootfs_leave_host(&c->state);
-	r = cgroup_remove(&c->cgroup, e);
+	/* without a pid the runtime died before its groups were known to be nobody else's; its first
+	 * process has ended by itself (L1) */
+	r = cgroup_remove(&c->cgroup, c->state.pid != 0, e);
 	if (r)
 		return r;
 	if (c->state.rdt && rmdir(c->state.rdt) < 0 && errno != ENOENT)
@@ -288,8 +290,10 @@ static int run_kill(struct command_line *c, struct err *e)
 {
 	const char *name = c->argc > 1 ? c->argv[1] : "TERM";
 	int sig = signal_number(name), r;
+	_cleanup_free_ pid_t *pids = NULL;
 	_cleanup_fd_ int pidfd = -1;
 	struct container k;
+	size_t n = 0;
 
 	if (sig < 0)
 		return err_set(e, -EINVAL, "unknown signal \"%.32s\"", name);
@@ -297,8 +301,11 @@ static int run_kill(struct command_line *c, struct err *e)
 	if (r)
 		return r;
 	pidfd = state_pidfd(&k.state);
-	if (flag(c, "all") || (sig == SIGKILL && !own_pid_namespace(&k))) {
-		r = cgroup_kill(&k.cgroup, sig, e);
+	if (flag(c, "all") || (sig == SIGKILL && !own_pid_namespace(&k)))
+		r = cgroup_pids(&k.cgroup, &pids, &n, e);
+	if (r || n) { /* without cgroups of its own only the first process can be told */
+		if (!r)
+			r = cgroup_kill(&k.cgroup, sig, e);
 	} else if (pidfd < 0) {
 		r = err_set(e, -ESRCH, "container not running");
 	} else if (syscall(424 /* pidfd_send_signal */, pidfd, sig, NULL, 0) < 0) {

@@ -57,6 +57,16 @@ refused '.hooks.prestart=[{path:"x"}]' 'prestart\[0\].path'
 refused '.hostname=("x"*65)' 'hostname: has 65'
 refused '.process.env=["A\u0000B"]' 'env\[0\]: contains a NUL'
 
+# a cgroup of somebody else's is refused, and its processes live
+mkdir -p "/sys/fs/cgroup/pids/$id-theirs" 2>/dev/null && {
+	sleep 1000 & theirs=$!
+	echo $theirs >"/sys/fs/cgroup/pids/$id-theirs/cgroup.procs"
+	refused '.linux.cgroupsPath="/'"$id-theirs"'"' 'has processes already'
+	kill -0 $theirs; result $? "whose processes live on"
+	kill $theirs; wait $theirs 2>/dev/null
+	rmdir "/sys/fs/cgroup/pids/$id-theirs"
+}
+
 text_refused() { # name pattern; text on stdin
 	cat >"$b/config.json"
 	out=$(run_oci run --bundle "$b" "$id" 2>&1 </dev/null); rc=$?
