@@ -326,18 +326,36 @@ void text_add(struct text *t, const char *format, ...)
 	t->length += (size_t)n;
 }
 
+/* Length of the UTF-8 character at `s`, 0 when it is none: names of files are any bytes. */
+static size_t utf8_length(const char *s)
+{
+	unsigned char c = (unsigned char)*s;
+	size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3 :
+		   c >= 0xf0 && c < 0xf5 ? 4 : 0, i;
+
+	for (i = 1; i < n; i++)
+		if (((unsigned char)s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
 void text_add_json(struct text *t, const char *s)
 {
+	size_t n;
+
 	text_add_bytes(t, "\"", 1);
-	for (; *s; s++) {
+	for (; *s; s += n ? n : 1) {
 		unsigned char c = (unsigned char)*s;
 
+		n = utf8_length(s);
 		if (c == '"' || c == '\\')
 			text_add(t, "\\%c", c);
 		else if (c < 0x20 || c == 0x7f)
 			text_add(t, "\\u%04x", c);
+		else if (!n)
+			text_add(t, "\\ufffd");
 		else
-			text_add_bytes(t, s, 1);
+			text_add_bytes(t, s, n);
 	}
 	text_add_bytes(t, "\"", 1);
 }

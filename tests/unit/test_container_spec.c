@@ -231,6 +231,15 @@ static void path_make_stays_inside(void **unused)
 	assert_int_equal(system(path), 0);
 }
 
+static void json_of_any_bytes(void **unused)
+{
+	_cleanup_text_ struct text t = { 0 };
+
+	(void)unused;
+	text_add_json(&t, "a\"\\\n\xc3\xa9\xff\xc3");
+	assert_string_equal(t.text, "\"a\\\"\\\\\\u000a\xc3\xa9\\ufffd\\ufffd\"");
+}
+
 static void sizes(void **unused)
 {
 	u64 v;
@@ -253,7 +262,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_field_of_the_table), cmocka_unit_test(values_arrive),
 		cmocka_unit_test(damage_never_crashes), cmocka_unit_test(path_make_stays_inside),
-		cmocka_unit_test(sizes),
+		cmocka_unit_test(json_of_any_bytes), cmocka_unit_test(sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
