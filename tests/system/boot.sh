@@ -55,7 +55,9 @@ terminal_answer "the status tells of the signal" 'echo $?\r' $'\n130\r\n'
 terminal_await "$prompt"
 terminal_answer "a background job is waited for" 'sleep 0.2 & wait $!; echo waited $?\r' $'\nwaited 0\r\n'
 terminal_await "$prompt"
-terminal_answer "a loop of the shell's own starts" 'echo go; while :; do :; done\r' $'\r\ngo\r\n'
+# Not a loop of the shell's own: busybox 1.35 leaves its handler from within malloc() now and then, and then waits
+# for a lock that it holds, on any machine.
+terminal_answer "a program that never rests starts" 'echo go; yes >/dev/null\r' $'\r\ngo\r\n'
 terminal_answer "Ctrl-c stops it" '\x03' "$prompt"
 long=$(printf 'x%.0s' {1..900})
 terminal_answer "a long line arrives whole" "echo $long | wc -c\r" $'\n901\r\n'
