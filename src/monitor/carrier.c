@@ -77,6 +77,51 @@ void carrier_count_vmas(void)
 	SH->count.vmas_peak = MAX(SH->count.vmas_peak, (u64)space_vmas());
 }
 
+/* Carriers hand over to each other, so that they belong on one processor: waking one on another, idle one
+ * costs more than what the switch is for.  Now and then the host's scheduler may move the one that runs;
+ * where it then is becomes the place of all. */
+#define PLACE_EVERY 256 /* events: about a second of ticks */
+
+static u32 host_cpu(void)
+{
+	u32 lo, hi, cpu;
+
+	__asm__ volatile("rdtscp" : "=a"(lo), "=d"(hi), "=c"(cpu));
+	return cpu & 0xfff;
+}
+
+static void pin(u32 cpu)
+{
+	u64 mask[ARRAY_SIZE(SH->host_cpus)] = { 0 };
+
+	my.pinned = cpu;
+	if (cpu >= sizeof mask * 8 || !(SH->host_cpus[cpu / 64] >> cpu % 64 & 1))
+		return;
+	mask[cpu / 64] = BIT(cpu % 64);
+	sys3(__NR_sched_setaffinity, 0, sizeof mask, mask);
+}
+
+/* After each start and each sleep. */
+void carrier_keep_place(void)
+{
+	my.floating = false;
+	if (my.pinned != SH->family_cpu)
+		pin(SH->family_cpu);
+}
+
+/* At each event. */
+void carrier_place(void)
+{
+	if (my.floating) {
+		SH->family_cpu = host_cpu();
+		carrier_keep_place();
+	} else if (++my.placed % PLACE_EVERY == 0) {
+		my.floating = true;
+		my.pinned = ~0u;
+		sys3(__NR_sched_setaffinity, 0, sizeof SH->host_cpus, SH->host_cpus);
+	}
+}
+
 static u32 choose(u64 root)
 {
 	u32 spare = MAX_CARRIERS, oldest = MAX_CARRIERS, dead = MAX_CARRIERS, bound = 0;
@@ -145,6 +190,7 @@ void carrier_sleep(void)
 
 	while (!atomic_exchange(&s->run, 0))
 		futex_wait(&s->run, 0, NULL);
+	carrier_keep_place();
 	xrstor();
 	carrier_catch_up();
 }

@@ -40,6 +40,7 @@ static const struct syscall_rule rules[] = {
 	{ __NR_munmap, BY_ALL, { } },
 	{ __NR_rt_sigreturn, BY_ALL, { } },
 	{ __NR_timer_settime, BY_ALL, { } },
+	{ __NR_sched_setaffinity, BY_ALL, { ARG_INT(0, 0), ARG_LONG(1, sizeof SH->host_cpus) } },
 	{ __NR_restart_syscall, BY_ALL, { } },
 	{ __NR_exit_group, BY_ALL, { } },
 	{ __NR_clone, BY_ZYGOTE, { ARG_LONG(0, SIGCHLD), ARG_LONG(1, 0) } },

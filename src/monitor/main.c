@@ -114,6 +114,9 @@ void monitor_setup(u64 *stack)
 	__asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
 	SH->host_xcr0 = (u64)hi << 32 | lo;
 	SH->xstate_pkru = xstate_offset_of_pkru();
+	sys3(__NR_sched_getaffinity, 0, sizeof SH->host_cpus, SH->host_cpus);
+	__asm__("rdtscp" : "=c"(SH->family_cpu) : : "eax", "edx");
+	SH->family_cpu &= 0xfff;
 	setup_keys();
 	signal_setup();
 }
@@ -125,6 +128,7 @@ static void carrier_main(u32 number)
 	struct { u64 value; u32 signo, notify; u64 pad[6]; } event = { 0, 14, 0, { 0 } };
 
 	my.number = number;
+	my.pinned = ~0u;
 	my.code_epoch = SHADOW->code_epoch;
 	my.folds_epoch = SHADOW->folds_epoch;
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);

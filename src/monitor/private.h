@@ -18,6 +18,9 @@ struct mine {
 	int timer;
 	u32 n_filled, n_slots_filled; /* more than FILLED_MAX: not all are listed */
 	u16 filled[FILLED_MAX], slots_filled[FILLED_MAX];
+	u32 pinned;             /* host processor that it keeps to, ~0: any */
+	u32 placed;             /* events since it last let the host choose */
+	bool floating;          /* the host may move it until the next event */
 	u64 vmas_at;            /* fills when the mappings were last counted */
 	bool want_switch;       /* CR3 names another carrier's root: switch before user code runs, */
 	bool must_switch;       /* or now, since the kernel uses the user half */
@@ -62,6 +65,8 @@ void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
 void state_live(struct cpu *c, bool user);
 /* carrier.c: brings the peak of host mappings up to date. */
 void carrier_count_vmas(void);
+void carrier_place(void);
+void carrier_keep_place(void);
 void root_is_eager(struct cpu *c);
 u8 current_mode(const struct cpu *c);
 /* confine.c */

@@ -50,6 +50,7 @@ static void events(struct cpu *c)
 	SPILL_K->pending = 0;
 	SH->kick_seen = SH->kick;
 	SH->count.events++;
+	carrier_place();
 	io_poll_input();
 	legacy_advance(&SH->legacy, now_ns());
 	if (c->nmi_pending && !c->nmi_masked) {

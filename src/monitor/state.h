@@ -81,6 +81,8 @@ struct shared {
 	_Atomic u32 fork_wanted;/* futex of the zygote: a carrier to make, to signal, or that died */
 	_Atomic u32 current;
 	_Atomic u32 output;     /* futex: bumped when the tx ring was written */
+	u64 host_cpus[16];      /* processors that the family may run on */
+	u32 family_cpu;         /* the one that its carriers keep to, for a while */
 	struct carrier_slot carriers[MAX_CARRIERS];
 	u64 use_counter;
 	u32 pkru_user, pkru_kernel, pkru_access;
