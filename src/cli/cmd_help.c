@@ -18,6 +18,12 @@ static enum cli_status help(const void *values, const struct operands *operands)
 		report(&command_help, e.text);
 		return STATUS_USAGE;
 	}
+	if (cmd->run_words) {
+		char name[32], option[] = "--help", *words[] = { name, option, NULL };
+
+		snprintf(name, sizeof name, "%s", cmd->name);
+		return (enum cli_status)cmd->run_words(2, words);
+	}
 	usage_print(stdout, cmd);
 	return finish_output(&command_help);
 }

@@ -8,6 +8,7 @@
 #define COMMANDS(C)                                                               \
 	C(run)                                                                    \
 	C(host)                                                                   \
+	C(container)                                                              \
 	C(help)
 
 #define COMMAND_DECLARE(name) extern const struct command command_##name;

@@ -114,6 +114,10 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 
 	hold_standard_descriptors();
+	/* A command that executes a sealed copy of the program starts it under its own name. */
+	cmd = argc ? command_find(argv[0]) : NULL;
+	if (cmd && cmd->run_words)
+		return cmd->run_words(argc, argv);
 	if (argc < 2 || argv[1][0] == '-')
 		return (int)run_program(argc - 1, argv + 1);
 	cmd = command_find(argv[1]);
@@ -121,5 +125,7 @@ int main(int argc, char **argv)
 		err_set(&e, -1, "there is no command '%s'", argv[1]);
 		return (int)usage_error(&command_program, e.text);
 	}
+	if (cmd->run_words)
+		return cmd->run_words(argc - 1, argv + 1);
 	return (int)run_command(cmd, argc - 2, argv + 2);
 }

@@ -61,6 +61,9 @@ struct command {
 	size_t values_size;        /* of the struct the offsets refer to */
 	/* Does the work; reports its own failures (report()) and returns an exit status. */
 	enum cli_status (*run)(const void *values, const struct operands *operands);
+	/* Instead of run(): a command with a parser of its own gets all words from its name on; its result is
+	 * the exit status. */
+	int (*run_words)(int argc, char **argv);
 };
 
 /* Sets `values` (cmd->values_size bytes, cleared) from the presets and argv[0..argc).  Sets
