@@ -9,7 +9,6 @@
 #include "base/sys.h"
 #include "shadow/shadow.h"
 
-#define SPARE_MIN 2
 #define BOUND_MAX (MAX_CARRIERS - 4)
 
 static void xsave(void)
