@@ -18,6 +18,20 @@ static enum cli_status help(const void *values, const struct operands *operands)
 		report(&command_help, e.text);
 		return STATUS_USAGE;
 	}
+	if (cmd->subcommands && operands->count > 1) {
+		const struct command *sub = subcommand_find(cmd, operands->word[1]);
+
+		if (!sub) {
+			err_set(&e, -1, "%s has no subcommand '%s'", cmd->name, operands->word[1]);
+			report(&command_help, e.text);
+			return STATUS_USAGE;
+		}
+		cmd = sub;
+	} else if (operands->count > 1) {
+		err_set(&e, -1, "unexpected argument '%s'", operands->word[1]);
+		report(&command_help, e.text);
+		return STATUS_USAGE;
+	}
 	if (cmd->run_words) {
 		char name[32], option[] = "--help", *words[] = { name, option, NULL };
 
@@ -32,7 +46,7 @@ const struct command command_help = {
 	.name = "help",
 	.summary = "show how to use the program or a command",
 	.description = "Prints the usage of COMMAND, or the list of commands.",
-	.operands = "[COMMAND]",
-	.operands_max = 1,
+	.operands = "[COMMAND [SUBCOMMAND]]",
+	.operands_max = 2,
 	.run = help,
 };

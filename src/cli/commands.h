@@ -21,6 +21,8 @@ extern const struct command command_program;
 /* All commands, ending with NULL. */
 extern const struct command *const command_list[];
 const struct command *command_find(const char *name);
+/* The subcommand of `cmd` that `word` names, or NULL. */
+const struct command *subcommand_find(const struct command *cmd, const char *word);
 
 #define PENUMBRA_VERSION "0.1.0"
 

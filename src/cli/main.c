@@ -44,6 +44,14 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
+const struct command *subcommand_find(const struct command *cmd, const char *word)
+{
+	for (const struct command *const *c = cmd->subcommands; *c; c++)
+		if (!strcmp(strchr((*c)->name, ' ') + 1, word))
+			return *c;
+	return NULL;
+}
+
 static enum cli_status usage_error(const struct command *cmd, const char *text)
 {
 	report(cmd, text);
@@ -74,6 +82,26 @@ static enum cli_status run_command(const struct command *cmd, int argc, char *co
 	}
 	free(values);
 	return status;
+}
+
+/* A command with subcommands: runs the one that the first word names. */
+static enum cli_status run_subcommand(const struct command *cmd, int argc, char *const *argv)
+{
+	const struct command *sub;
+	struct err e = { 0 };
+
+	if (!argc)
+		return usage_error(cmd, "no subcommand given");
+	if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")) {
+		usage_print(stdout, cmd);
+		return finish_output(cmd);
+	}
+	sub = subcommand_find(cmd, argv[0]);
+	if (!sub) {
+		err_set(&e, -1, "there is no subcommand '%s'", argv[0]);
+		return usage_error(cmd, e.text);
+	}
+	return run_command(sub, argc - 1, argv + 1);
 }
 
 static enum cli_status run_program(int argc, char *const *argv)
@@ -127,5 +155,7 @@ int main(int argc, char **argv)
 	}
 	if (cmd->run_words)
 		return cmd->run_words(argc - 1, argv + 1);
+	if (cmd->subcommands)
+		return (int)run_subcommand(cmd, argc - 2, argv + 2);
 	return (int)run_command(cmd, argc - 2, argv + 2);
 }

@@ -98,6 +98,14 @@ static int set_value(const struct option_row *o, const char *text, void *values,
 		if (!is_choice(text, o->choices))
 			return err_set(e, -EINVAL, "--%s: '%s' is not one of %s", o->name, text, o->choices);
 		break;
+	case OPTION_LIST: {
+		struct option_list *list = to;
+
+		if (list->count == OPTION_LIST_MAX)
+			return err_set(e, -EINVAL, "--%s may be given %d times at most", o->name, OPTION_LIST_MAX);
+		list->word[list->count++] = text;
+		return 0;
+	}
 	case OPTION_FLAG:
 	case OPTION_TEXT:
 		break;

@@ -33,6 +33,13 @@ enum option_kind {
 	OPTION_SIZE,    /* u64 in bytes; number with K, M, G or T, without one: M */
 	OPTION_SECONDS, /* u64 in nanoseconds; decimal fraction allowed */
 	OPTION_CHOICE,  /* const char *, one of the words in `choices` */
+	OPTION_LIST,    /* struct option_list: may be given up to OPTION_LIST_MAX times; no preset */
+};
+
+#define OPTION_LIST_MAX 32
+struct option_list {
+	const char *word[OPTION_LIST_MAX];
+	int count;
 };
 
 struct option_row {
@@ -52,7 +59,7 @@ struct operands {
 };
 
 struct command {
-	const char *name, *summary;
+	const char *name, *summary; /* a subcommand's name is "command subcommand" */
 	const char *description;   /* paragraphs separated by an empty line */
 	const char *operands;      /* "[COMMAND]", NULL: none taken */
 	int operands_max;
@@ -61,6 +68,8 @@ struct command {
 	size_t values_size;        /* of the struct the offsets refer to */
 	/* Does the work; reports its own failures (report()) and returns an exit status. */
 	enum cli_status (*run)(const void *values, const struct operands *operands);
+	/* Instead of run(): the commands of which one is named by the next word; ends with NULL. */
+	const struct command *const *subcommands;
 	/* Instead of run(): a command with a parser of its own gets all words from its name on; its result is
 	 * the exit status. */
 	int (*run_words)(int argc, char **argv);

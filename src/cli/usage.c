@@ -38,6 +38,11 @@ void usage_print(FILE *to, const struct command *cmd)
 {
 	fprintf(to, "usage: penumbra %s%s%s%s\n\n%s\n", cmd->name, cmd->option_count ? " [OPTION...]" : "",
 		cmd->operands ? " " : "", cmd->operands ? cmd->operands : "", cmd->description);
+	if (cmd->subcommands) {
+		fprintf(to, "\nSubcommands:\n");
+		for (const struct command *const *c = cmd->subcommands; *c; c++)
+			fprintf(to, "  %-*s%s\n", COLUMN - 2, strchr((*c)->name, ' ') + 1, (*c)->summary);
+	}
 	options_print(to, cmd);
 }
 
@@ -134,8 +139,11 @@ void man_print(FILE *to)
 	fputs(".SH OPTIONS\n", to);
 	roff_options(to, &command_program);
 	fputs(".PP\nEach command also takes \\fB\\-\\-help\\fR.\n.SH COMMANDS\n", to);
-	for (const struct command *const *c = command_list; *c; c++)
+	for (const struct command *const *c = command_list; *c; c++) {
 		roff_command(to, *c);
+		for (const struct command *const *s = (*c)->subcommands; s && *s; s++)
+			roff_command(to, *s);
+	}
 	fputs(".SH EXIT STATUS\n", to);
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
 		fprintf(to, ".TP\n.B %d\n", statuses[i].number);

@@ -11,6 +11,7 @@ struct values {
 	bool flag;
 	const char *text, *name, *choice;
 	u64 size, seconds;
+	struct option_list list;
 };
 
 #define FIELD(f) offsetof(struct values, f)
@@ -21,6 +22,7 @@ static const struct option_row rows[] = {
 	{ "choice", "WORD", OPTION_CHOICE, FIELD(choice), "a choice", "auto", "auto|translate|kvm" },
 	{ "size", "SIZE", OPTION_SIZE, FIELD(size), "a size", "512M", NULL },
 	{ "seconds", "SECONDS", OPTION_SECONDS, FIELD(seconds), "a time", NULL, NULL },
+	{ "list", "WORD", OPTION_LIST, FIELD(list), "words", NULL, NULL },
 };
 static const struct command command = {
 	.name = "test", .options = rows, .option_count = ARRAY_SIZE(rows), .operands_max = 2,
@@ -181,6 +183,32 @@ static void test_values(void)
 	result(!parse(last_wins, &v, &o, &help, &e) && v.size == 2ull << 30, "the last one counts", e.text);
 }
 
+static void test_list(void)
+{
+	static const char *const three[] = { "--list", "a", "--list=b=c", "--list", "", NULL };
+	const char *many[2 * OPTION_LIST_MAX + 3];
+	char *argv[2 * OPTION_LIST_MAX + 2];
+	struct operands o;
+	struct values v;
+	struct err e;
+	bool help;
+
+	result(!parse(three, &v, &o, &help, &e) && v.list.count == 3 && !strcmp(v.list.word[0], "a") &&
+	       !strcmp(v.list.word[1], "b=c") && !*v.list.word[2], "a list keeps each word in order", e.text);
+	for (int i = 0; i < OPTION_LIST_MAX + 1; i++) {
+		many[2 * i] = "--list";
+		many[2 * i + 1] = "x";
+	}
+	memcpy(argv, many, sizeof argv);
+	memset(&v, 0, sizeof v);
+	result(!options_parse(&command, 2 * OPTION_LIST_MAX, argv, &v, &o, &help, &e) &&
+	       v.list.count == OPTION_LIST_MAX, "a full list", e.text);
+	memset(&v, 0, sizeof v);
+	e = (struct err){ 0 };
+	result(options_parse(&command, 2 * OPTION_LIST_MAX + 2, argv, &v, &o, &help, &e) == -EINVAL &&
+	       strstr(e.text, "times at most"), "a list that is too long", e.text);
+}
+
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -188,5 +216,6 @@ int main(void)
 	test_numbers("--size", sizes, ARRAY_SIZE(sizes), FIELD(size));
 	test_numbers("--seconds", times, ARRAY_SIZE(times), FIELD(seconds));
 	test_values();
+	test_list();
 	return failures != 0;
 }
