@@ -132,6 +132,7 @@ struct vm {
 	u8 *ram;                   /* it, mapped shared, read and write */
 	u64 ram_size, ram_low;     /* bytes; invariant 3 */
 
+	u32 n_cpus;                /* vCPUs; the first one starts from `cpu`, the others wait to be started */
 	struct cpu cpu;            /* boot state before run(), last known state after it */
 
 	/* Readable when there is console input or an end_request; non-blocking eventfd.  run() may

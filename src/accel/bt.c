@@ -37,6 +37,7 @@ extern const u8 monitor_image[], monitor_image_end[];
 
 struct bt {
 	struct shared *sh;            /* the head of the shared mapping, SHARED_HEAD bytes */
+	u8 *vcpus;                    /* VCPU_AREA for each vCPU */
 	struct shadow_state *shadow;  /* within it */
 	struct cache *cache;          /* the head of it, for its counters */
 	int shared_fd, output_fd;
@@ -46,6 +47,11 @@ struct bt {
 	_Atomic bool closing;
 	u64 started;
 };
+
+static struct vcpu *vcpu_of(const struct bt *bt, u32 n) { return (struct vcpu *)(bt->vcpus + n * VCPU_AREA); }
+
+/* Many vCPUs run fewer address spaces each. */
+static u32 carriers_of_each(u32 vcpus) { return vcpus == 1 ? MAX_CARRIERS : vcpus == 2 ? 40 : vcpus <= 4 ? 24 : 16; }
 
 static long futex(_Atomic u32 *word, int op, u32 value)
 {
@@ -166,10 +172,15 @@ static int bt_create(struct vm *vm, struct err *e)
 	bt->cache = mmap(NULL, CACHE_HEAD, PROT_READ, MAP_SHARED, bt->shared_fd, OFF_CACHE);
 	if (bt->cache == MAP_FAILED)
 		return err_sys(e, errno, "shared memory of the monitor");
+	bt->vcpus = mmap(NULL, MAX_VCPUS * VCPU_AREA, PROT_READ | PROT_WRITE, MAP_SHARED, bt->shared_fd, OFF_VCPUS);
+	if (bt->vcpus == MAP_FAILED)
+		return err_sys(e, errno, "shared memory of the monitor");
 	bt->output_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (bt->output_fd < 0)
 		return err_sys(e, errno, "eventfd");
-	bt->sh->cpu = vm->cpu;
+	bt->sh->n_vcpus = vm->n_cpus;
+	bt->sh->max_carriers = carriers_of_each(vm->n_cpus);
+	vcpu_of(bt, 0)->cpu = vm->cpu;
 	bt->shadow->ram_size = vm->ram_size;
 	bt->shadow->ram_low = vm->ram_low;
 	if (needs_open_stack())
@@ -268,10 +279,12 @@ static void drain(struct vm *vm, struct bt *bt)
 	r->tail = tail;
 }
 
-static void kick_carrier(struct bt *bt)
+static void kick_vcpu(struct bt *bt, u32 n)
 {
-	atomic_fetch_add(&bt->sh->kick, 1);
-	futex(&bt->sh->kick, FUTEX_WAKE, 1);
+	struct vcpu *v = vcpu_of(bt, n);
+
+	atomic_fetch_add(&v->kick, 1);
+	futex(&v->kick, FUTEX_WAKE, 1);
 	/* The zygote signals the carrier that runs. */
 	atomic_fetch_add(&bt->sh->fork_wanted, 1);
 	futex(&bt->sh->fork_wanted, FUTEX_WAKE, 1);
@@ -295,25 +308,54 @@ static void feed(struct vm *vm, struct bt *bt)
 		any = true;
 	}
 	if (any)
-		kick_carrier(bt);
+		kick_vcpu(bt, 0);
+}
+
+/* Counters are 64-bit words, and each vCPU has its own. */
+static void add_words(void *to, const void *from, size_t bytes)
+{
+	for (size_t i = 0; i < bytes / 8; i++)
+		((u64 *)to)[i] += ((const u64 *)from)[i];
+}
+
+static struct monitor_counters sum_counters(const struct bt *bt)
+{
+	struct monitor_counters sum = { 0 };
+
+	for (u32 n = 0; n < bt->sh->n_vcpus && n < MAX_VCPUS; n++)
+		add_words(&sum, &vcpu_of(bt, n)->count, sizeof sum);
+	sum.vmas_peak = 0;
+	for (u32 n = 0; n < bt->sh->n_vcpus && n < MAX_VCPUS; n++)
+		sum.vmas_peak = MAX(sum.vmas_peak, vcpu_of(bt, n)->count.vmas_peak);
+	return sum;
+}
+
+static struct shadow_counters sum_shadow(const struct bt *bt)
+{
+	struct shadow_counters sum = { 0 };
+
+	for (u32 n = 0; n < bt->sh->n_vcpus && n < MAX_VCPUS; n++)
+		add_words(&sum, bt->vcpus + n * VCPU_AREA + VCPU_COUNT, sizeof sum);
+	return sum;
 }
 
 static void collect_stats(struct vm *vm, struct bt *bt)
 {
-	struct monitor_counters *m = &bt->sh->count;
+	const struct monitor_counters sum = sum_counters(bt), *m = &sum;
+	const struct shadow_counters shadow = sum_shadow(bt);
 	struct vm_stats *s = &vm->stats;
 
 	s->blocks = bt->cache->stats.translated;
 	s->block_insns = bt->cache->stats.guest_insns;
 	s->code_bytes = bt->cache->stats.code_bytes;
 	s->cache_flushes = bt->cache->stats.flushes;
-	s->fills = bt->shadow->count.fills;
-	s->fill_pages = bt->shadow->count.fill_pages;
+	s->fills = shadow.fills;
+	s->fill_pages = shadow.fill_pages;
 	s->faults = m->faults;
 	s->exceptions = m->exceptions;
 	s->page_faults = m->page_faults;
 	s->interrupts = m->interrupts;
-	s->invalidations = bt->shadow->count.invalidations;
+	s->invalidations = shadow.invalidations;
 	s->exit_lookup = m->lookups;
 	s->exit_link = m->exits[X_LINK] + m->exits[X_SLOT];
 	s->exit_interrupt = m->events;
@@ -335,16 +377,15 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 	s->exit_other = m->exits[X_DEAD] + m->exits[X_GO] + m->exits[X_STEPPED] + m->exits[X_EVENT];
 }
 
-/* Where the guest was last, for whoever looks for a bug of ours: on stderr, if PENUMBRA_DEBUG is set. */
-static void post_mortem(const struct bt *bt)
+/* Where a vCPU was last, for whoever looks for a bug of ours. */
+static void post_mortem_vcpu(const struct bt *bt, u32 n)
 {
-	const struct shared *sh = bt->sh;
-	const struct cpu *c = &sh->cpu;
+	const struct vcpu *v = vcpu_of(bt, n);
+	const struct cpu *c = &v->cpu;
 
-	if (!getenv("PENUMBRA_DEBUG"))
-		return;
+	fprintf(stderr, "vCPU %u\n", n);
 	for (u32 i = 0; i < 256; i++) {
-		const u64 *t = sh->trace[(sh->trace_at + i) % 256];
+		const u64 *t = v->trace[(v->trace_at + i) % 256];
 
 		if (t[0])
 			fprintf(stderr, "%016llx rsp %016llx\n", (unsigned long long)t[0], (unsigned long long)t[1]);
@@ -355,17 +396,29 @@ static void post_mortem(const struct bt *bt)
 		(unsigned long long)c->efer);
 	for (int i = 0; i < 16; i++)
 		fprintf(stderr, "r%-2d %016llx%s", i, (unsigned long long)c->gpr[i], i % 4 == 3 ? "\n" : "  ");
-	for (int i = 0; i < IC_COUNT; i++)
-		if (sh->count.classes[i])
-			fprintf(stderr, "  executed %-12s %llu\n", insn_class_name(i), (unsigned long long)sh->count.classes[i]);
-	for (int i = 0; i < X_KINDS; i++)
-		fprintf(stderr, "  exit kind %d %llu\n", i, (unsigned long long)sh->count.exits[i]);
-	fprintf(stderr, "  lookups %llu events %llu steps %llu switches %llu carriers %llu both %llu revalidated %llu unmapped %llu\n",
-		(unsigned long long)sh->count.lookups, (unsigned long long)sh->count.events, (unsigned long long)sh->count.steps,
-		(unsigned long long)sh->count.switches, (unsigned long long)sh->count.carriers, (unsigned long long)sh->count.both_sites,
-		(unsigned long long)bt->shadow->count.revalidated, (unsigned long long)bt->shadow->count.unmapped);
 	fprintf(stderr, "exc %d pending %d error %x cr2 %llx\n", c->exc.vector, c->exc.pending, c->exc.error,
 		(unsigned long long)c->exc.cr2);
+}
+
+/* On stderr, if PENUMBRA_DEBUG is set. */
+static void post_mortem(const struct bt *bt)
+{
+	const struct monitor_counters m = sum_counters(bt);
+	const struct shadow_counters shadow = sum_shadow(bt);
+
+	if (!getenv("PENUMBRA_DEBUG"))
+		return;
+	for (u32 n = 0; n < bt->sh->n_vcpus && n < MAX_VCPUS; n++)
+		post_mortem_vcpu(bt, n);
+	for (int i = 0; i < IC_COUNT; i++)
+		if (m.classes[i])
+			fprintf(stderr, "  executed %-12s %llu\n", insn_class_name(i), (unsigned long long)m.classes[i]);
+	for (int i = 0; i < X_KINDS; i++)
+		fprintf(stderr, "  exit kind %d %llu\n", i, (unsigned long long)m.exits[i]);
+	fprintf(stderr, "  lookups %llu events %llu steps %llu switches %llu carriers %llu both %llu revalidated %llu unmapped %llu\n",
+		(unsigned long long)m.lookups, (unsigned long long)m.events, (unsigned long long)m.steps,
+		(unsigned long long)m.switches, (unsigned long long)m.carriers, (unsigned long long)m.both_sites,
+		(unsigned long long)shadow.revalidated, (unsigned long long)shadow.unmapped);
 }
 
 static enum vm_end end_of(u32 end)
@@ -442,7 +495,7 @@ static int bt_run(struct vm *vm, struct err *e)
 	}
 	drain(vm, bt);
 	vm->end = vm->end_request != END_NONE ? (enum vm_end)vm->end_request : end_of(bt->sh->end);
-	vm->cpu = bt->sh->cpu;
+	vm->cpu = vcpu_of(bt, 0)->cpu;
 	collect_stats(vm, bt);
 	post_mortem(bt);
 	if (vm->end == END_ERROR)
@@ -466,7 +519,7 @@ static int bt_get_state(struct vm *vm, struct cpu *c, struct err *e)
 	struct bt *bt = vm->accel_state;
 
 	(void)e;
-	*c = bt->sh->cpu;
+	*c = vcpu_of(bt, 0)->cpu;
 	return 0;
 }
 
@@ -475,7 +528,7 @@ static int bt_set_state(struct vm *vm, const struct cpu *c, struct err *e)
 	struct bt *bt = vm->accel_state;
 
 	(void)e;
-	bt->sh->cpu = *c;
+	vcpu_of(bt, 0)->cpu = *c;
 	return 0;
 }
 
@@ -498,6 +551,8 @@ static void bt_destroy(struct vm *vm)
 	}
 	if (bt->sh && bt->sh != MAP_FAILED)
 		munmap(bt->sh, SHARED_HEAD);
+	if (bt->vcpus && bt->vcpus != MAP_FAILED)
+		munmap(bt->vcpus, MAX_VCPUS * VCPU_AREA);
 	if (bt->cache && bt->cache != MAP_FAILED)
 		munmap(bt->cache, CACHE_HEAD);
 	if (bt->output_fd >= 0)

@@ -176,6 +176,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	vm->ops = &machine_ops;
 	vm->machine = m;
 	vm->ram_fd = -1;
+	vm->n_cpus = 1;
 	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->wake_fd < 0) {
 		rc = err_sys(e, errno, "eventfd");

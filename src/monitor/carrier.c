@@ -9,34 +9,34 @@
 #include "base/sys.h"
 #include "shadow/shadow.h"
 
-#define BOUND_MAX (MAX_CARRIERS - 4)
+#define BOUND_MAX (SH->max_carriers - 4)
 
 static void xsave(void)
 {
 	u64 mask = SH->host_xcr0 & ~BIT(9);
 
-	__asm__ volatile("xsave64 %0" : "+m"(SH->xstate) : "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
+	__asm__ volatile("xsave64 %0" : "+m"(VCPU->xstate) : "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
 }
 
 static void xrstor(void)
 {
 	u64 mask = SH->host_xcr0 & ~BIT(9);
 
-	__asm__ volatile("xrstor64 %0" : : "m"(SH->xstate), "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
+	__asm__ volatile("xrstor64 %0" : : "m"(VCPU->xstate), "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
 }
 
 /* What happened while this carrier slept. */
 void carrier_catch_up(void)
 {
-	struct carrier_slot *s = &SH->carriers[my.number];
+	struct carrier_slot *s = &VCPU->carriers[my.number];
 
 	if (s->recycle) {
 		space_recycle(CPU);
 		s->recycle = false;
 		s->stale = false;
 	}
-	if (my.kernel_epoch != SH->kernel_epoch) {
-		my.kernel_epoch = SH->kernel_epoch;
+	if (my.kernel_epoch != VCPU->kernel_epoch) {
+		my.kernel_epoch = VCPU->kernel_epoch;
 		space_flush_all(CPU);
 		itlb_clear();
 	}
@@ -72,8 +72,8 @@ static bool root_dead(u64 root)
 
 void carrier_count_vmas(void)
 {
-	my.vmas_at = SHADOW->count.fills;
-	SH->count.vmas_peak = MAX(SH->count.vmas_peak, (u64)space_vmas());
+	my.vmas_at = SHADOW_COUNT->fills;
+	VCPU->count.vmas_peak = MAX(VCPU->count.vmas_peak, (u64)space_vmas());
 }
 
 /* Carriers hand over to each other, so that they belong on one processor: waking one on another, idle one
@@ -104,15 +104,15 @@ static void pin(u32 cpu)
 void carrier_keep_place(void)
 {
 	my.floating = false;
-	if (my.pinned != SH->family_cpu)
-		pin(SH->family_cpu);
+	if (my.pinned != VCPU->host_cpu)
+		pin(VCPU->host_cpu);
 }
 
 /* At each event. */
 void carrier_place(void)
 {
 	if (my.floating) {
-		SH->family_cpu = host_cpu();
+		VCPU->host_cpu = host_cpu();
 		carrier_keep_place();
 	} else if (++my.placed % PLACE_EVERY == 0) {
 		my.floating = true;
@@ -125,37 +125,37 @@ static u32 choose(u64 root)
 {
 	u32 spare = MAX_CARRIERS, oldest = MAX_CARRIERS, dead = MAX_CARRIERS, bound = 0;
 
-	for (u32 i = 0; i < MAX_CARRIERS; i++) {
-		struct carrier_slot *s = &SH->carriers[i];
+	for (u32 i = 0; i < SH->max_carriers; i++) {
+		struct carrier_slot *s = &VCPU->carriers[i];
 
 		if (s->cr3 == root)
 			return i;
 		if (s->cr3 == ~0ull) {
-			if (spare == MAX_CARRIERS || (s->alive && !SH->carriers[spare].alive))
+			if (spare == MAX_CARRIERS || (s->alive && !VCPU->carriers[spare].alive))
 				spare = i;
 			continue;
 		}
 		bound++;
 		if (i != my.number && dead == MAX_CARRIERS && root_dead(s->cr3))
 			dead = i;
-		if (i != my.number && (oldest == MAX_CARRIERS || s->used < SH->carriers[oldest].used))
+		if (i != my.number && (oldest == MAX_CARRIERS || s->used < VCPU->carriers[oldest].used))
 			oldest = i;
 	}
 	if (dead != MAX_CARRIERS)
 		oldest = dead;
 	else if (spare != MAX_CARRIERS && bound < BOUND_MAX) {
-		if (!SH->carriers[spare].alive) {
-			SH->carriers[spare].alive = true;
+		if (!VCPU->carriers[spare].alive) {
+			VCPU->carriers[spare].alive = true;
 			atomic_fetch_add(&SH->fork_wanted, 1);
 			futex_wake(&SH->fork_wanted);
 		}
-		SH->count.carriers++;
-		SH->carriers[spare].cr3 = root;
+		VCPU->count.carriers++;
+		VCPU->carriers[spare].cr3 = root;
 		return spare;
 	}
 	instances_release(oldest);
-	SH->carriers[oldest].recycle = true;
-	SH->carriers[oldest].cr3 = root;
+	VCPU->carriers[oldest].recycle = true;
+	VCPU->carriers[oldest].cr3 = root;
 	return oldest;
 }
 
@@ -163,21 +163,21 @@ void carrier_switch(u64 cr3)
 {
 	u64 root = cr3 & PTE_ADDR;
 	u32 to = choose(root);
-	struct carrier_slot *s = &SH->carriers[to];
+	struct carrier_slot *s = &VCPU->carriers[to];
 
-	s->used = ++SH->use_counter;
+	s->used = ++VCPU->use_counter;
 	s->pcid = CPU->cr4 & CR4_PCIDE ? cr3 & 0xfff : 0;
 	if (to == my.number) {
 		carrier_catch_up();
 		return;
 	}
-	SH->count.switches++;
-	if (SHADOW->count.fills - my.vmas_at > VMAS_EVERY)
+	VCPU->count.switches++;
+	if (SHADOW_COUNT->fills - my.vmas_at > VMAS_EVERY)
 		carrier_count_vmas();
 	/* Its own slots are up to date, those made from now on are not. */
 	my.slots = CACHE->n_slots;
 	xsave();
-	atomic_store(&SH->current, to);
+	atomic_store(&VCPU->current, to);
 	atomic_store(&s->run, 1);
 	futex_wake(&s->run);
 	carrier_sleep();
@@ -185,7 +185,7 @@ void carrier_switch(u64 cr3)
 
 void carrier_sleep(void)
 {
-	struct carrier_slot *s = &SH->carriers[my.number];
+	struct carrier_slot *s = &VCPU->carriers[my.number];
 
 	while (!atomic_exchange(&s->run, 0))
 		futex_wait(&s->run, 0, NULL);
@@ -222,5 +222,5 @@ void carrier_idle(u64 deadline)
 		deadline = now + NSEC;
 	t.sec = (s64)((deadline - now) / NSEC);
 	t.nsec = (s64)((deadline - now) % NSEC);
-	futex_wait(&SH->kick, SH->kick_seen, &t);
+	futex_wait(&VCPU->kick, VCPU->kick_seen, &t);
 }

@@ -48,6 +48,7 @@ static const struct syscall_rule rules[] = {
 	{ __NR_kill, BY_ZYGOTE, { ARG_INT(1, SIGUSR1) } },
 	{ __NR_getpid, BY_ZYGOTE, { } },
 	{ __NR_getppid, BY_ZYGOTE, { } },
+	{ __NR_mremap, BY_ZYGOTE, { ARG_LONG(1, 0) } },
 	{ __NR_timer_create, BY_ZYGOTE, { ARG_INT(0, CLOCK_MONOTONIC) } },
 	{ __NR_prctl, BY_ZYGOTE, { ARG_INT(0, PR_SET_PDEATHSIG) } },
 	{ __NR_seccomp, BY_ZYGOTE, { ARG_INT(0, SECCOMP_SET_MODE_FILTER) } },

@@ -31,30 +31,30 @@ monitor_text_begin:
 	.globl	wrpkru_leave_\world
 wrpkru_leave_\world:
 	wrpkru
-	mov	%rbx, %gs:SHARED_DISP + SH_GPR + 24
-	mov	%rsp, %gs:SHARED_DISP + SH_GPR + 32
-	mov	%rbp, %gs:SHARED_DISP + SH_GPR + 40
-	mov	%rsi, %gs:SHARED_DISP + SH_GPR + 48
-	mov	%rdi, %gs:SHARED_DISP + SH_GPR + 56
-	mov	%r8, %gs:SHARED_DISP + SH_GPR + 64
-	mov	%r9, %gs:SHARED_DISP + SH_GPR + 72
-	mov	%r10, %gs:SHARED_DISP + SH_GPR + 80
-	mov	%r11, %gs:SHARED_DISP + SH_GPR + 88
-	mov	%r12, %gs:SHARED_DISP + SH_GPR + 96
-	mov	%r13, %gs:SHARED_DISP + SH_GPR + 104
-	mov	%r14, %gs:SHARED_DISP + SH_GPR + 112
-	mov	%r15, %gs:SHARED_DISP + SH_GPR + 120
+	mov	%rbx, %gs:VCPU_DISP + VC_GPR + 24
+	mov	%rsp, %gs:VCPU_DISP + VC_GPR + 32
+	mov	%rbp, %gs:VCPU_DISP + VC_GPR + 40
+	mov	%rsi, %gs:VCPU_DISP + VC_GPR + 48
+	mov	%rdi, %gs:VCPU_DISP + VC_GPR + 56
+	mov	%r8, %gs:VCPU_DISP + VC_GPR + 64
+	mov	%r9, %gs:VCPU_DISP + VC_GPR + 72
+	mov	%r10, %gs:VCPU_DISP + VC_GPR + 80
+	mov	%r11, %gs:VCPU_DISP + VC_GPR + 88
+	mov	%r12, %gs:VCPU_DISP + VC_GPR + 96
+	mov	%r13, %gs:VCPU_DISP + VC_GPR + 104
+	mov	%r14, %gs:VCPU_DISP + VC_GPR + 112
+	mov	%r15, %gs:VCPU_DISP + VC_GPR + 120
 	movabs	$(FOLD_OFF + STACK_TOP_DISP), %rsp
 	pushfq
-	popq	%gs:SHARED_DISP + SH_HOST_FLAGS
+	popq	%gs:VCPU_DISP + VC_HOST_FLAGS
 	cld
 	mov	%gs:\spill + SP_SAVE, %rax
 	mov	%gs:\spill + SP_SAVE + 8, %rcx
 	mov	%gs:\spill + SP_SAVE + 16, %rdx
-	mov	%rax, %gs:SHARED_DISP + SH_GPR
-	mov	%rcx, %gs:SHARED_DISP + SH_GPR + 8
-	mov	%rdx, %gs:SHARED_DISP + SH_GPR + 16
-	movl	$\world, %gs:SHARED_DISP + SH_WORLD
+	mov	%rax, %gs:VCPU_DISP + VC_GPR
+	mov	%rcx, %gs:VCPU_DISP + VC_GPR + 8
+	mov	%rdx, %gs:VCPU_DISP + VC_GPR + 16
+	movl	$\world, %gs:VCPU_DISP + VC_WORLD
 	mov	%gs:\spill + SP_EXIT, %edi
 	xor	%ebp, %ebp
 	call	exit_dispatch
@@ -76,24 +76,24 @@ exit_kernel:
 	.macro	ENTER spill, world
 	cmpl	$0, signal_noted(%rip)
 	jne	run_loop_fresh
-	pushq	%gs:SHARED_DISP + SH_HOST_FLAGS
+	pushq	%gs:VCPU_DISP + VC_HOST_FLAGS
 	popfq
-	mov	%gs:SHARED_DISP + SH_GPR + 24, %rbx
-	mov	%gs:SHARED_DISP + SH_GPR + 40, %rbp
-	mov	%gs:SHARED_DISP + SH_GPR + 48, %rsi
-	mov	%gs:SHARED_DISP + SH_GPR + 56, %rdi
-	mov	%gs:SHARED_DISP + SH_GPR + 64, %r8
-	mov	%gs:SHARED_DISP + SH_GPR + 72, %r9
-	mov	%gs:SHARED_DISP + SH_GPR + 80, %r10
-	mov	%gs:SHARED_DISP + SH_GPR + 88, %r11
-	mov	%gs:SHARED_DISP + SH_GPR + 96, %r12
-	mov	%gs:SHARED_DISP + SH_GPR + 104, %r13
-	mov	%gs:SHARED_DISP + SH_GPR + 112, %r14
-	mov	%gs:SHARED_DISP + SH_GPR + 120, %r15
-	mov	%gs:SHARED_DISP + SH_PKRU, %eax
+	mov	%gs:VCPU_DISP + VC_GPR + 24, %rbx
+	mov	%gs:VCPU_DISP + VC_GPR + 40, %rbp
+	mov	%gs:VCPU_DISP + VC_GPR + 48, %rsi
+	mov	%gs:VCPU_DISP + VC_GPR + 56, %rdi
+	mov	%gs:VCPU_DISP + VC_GPR + 64, %r8
+	mov	%gs:VCPU_DISP + VC_GPR + 72, %r9
+	mov	%gs:VCPU_DISP + VC_GPR + 80, %r10
+	mov	%gs:VCPU_DISP + VC_GPR + 88, %r11
+	mov	%gs:VCPU_DISP + VC_GPR + 96, %r12
+	mov	%gs:VCPU_DISP + VC_GPR + 104, %r13
+	mov	%gs:VCPU_DISP + VC_GPR + 112, %r14
+	mov	%gs:VCPU_DISP + VC_GPR + 120, %r15
+	mov	%gs:VCPU_DISP + VC_PKRU, %eax
 	mov	$0, %ecx
 	mov	$0, %edx
-	mov	%gs:SHARED_DISP + SH_GPR + 32, %rsp
+	mov	%gs:VCPU_DISP + VC_GPR + 32, %rsp
 	.globl	wrpkru_enter_\world
 wrpkru_enter_\world:
 	wrpkru

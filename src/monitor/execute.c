@@ -75,7 +75,7 @@ void execute(struct cpu *c)
 		sys_raise_error(c, VEC_GP, 0);
 		return;
 	}
-	SH->count.classes[in.klass < IC_COUNT ? in.klass : 0]++;
+	VCPU->count.classes[in.klass < IC_COUNT ? in.klass : 0]++;
 	my.watch_hits = 0;
 	r = in.has_mem && in.klass == IC_PLAIN && !is_bound(&in, mode) ? -1 : (int)sys_execute(c, &in);
 	if (r == -1)

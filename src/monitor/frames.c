@@ -73,7 +73,7 @@ void frames_reset(void)
 
 void frame_clear_code(u64 frame)
 {
-	SHADOW->count.invalidations++;
+	SHADOW_COUNT->invalidations++;
 	block_kill_frame(CACHE, frame);
 	FRAMES->flags[frame] &= (u8)~FRAME_CODE;
 }

@@ -76,7 +76,7 @@ void code_reset(void)
 
 	if (!fresh)
 		instances_release(my.number);
-	SH->carriers[my.number].n_instances = 0;
+	VCPU->carriers[my.number].n_instances = 0;
 	if (fresh || my.n_filled > FILLED_MAX)
 		for (u32 i = 0; i < n; i++)
 			ULOOKUP[i] = (u64)lookup_miss_user;
@@ -101,9 +101,11 @@ void translations_flush(void)
 
 	cache_flush(CACHE);
 	frames_reset();
-	SH->gates_stale = true;
-	SH->gates_open = false;
-	CONSTANTS->lstar_entry = 0;
+	for (u32 v = 0; v < SH->n_vcpus; v++) {
+		VCPU_AT(v)->gates_stale = true;
+		VCPU_AT(v)->gates_open = false;
+		vcpu_constants(v)->lstar_entry = 0;
+	}
 	SH->n_kexec = 0;
 	for (u32 i = 0; i < n; i++)
 		KLOOKUP[i] = (u64)lookup_miss_kernel;
@@ -191,7 +193,7 @@ static void slot_guess(const struct exit_record *x)
 		return;
 	b = block_find(CACHE, my.itlb[h].pa | (x->target & ~PAGE_MASK), x->target, TM_USER);
 	if (b && b->instance && !(b->flags & BLOCK_SPANS) &&
-	    (CACHE->instances[b->instance - 1].users >> my.number & 1))
+	    instance_used_by(&CACHE->instances[b->instance - 1], my.user))
 		slot_enter(x->patch, b);
 }
 
@@ -199,15 +201,15 @@ static void slot_guess(const struct exit_record *x)
 static void note_user(struct block *b)
 {
 	struct instance *i = &CACHE->instances[b->instance - 1];
-	struct carrier_slot *s = &SH->carriers[my.number];
+	struct carrier_slot *s = &VCPU->carriers[my.number];
 
-	if (!b->instance || (i->users >> my.number & 1))
+	if (!b->instance || instance_used_by(i, my.user))
 		return;
-	i->users |= BIT(my.number);
+	i->users[my.user / 64] |= BIT(my.user % 64);
 	if (s->n_instances < MAX_HELD)
 		s->instances[s->n_instances++] = b->instance;
 	else
-		i->users = ~0ull; /* cannot be taken back: never moved */
+		__builtin_memset(i->users, 0xff, sizeof i->users); /* cannot be taken back: never moved */
 	/* What others have found out about the page holds here too. */
 	for (u32 n = i->blocks; n; n = CACHE->blocks[n - 1].instance_next) {
 		struct block *at = &CACHE->blocks[n - 1];
@@ -224,7 +226,7 @@ static void note_user(struct block *b)
 		const struct exit_record *x = &CACHE->exits[n - 1];
 		u32 from = CACHE->blocks[x->block].instance;
 
-		if (((x->target ^ i->vp) & PAGE_MASK) || !from || !(CACHE->instances[from - 1].users >> my.number & 1))
+		if (((x->target ^ i->vp) & PAGE_MASK) || !from || !instance_used_by(&CACHE->instances[from - 1], my.user))
 			continue;
 		b = block_find(CACHE, i->pa | (x->target & ~PAGE_MASK), x->target, TM_USER);
 		if (b && !(b->flags & BLOCK_SPANS))
@@ -235,13 +237,14 @@ static void note_user(struct block *b)
 /* Forgets what carrier n holds; its slots and tables are about to be cleared, or will be before it runs. */
 void instances_release(u32 n)
 {
-	struct carrier_slot *s = &SH->carriers[n];
+	struct carrier_slot *s = &VCPU->carriers[n];
+	u32 user = my.user - my.number + n;
 
 	for (u32 i = 0; i < s->n_instances; i++) {
 		struct instance *at = &CACHE->instances[s->instances[i] - 1];
 
-		if (at->users != ~0ull)
-			at->users &= ~BIT(n);
+		if (at->users[user / 64] != ~0ull)
+			at->users[user / 64] &= ~BIT(user % 64);
 	}
 	s->n_instances = 0;
 }

@@ -67,6 +67,7 @@ static void setup_keys(void)
 	SH->pkru_kernel = closed & ~(both | 3u << (2 * k[KEY_KERNEL]) | 1u << (2 * k[KEY_FOLDS]));
 	SH->pkru_access = SH->pkru_kernel & ~3u;
 	protect(SHARED_DISP, SHARED_MAX, rw, (int)k[KEY_MONITOR]);
+	protect(VCPU_DISP, VCPU_AREA, rw, (int)k[KEY_MONITOR]);
 	protect(CODE_DISP, CODE_SIZE, rwx, (int)k[KEY_MONITOR]);
 	protect(PRIVATE_DISP, PRIVATE_SIZE, rw, (int)k[KEY_MONITOR]);
 	if (SH->flags & MON_OPEN_STACK) {
@@ -74,9 +75,7 @@ static void setup_keys(void)
 		protect(ALTSTACK_DISP, ALTSTACK_SIZE, rw, (int)k[KEY_SPILL]);
 	}
 	protect(RAM_DISP, SHADOW->ram_size, rw, (int)k[KEY_MONITOR]);
-	protect(SPILL_U_DISP, 0x1000, rw, (int)k[KEY_SPILL]);
-	protect(SPILL_K_DISP, 0x1000, rw, (int)k[KEY_KERNEL]);
-	protect(CONST_DISP, 0x1000, rw, (int)k[KEY_TABLE]);
+	vcpu_protect_spill();
 	protect(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, rw, (int)k[KEY_TABLE]);
 	protect(KLOOKUP_DISP, 0x80000, rw, (int)k[KEY_FOLDS]);
 	protect(FOLDS_DISP, FOLDS_SIZE, rw, (int)k[KEY_FOLDS]);
@@ -106,7 +105,8 @@ void monitor_setup(u64 *stack)
 	map(CODE_DISP, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, FD_SHARED, OFF_CODE);
 	map(PRIVATE_DISP, PRIVATE_SIZE, PROT_READ | PROT_WRITE, -1, 0);
 	map(RAM_DISP, SHADOW->ram_size, PROT_READ | PROT_WRITE, FD_RAM, 0);
-	map(SPILL_DISP, SPILL_PAGES, PROT_READ | PROT_WRITE, FD_SHARED, OFF_SPILL);
+	map(VCPU_DISP, VCPU_AREA, PROT_READ | PROT_WRITE, FD_SHARED, OFF_VCPUS);
+	map(SPILL_DISP, SPILL_PAGES, PROT_READ | PROT_WRITE, FD_SHARED, OFF_VCPUS + VCPU_SPILL);
 	map(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, PROT_READ | PROT_WRITE, -1, 0);
 	map(FOLDS_DISP, FOLDS_SIZE, PROT_READ | PROT_WRITE, FD_SHARED, OFF_FOLDS);
 	map(KLOOKUP_DISP, 0x80000, PROT_READ | PROT_WRITE, FD_SHARED, OFF_KLOOKUP);
@@ -115,19 +115,19 @@ void monitor_setup(u64 *stack)
 	SH->host_xcr0 = (u64)hi << 32 | lo;
 	SH->xstate_pkru = xstate_offset_of_pkru();
 	sys3(__NR_sched_getaffinity, 0, sizeof SH->host_cpus, SH->host_cpus);
-	__asm__("rdtscp" : "=c"(SH->family_cpu) : : "eax", "edx");
-	SH->family_cpu &= 0xfff;
 	setup_keys();
 	signal_setup();
 }
 
-static s64 zygote, pids[MAX_CARRIERS];
+static s64 zygote, pids[MAX_VCPUS][MAX_CARRIERS];
 
-static void carrier_main(u32 number)
+static _Noreturn void carrier_main(u32 vcpu, u32 number)
 {
 	struct { u64 value; u32 signo, notify; u64 pad[6]; } event = { 0, 14, 0, { 0 } };
 
+	vcpu_attach(vcpu);
 	my.number = number;
+	my.user = vcpu * SH->max_carriers + number;
 	my.pinned = ~0u;
 	my.code_epoch = SHADOW->code_epoch;
 	my.folds_epoch = SHADOW->folds_epoch;
@@ -140,15 +140,15 @@ static void carrier_main(u32 number)
 	run_loop();
 }
 
-static void make_carrier(u32 number)
+static void make_carrier(u32 vcpu, u32 number)
 {
 	s64 pid = sys5(__NR_clone, 17 /* SIGCHLD */, 0, 0, 0, 0);
 
 	if (pid == 0)
-		carrier_main(number);
+		carrier_main(vcpu, number);
 	if (pid < 0)
 		monitor_fail("cannot make another carrier process: error %d", (int)-pid);
-	pids[number] = pid;
+	pids[vcpu][number] = pid;
 }
 
 /* A carrier never ends before its machine does. */
@@ -168,10 +168,10 @@ static void check_carriers(void)
 
 /* The front-end reaches a running carrier through the zygote, the only process that knows its number
  * from a source that no guest can write. */
-static void pass_kick(u32 *seen)
+static void pass_kick(u32 vcpu, u32 *seen)
 {
-	u32 kick = SH->kick;
-	s64 pid = pids[SH->current % MAX_CARRIERS];
+	u32 kick = VCPU_AT(vcpu)->kick;
+	s64 pid = pids[vcpu][VCPU_AT(vcpu)->current % MAX_CARRIERS];
 
 	if (kick != *seen && pid)
 		sys2(__NR_kill, pid, SIGUSR1);
@@ -193,10 +193,42 @@ static void test_knobs_apply(struct cache *k)
 	t->seed = t->seed * 2 + 1;
 }
 
+/* vCPU 0 starts as the front-end left it, the others wait to be started. */
+static void vcpu_init(u32 n)
+{
+	struct vcpu *v = VCPU_AT(n);
+
+	v->number = n;
+	__asm__("rdtscp" : "=c"(v->host_cpu) : : "eax", "edx");
+	v->host_cpu &= 0xfff;
+	*vcpu_constants(n) = (struct constants){
+		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = 0x7fff, .xcr0 = v->cpu.xcr0,
+	};
+	for (u32 i = 0; i < MAX_CARRIERS; i++)
+		v->carriers[i].cr3 = ~0ull;
+	/* The first carrier starts from the vector state after reset. */
+	*(u16 *)v->xstate = 0x37f;
+	*(u32 *)(v->xstate + 24) = 0x1f80;
+	v->carriers[0].alive = true;
+	v->carriers[0].cr3 = v->cpu.cr3 & PTE_ADDR;
+	v->carriers[0].run = 1;
+}
+
+/* Makes the carriers of a vCPU that are wanted and not there yet. */
+static void make_carriers(u32 n, u64 *made)
+{
+	for (u32 i = 0; i < SH->max_carriers; i++) {
+		if (VCPU_AT(n)->carriers[i].alive && !(*made >> i & 1)) {
+			*made |= BIT(i);
+			make_carrier(n, i);
+		}
+	}
+}
+
 _Noreturn void monitor_main(void)
 {
-	u32 seen, kick = SH->kick;
-	u64 alive = 0;
+	static u32 seen, kick[MAX_VCPUS];
+	static u64 made[MAX_VCPUS];
 
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	sys2(__NR_prctl, PR_SET_NAME, "penumbra-guest");
@@ -209,32 +241,20 @@ _Noreturn void monitor_main(void)
 		.pkru_kernel = SH->pkru_kernel, .pkru_access = SH->pkru_access,
 		.protection_keys = SHADOW->keys & 1,
 	};
-	*CONSTANTS = (struct constants){
-		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = 0x7fff, .xcr0 = CPU->xcr0,
-	};
+	for (u32 n = 0; n < SH->n_vcpus; n++)
+		vcpu_init(n);
 	sys_cpuid_init(false);
 	sys_cpuid_set_tsc_khz((u32)SH->tsc_khz);
 	legacy_init(&SH->legacy, now_ns(), SH->utc_offset, SHADOW->ram_size);
 	translations_flush();
-	for (u32 i = 0; i < MAX_CARRIERS; i++)
-		SH->carriers[i].cr3 = ~0ull;
-	/* The first carrier starts from the vector state after reset. */
-	__asm__ volatile("fninit");
-	*(u32 *)(SH->xstate + 24) = 0x1f80;
-	SH->carriers[0].alive = true;
-	SH->carriers[0].cr3 = CPU->cr3 & PTE_ADDR;
-	SH->carriers[0].run = 1;
 	zygote = sys0(__NR_getpid);
 	confine_zygote();
 	for (;;) {
 		seen = SH->fork_wanted;
-		for (u32 i = 0; i < MAX_CARRIERS; i++) {
-			if (SH->carriers[i].alive && !(alive >> i & 1)) {
-				alive |= BIT(i);
-				make_carrier(i);
-			}
+		for (u32 n = 0; n < SH->n_vcpus; n++) {
+			make_carriers(n, &made[n]);
+			pass_kick(n, &kick[n]);
 		}
-		pass_kick(&kick);
 		check_carriers();
 		futex_wait(&SH->fork_wanted, seen, NULL);
 	}

@@ -9,8 +9,8 @@
 static void mark_stale(u64 pcid)
 {
 	for (u32 i = 0; i < MAX_CARRIERS; i++)
-		if (SH->carriers[i].cr3 != ~0ull && (pcid == ~0ull || SH->carriers[i].pcid == pcid))
-			SH->carriers[i].stale = true;
+		if (VCPU->carriers[i].cr3 != ~0ull && (pcid == ~0ull || VCPU->carriers[i].pcid == pcid))
+			VCPU->carriers[i].stale = true;
 }
 
 static void after_user_flush(void)
@@ -21,15 +21,15 @@ static void after_user_flush(void)
 
 static void flush_everything(struct cpu *c)
 {
-	SH->kernel_epoch++;
-	my.kernel_epoch = SH->kernel_epoch;
+	VCPU->kernel_epoch++;
+	my.kernel_epoch = VCPU->kernel_epoch;
 	mark_stale(~0ull);
 	space_flush_all(c);
 	kernel_code_check(c, ~0ull);
 	after_user_flush();
 }
 
-static u32 eager_index(u64 root) { return (u32)(root >> PAGE_SHIFT) % ARRAY_SIZE(SH->eager); }
+static u32 eager_index(u64 root) { return (u32)(root >> PAGE_SHIFT) % ARRAY_SIZE(VCPU->eager); }
 
 /* A switch of carriers is put off until user code runs or the kernel has touched user memory more than
  * a little: the kernel's half is the same everywhere, and access to the user half is closed until then. */
@@ -39,19 +39,19 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 	u64 root = c->cr3 & PTE_ADDR;
 
 	(void)old;
-	SH->count.cr3_loads++;
+	VCPU->count.cr3_loads++;
 	if (flush) {
 		mark_stale(pcid ? c->cr3 & 0xfff : 0);
 		for (u32 i = 0; i < MAX_CARRIERS; i++)
-			if (SH->carriers[i].cr3 == root)
-				SH->carriers[i].stale = true;
+			if (VCPU->carriers[i].cr3 == root)
+				VCPU->carriers[i].stale = true;
 	}
 	my.foreign_accesses = 0;
 	my.must_switch = false;
-	my.want_switch = SH->carriers[my.number].cr3 != root;
-	if (!my.want_switch && SH->carriers[my.number].stale)
+	my.want_switch = VCPU->carriers[my.number].cr3 != root;
+	if (!my.want_switch && VCPU->carriers[my.number].stale)
 		carrier_catch_up();
-	if (my.want_switch && (space_low_supervisor() || SH->eager[eager_index(root)] == root))
+	if (my.want_switch && (space_low_supervisor() || VCPU->eager[eager_index(root)] == root))
 		my.must_switch = true;
 }
 
@@ -60,7 +60,7 @@ void root_is_eager(struct cpu *c)
 {
 	u64 root = c->cr3 & PTE_ADDR;
 
-	SH->eager[eager_index(root)] = root;
+	VCPU->eager[eager_index(root)] = root;
 	my.must_switch = true;
 }
 
@@ -70,8 +70,8 @@ static bool foreign(struct cpu *c)
 	if (!my.want_switch)
 		return false;
 	for (u32 i = 0; i < MAX_CARRIERS; i++)
-		if (SH->carriers[i].cr3 == (c->cr3 & PTE_ADDR))
-			SH->carriers[i].stale = true;
+		if (VCPU->carriers[i].cr3 == (c->cr3 & PTE_ADDR))
+			VCPU->carriers[i].stale = true;
 	return true;
 }
 
@@ -89,8 +89,8 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 void mmu_invlpg(struct cpu *c, gva_t address)
 {
 	if (is_kernel_half(address.v)) {
-		SH->kernel_epoch++;
-		my.kernel_epoch = SH->kernel_epoch;
+		VCPU->kernel_epoch++;
+		my.kernel_epoch = VCPU->kernel_epoch;
 		kernel_code_check(c, address.v);
 	} else if (foreign(c)) {
 		return;
@@ -114,10 +114,10 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 		return;
 	if (type == 3 || (type == 1 && pcid == current)) {
 		space_flush_user(c);
-		SH->carriers[my.number].stale = false;
+		VCPU->carriers[my.number].stale = false;
 	} else if (type == 0 && pcid == current) {
 		space_invalidate(c, address.v);
-		SH->carriers[my.number].stale = false;
+		VCPU->carriers[my.number].stale = false;
 		itlb_clear();
 	}
 	after_user_flush();
@@ -133,7 +133,7 @@ void mmu_msr_changed(struct cpu *c, u32 what)
 {
 	switch (what) {
 	case MSR_EFER: case MSR_STAR: case MSR_LSTAR: case MSR_SFMASK:
-		SH->gates_stale = true;
+		VCPU->gates_stale = true;
 		break;
 	case SYS_CHANGED_DR:
 		debug_changed(c);

@@ -10,7 +10,8 @@
 #define FILLED_MAX 8192
 
 struct mine {
-	u32 number;             /* of this carrier */
+	u32 number;             /* of this carrier among those of its vCPU */
+	u32 user;               /* among all: its bit in instance.users */
 	u64 code_epoch, kernel_epoch, folds_epoch;
 	u32 generation;         /* of the code cache that slots and lookup table belong to */
 	u32 slots;              /* slots that are set up */
@@ -86,6 +87,13 @@ struct insn;
 void debug_alone(const struct cpu *c, const struct insn *in);
 /* vmem.c */
 void io_poll_input(void);
+/* vcpu.c */
+/* Makes the calling process a carrier of vCPU n: maps its area and spill pages at their fixed addresses. */
+void vcpu_attach(u32 n);
+void vcpu_protect_spill(void);
+struct constants *vcpu_constants(u32 n);
+/* Something happened for vCPU n: it looks for events soon, wherever it is. */
+void vcpu_kick(u32 n);
 /* Called from entry.S. */
 struct ucontext;
 void monitor_setup(u64 *stack);

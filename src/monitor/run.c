@@ -48,8 +48,8 @@ static void events(struct cpu *c)
 	u64 deadline;
 
 	SPILL_K->pending = 0;
-	SH->kick_seen = SH->kick;
-	SH->count.events++;
+	VCPU->kick_seen = VCPU->kick;
+	VCPU->count.events++;
 	carrier_place();
 	io_poll_input();
 	legacy_advance(&SH->legacy, now_ns());
@@ -60,7 +60,7 @@ static void events(struct cpu *c)
 	} else if (legacy_interrupt_pending(&SH->legacy)) {
 		if (c->rflags & RF_IF) {
 			c->halted = 0;
-			SH->count.interrupts++;
+			VCPU->count.interrupts++;
 			sys_deliver_interrupt(c, legacy_interrupt_acknowledge(&SH->legacy));
 		} else {
 			SPILL_K->pending = 1;
@@ -82,7 +82,7 @@ static void events(struct cpu *c)
 /* Whether system calls may run inline: where everything the gates take for granted holds. */
 static void choose_sysret(struct cpu *c)
 {
-	CONSTANTS->sysret_gate = (u64)(SH->gates_open && !(c->dr[7] & 0xff) ? sysret_gate : exit_kernel);
+	CONSTANTS->sysret_gate = (u64)(VCPU->gates_open && !(c->dr[7] & 0xff) ? sysret_gate : exit_kernel);
 }
 
 static void choose_gates(struct cpu *c)
@@ -91,7 +91,7 @@ static void choose_gates(struct cpu *c)
 	bool plain = (c->rflags & ~(u64)HOST_FLAGS) == (RF_IF | RF_FIXED) && !(c->dr[7] & 0xff);
 
 	choose_sysret(c);
-	k->syscall_gate = (u64)(SH->gates_open && plain && k->lstar_entry ? syscall_gate : exit_user);
+	k->syscall_gate = (u64)(VCPU->gates_open && plain && k->lstar_entry ? syscall_gate : exit_user);
 }
 
 /* The block at LSTAR, once it is known to begin with SWAPGS. */
@@ -100,28 +100,28 @@ static void prepare_gates(struct cpu *c)
 	u64 mask = SFMASK_ALL;
 	struct block *b;
 
-	SH->gates_open = false;
+	VCPU->gates_open = false;
 	CONSTANTS->lstar_entry = 0;
 	if ((c->sfmask & mask) != mask || !(c->efer & EFER_SCE) || !(c->efer & EFER_LMA) || !is_kernel_half(c->lstar))
 		return;
 	CONSTANTS->kernel_cs = c->star >> 32 & 0xfffc;
 	CONSTANTS->kernel_ss = CONSTANTS->kernel_cs + 8;
-	SH->gates_open = true;
+	VCPU->gates_open = true;
 	b = lookup_at(c, c->lstar, 0);
 	if (b && block_begins_with_swapgs(b))
 		CONSTANTS->lstar_entry = block_host(b);
 	else
-		SH->gates_open = false;
+		VCPU->gates_open = false;
 }
 
 /* Invariants C1 and C2 of translate/compat.c. */
 static void compat_registers(struct cpu *c)
 {
 	for (int i = 0; i < 8; i++)
-		SH->gpr[i] = c->gpr[i] = (u32)c->gpr[i];
-	SH->gpr[COMPAT_FS] = c->seg[SEG_FS].base;
-	SH->gpr[COMPAT_GS] = c->seg[SEG_GS].base;
-	SH->gpr[COMPAT_KEY_REG] = COMPAT_KEY;
+		VCPU->gpr[i] = c->gpr[i] = (u32)c->gpr[i];
+	VCPU->gpr[COMPAT_FS] = c->seg[SEG_FS].base;
+	VCPU->gpr[COMPAT_GS] = c->seg[SEG_GS].base;
+	VCPU->gpr[COMPAT_KEY_REG] = COMPAT_KEY;
 }
 
 /* xorshift, of the tests' seed */
@@ -153,7 +153,7 @@ static void test_storm(const struct cpu *c)
 	if (!SH->knobs.storm || pc < SH->knobs.from || pc >= SH->knobs.to)
 		return;
 	my.storm = 1 + (u32)(test_random() % SH->knobs.storm);
-	SH->host_flags |= RF_TF;
+	VCPU->host_flags |= RF_TF;
 }
 
 static _Noreturn void enter(struct cpu *c, struct block *b)
@@ -163,10 +163,10 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	u64 fs = user ? c->seg[SEG_FS].base : fold(c->seg[SEG_GS].base);
 
 	for (int i = 0; i < 16; i++)
-		SH->gpr[i] = c->gpr[i];
+		VCPU->gpr[i] = c->gpr[i];
 	if (b->mode & TM_COMPAT)
 		compat_registers(c);
-	SH->host_flags = (c->rflags & HOST_FLAGS) | RF_FIXED | RF_IF;
+	VCPU->host_flags = (c->rflags & HOST_FLAGS) | RF_FIXED | RF_IF;
 	if (SH->knobs.storm)
 		test_storm(c);
 	s->save[0] = c->gpr[RAX];
@@ -183,22 +183,22 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 		SPILL_K->sel[i] = c->seg[i].sel;
 	if (CONSTANTS->xcr0 != c->xcr0)
 		CONSTANTS->xcr0 = c->xcr0;
-	SH->trace[SH->trace_at % 256][0] = c->rip;
-	SH->trace[SH->trace_at++ % 256][1] = c->gpr[RSP];
+	VCPU->trace[VCPU->trace_at % 256][0] = c->rip;
+	VCPU->trace[VCPU->trace_at++ % 256][1] = c->gpr[RSP];
 	if (user) {
 		if (!(c->dr[7] & 0xff))
 			c->rflags &= ~RF_RF; /* done with: there is no breakpoint that it could hold off */
 		s->gs_base = c->seg[SEG_GS].base;
-		SH->pkru = SH->pkru_user;
+		VCPU->pkru = SH->pkru_user;
 		choose_gates(c);
 		enter_user();
 	}
-	SH->gpr[RSP] += FOLD_OFF;
+	VCPU->gpr[RSP] += FOLD_OFF;
 	s->vif = c->rflags & RF_IF ? 0 : -0x200ull;
 	s->vac = c->rflags & RF_AC;
 	CONSTANTS->iret_gate = (u64)(!(c->dr[7] & 0xff) && !c->nmi_masked ? iret_gate : exit_kernel);
 	CONSTANTS->pkru_access = my.want_switch ? SH->pkru_kernel : SH->pkru_access;
-	SH->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? (u32)CONSTANTS->pkru_access : SH->pkru_kernel;
+	VCPU->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? (u32)CONSTANTS->pkru_access : SH->pkru_kernel;
 	if (my.want_switch)
 		CONSTANTS->sysret_gate = (u64)exit_kernel;
 	else
@@ -228,9 +228,9 @@ _Noreturn void run_loop(void)
 			my.watch_hits = 0;
 		}
 		if (c->exc.pending) {
-			SH->count.exceptions++;
+			VCPU->count.exceptions++;
 			if (c->exc.vector == VEC_PF) {
-				SH->count.page_faults++;
+				VCPU->count.page_faults++;
 				my.fault_pending = c->cpl == 3;
 				my.guest_fault_rip = c->rip;
 				my.guest_fault_address = c->exc.cr2;
@@ -242,13 +242,13 @@ _Noreturn void run_loop(void)
 		}
 		/* What comes after this look turns the entry back (entry.S). */
 		signal_noted = 0;
-		if (SPILL_K->pending || SH->kick != SH->kick_seen || c->halted) {
+		if (SPILL_K->pending || VCPU->kick != VCPU->kick_seen || c->halted) {
 			events(c);
 			if (c->halted || c->exc.pending)
 				continue;
 		}
-		if (SH->gates_stale && c->cpl == 0) {
-			SH->gates_stale = false;
+		if (VCPU->gates_stale && c->cpl == 0) {
+			VCPU->gates_stale = false;
 			prepare_gates(c);
 		}
 		if (debug_on(c) && debug_breakpoint(c))
@@ -301,12 +301,12 @@ static void state_in(struct cpu *c)
 {
 	bool compat;
 
-	state_live(c, SH->world);
-	compat = SH->world && (current_mode(c) & TM_COMPAT);
+	state_live(c, VCPU->world);
+	compat = VCPU->world && (current_mode(c) & TM_COMPAT);
 	for (int i = 0; i < (compat ? 8 : 16); i++)
-		c->gpr[i] = SH->gpr[i];
-	c->rflags = (c->rflags & ~(u64)HOST_FLAGS) | (SH->host_flags & HOST_FLAGS);
-	if (SH->world)
+		c->gpr[i] = VCPU->gpr[i];
+	c->rflags = (c->rflags & ~(u64)HOST_FLAGS) | (VCPU->host_flags & HOST_FLAGS);
+	if (VCPU->world)
 		return;
 	c->gpr[RSP] -= FOLD_OFF;
 	c->rflags &= ~(RF_IF | RF_AC);
@@ -315,14 +315,14 @@ static void state_in(struct cpu *c)
 
 static void exit_lookup(struct cpu *c)
 {
-	volatile struct spill *s = SH->world ? SPILL_U : SPILL_K;
+	volatile struct spill *s = VCPU->world ? SPILL_U : SPILL_K;
 	u64 target = c->gpr[RCX];
 	struct block *b;
 
-	SH->count.lookups++;
+	VCPU->count.lookups++;
 	if (current_mode(c) & TM_COMPAT) {
-		c->gpr[RCX] = (u32)SH->gpr[COMPAT_RCX];
-		c->gpr[RDX] = (u32)SH->gpr[COMPAT_RDX];
+		c->gpr[RCX] = (u32)VCPU->gpr[COMPAT_RCX];
+		c->gpr[RDX] = (u32)VCPU->gpr[COMPAT_RDX];
 		c->rip = (u32)target;
 	} else {
 		c->gpr[RCX] = s->reg[RCX];
@@ -338,13 +338,13 @@ static void exit_lookup(struct cpu *c)
 		u64 entry = block_indirect_entry(CACHE, b);
 
 		if (entry)
-			lookup_enter(target, entry, SH->world);
+			lookup_enter(target, entry, VCPU->world);
 	}
 }
 
 static void exit_predict(struct cpu *c, u32 id)
 {
-	volatile struct spill *s = SH->world ? SPILL_U : SPILL_K;
+	volatile struct spill *s = VCPU->world ? SPILL_U : SPILL_K;
 	u32 generation = CACHE->generation;
 	struct block *b;
 
@@ -357,11 +357,11 @@ static void exit_predict(struct cpu *c, u32 id)
 	if (!b || generation != CACHE->generation)
 		return;
 	u32 i = CACHE->blocks[CACHE->exits[id].block].instance;
-	bool others = SH->world && (!i || (CACHE->instances[i - 1].users & ~BIT(my.number)));
+	bool others = VCPU->world && (!i || instance_used(&CACHE->instances[i - 1], my.user));
 
 	if (!predict_set(CACHE, id, c->rip, others))
 		return;
-	if (SH->world)
+	if (VCPU->world)
 		slot_resolved(id + 1, b);
 	else
 		block_link(CACHE, id + 1, b);
@@ -381,7 +381,7 @@ _Noreturn void exit_dispatch(u32 id)
 	u32 generation = CACHE->generation;
 	struct block *b;
 
-	SH->count.exits[x.kind]++;
+	VCPU->count.exits[x.kind]++;
 	c->rip = x.target;
 	if (debug_on(c) && x.kind != X_INSN && x.kind != X_STEPPED && x.kind != X_PREDICT)
 		run_loop(); /* nothing may lead past its look at each address */

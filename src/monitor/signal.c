@@ -119,15 +119,13 @@ static bool in_cache(u64 pc) { return pc - (u64)CODE_BASE < CODE_SIZE; }
  * when it starts; one that runs already is told by the zygote. */
 static void forward_event(void)
 {
-	atomic_fetch_add(&SH->kick, 1);
-	atomic_fetch_add(&SH->fork_wanted, 1);
-	futex_wake(&SH->fork_wanted);
+	vcpu_kick(VCPU->number);
 }
 
 static void step(struct ucontext *uc)
 {
 	my.stepping = true;
-	SH->count.steps++;
+	VCPU->count.steps++;
 	uc->eflags |= RF_TF;
 }
 
@@ -266,7 +264,7 @@ static bool site_to_both(struct cpu *c, struct block *b, struct insn_record *rec
 	bool known = site_is_both(CACHE, pa);
 
 	(void)c;
-	SH->count.both_sites++;
+	VCPU->count.both_sites++;
 	site_set_both(CACHE, pa);
 	/* Every block that contains the instruction has to go. */
 	block_kill_site(CACHE, ram_offset(pa) >> PAGE_SHIFT, pa);
@@ -427,7 +425,7 @@ static void guest_fault(int sig, struct ucontext *uc)
 	struct cpu *c = CPU;
 	bool retry = false;
 
-	SH->count.faults++;
+	VCPU->count.faults++;
 	if (!rec)
 		die(uc, sig, "fault outside a block");
 	state_from(c, uc, b, rec);
@@ -472,7 +470,7 @@ void signal_handler(int sig, void *info, struct ucontext *uc)
 		if (sig == SIGALRM)
 			my.armed = 0;
 		SPILL_K->pending = 1;
-		if (SH->current == my.number)
+		if (VCPU->current == my.number)
 			handle_event(uc);
 		else
 			forward_event();

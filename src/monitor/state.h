@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * The state that the front-end and all carriers of a vCPU share, and what is a carrier's own.
+ * The state that the front-end and all carriers share: struct shared is the machine's, struct vcpu belongs to
+ * one vCPU.
  *
- * One carrier runs at a time (shared->current); only it touches the shared state, save for the fields
- * marked (front-end), which are atomic.  A carrier that does not run waits on its futex word. */
+ * Of each vCPU one carrier runs at a time (vcpu->current); only it touches that vCPU's state, save for the
+ * fields that are atomic.  A carrier that does not run waits on its futex word. */
 #ifndef PENUMBRA_MONITOR_STATE_H
 #define PENUMBRA_MONITOR_STATE_H
 
@@ -14,7 +15,8 @@
 #include "x86/cpu.h"
 #include "x86/paging.h"
 
-#define MAX_CARRIERS 64
+#define MAX_VCPUS 16
+#define MAX_CARRIERS 64 /* of one vCPU */
 #define MAX_HELD 4096
 #define XSTATE_MAX 16384
 #define RING_SIZE 65536
@@ -62,73 +64,86 @@ struct test_knobs {
 };
 
 struct shared {
-	/* What entry.S reaches by displacement. */
-	u64 gpr[16];
-	u64 host_flags;
-	u32 pkru;               /* world to enter next */
-	u32 world;
 	/* Set up by the front-end before start. */
 	u64 tsc_mult;           /* ns = (tsc * tsc_mult) >> 32 after subtracting tsc_base */
 	u64 tsc_base, ns_base;  /* ns_base: CLOCK_MONOTONIC at tsc_base */
 	u64 tsc_khz;
 	s64 utc_offset;         /* ns to add to monotonic time for UTC */
-	struct cpu cpu;
+	u32 n_vcpus;
+	u32 max_carriers;       /* of each vCPU */
 	/* Life cycle. */
 	_Atomic u32 end;        /* futex: enum monitor_end */
 	_Atomic u32 stop;       /* (front-end) asks for the end */
-	_Atomic u32 kick;       /* (front-end) futex: bumped after each input */
-	u32 kick_seen;
 	_Atomic u32 fork_wanted;/* futex of the zygote: a carrier to make, to signal, or that died */
-	_Atomic u32 current;
 	_Atomic u32 output;     /* futex: bumped when the tx ring was written */
 	u64 host_cpus[16];      /* processors that the family may run on */
-	u32 family_cpu;         /* the one that its carriers keep to, for a while */
-	struct carrier_slot carriers[MAX_CARRIERS];
-	u64 use_counter;
 	u32 pkru_user, pkru_kernel, pkru_access;
 	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
 	u64 host_xcr0;
-	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
-	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
-	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
 	u32 n_kexec;            /* kernel pages with translations */
 	struct { u64 va, pa; } kexec[MAX_KEXEC];
 	char message[256];      /* for MEND_ERROR */
-	struct monitor_counters count;
 	struct legacy legacy;
 	struct ring rx, tx;     /* console: to the guest, from the guest */
-	u8 xstate[XSTATE_MAX] __attribute__((aligned(64)));
-	u64 trace[256][2];      /* last guest PCs, for the post-mortem dump */
-	u32 trace_at;
 	u64 flags;              /* MON_* */
 	struct test_knobs knobs;
 };
+
+/* One vCPU.  What it has mapped of the guest is its TLB: no other vCPU's flushes concern it. */
+struct vcpu {
+	/* What entry.S reaches by displacement. */
+	u64 gpr[16];
+	u64 host_flags;
+	u32 pkru;               /* world to enter next */
+	u32 world;
+	struct cpu cpu;
+	u32 number;
+	_Atomic u32 kick;       /* futex: bumped when there may be an event for this vCPU */
+	u32 kick_seen;
+	_Atomic u32 current;    /* its carrier that runs */
+	u32 host_cpu;           /* the processor that its carriers keep to, for a while */
+	u64 use_counter;
+	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
+	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
+	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
+	struct monitor_counters count;
+	u8 xstate[XSTATE_MAX] __attribute__((aligned(64)));
+	u64 trace[256][2];      /* last guest PCs, for the post-mortem dump */
+	u32 trace_at;
+	struct carrier_slot carriers[MAX_CARRIERS];
+};
+
 /* The host writes signal frames with the rights of the code that was interrupted (before Linux 6.12):
  * the alternate stack must be open to guest code. */
 #define MON_OPEN_STACK 4
 
-_Static_assert(offsetof(struct shared, gpr) == SH_GPR, "shared");
-_Static_assert(offsetof(struct shared, host_flags) == SH_HOST_FLAGS, "shared");
-_Static_assert(offsetof(struct shared, pkru) == SH_PKRU, "shared");
-_Static_assert(offsetof(struct shared, world) == SH_WORLD, "shared");
+_Static_assert(offsetof(struct vcpu, gpr) == VC_GPR, "vcpu");
+_Static_assert(offsetof(struct vcpu, host_flags) == VC_HOST_FLAGS, "vcpu");
+_Static_assert(offsetof(struct vcpu, pkru) == VC_PKRU, "vcpu");
+_Static_assert(offsetof(struct vcpu, world) == VC_WORLD, "vcpu");
 
 /* Offsets within the shared mapping and its memfd. */
 #define OFF_SHARED 0x0
 #define OFF_FRAMES 0x400000     /* struct frames: see frames.c */
 #define OFF_CACHE 0xa000000
+#define OFF_VCPUS 0x1c000000     /* VCPU_AREA each; one's own at VCPU_DISP, and its spill pages at SPILL */
 #define OFF_FOLDS 0x1fc00000    /* mapped at FOLDS */
 #define OFF_KLOOKUP 0x1ff00000  /* also mapped at KLOOKUP */
-#define OFF_SPILL 0x1fff0000    /* also mapped at SPILL */
 #define OFF_CODE 0x20000000     /* mapped at CODE */
 #define SHARED_FILE_SIZE (0x20000000ull + CODE_SIZE)
 
 #define FD_SHARED 4
 
 #define SH ((struct shared *)HOST(SHARED_DISP))
-#define CPU (&SH->cpu)
+#define VCPU ((struct vcpu *)HOST(VCPU_DISP))
+#define VCPU_AT(n) ((struct vcpu *)HOST(SHARED_DISP + OFF_VCPUS + (s64)(n) * VCPU_AREA))
+#define CPU (&VCPU->cpu)
 #define CACHE ((struct cache *)HOST(SHARED_DISP + OFF_CACHE))
 _Static_assert(sizeof(struct shared) <= OFF_SHADOW, "shared state size");
-_Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_FOLDS, "cache size");
+_Static_assert(sizeof(struct vcpu) <= VCPU_COUNT, "vcpu size");
+_Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_VCPUS, "cache size");
+_Static_assert(OFF_VCPUS + MAX_VCPUS * VCPU_AREA <= OFF_FOLDS, "vcpus");
+_Static_assert(sizeof(struct spill) <= PAGE_SIZE && sizeof(struct constants) <= PAGE_SIZE, "spill");
 
 /* ---- run.c ---- */
 _Noreturn void run_loop(void);

@@ -77,7 +77,7 @@ static void settle(void)
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
 	S->code_changed = true;
-	SHADOW->count.evictions++;
+	SHADOW_COUNT->evictions++;
 }
 
 static struct leaf *leaf_find(u64 va)
@@ -94,7 +94,7 @@ static void unmap(u64 va, u64 length)
 {
 	if (host_munmap(fold(va), length) < 0)
 		lose();
-	SHADOW->count.unmapped += length >> PAGE_SHIFT;
+	SHADOW_COUNT->unmapped += length >> PAGE_SHIFT;
 }
 
 static void leaf_drop(struct leaf *l)
@@ -266,8 +266,8 @@ static int map_pages(u64 va, u64 pa, u64 length, bool write, bool user, bool pop
 		lose();
 	if (r < 0)
 		return -1;
-	SHADOW->count.fills++;
-	SHADOW->count.fill_pages += length >> PAGE_SHIFT;
+	SHADOW_COUNT->fills++;
+	SHADOW_COUNT->fill_pages += length >> PAGE_SHIFT;
 	return 0;
 }
 
@@ -523,7 +523,7 @@ static void leaf_check(struct cpu *c, struct leaf *l)
 			start = -1;
 		}
 	}
-	SHADOW->count.revalidated++;
+	SHADOW_COUNT->revalidated++;
 }
 
 static void check_runs(struct cpu *c)

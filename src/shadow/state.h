@@ -21,8 +21,10 @@ struct shadow_state {
 	u32 keys;               /* bit 0: in use; then 4 bits each: monitor, kernel, spill, tables */
 	u64 code_epoch;         /* bumped when a frame becomes code: carriers write-protect it before they run */
 	u64 folds_epoch;        /* see space.c */
-	struct shadow_counters count;
 };
+
+/* Each vCPU counts for itself. */
+#define SHADOW_COUNT ((struct shadow_counters *)HOST(VCPU_DISP + VCPU_COUNT))
 
 #define FD_RAM 3                /* the descriptor of guest RAM in every carrier */
 #define OFF_SHADOW 0x3ff000     /* in the shared mapping */

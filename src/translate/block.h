@@ -60,18 +60,23 @@ struct block {
 	u32 copy;         /* while an instance is copied: the block's copy + 1 */
 };
 
+#define MAX_USERS 256
+
 /* One page of user code at one virtual address.  The same frame mapped elsewhere (address randomisation,
  * another process) gets the instance moved there if no carrier refers to it any more, else a copy:
  * both only adjust what depends on the address. */
 struct instance {
 	u64 vp, pa;
-	u64 users;        /* carriers that may hold its blocks' addresses in slots or tables */
+	u64 users[MAX_USERS / 64]; /* carriers that may hold its blocks' addresses in slots or tables */
 	u32 next;         /* of the same frame, number + 1 */
 	u32 blocks;       /* number + 1 */
 	u32 incoming;     /* X_SLOT exits that have led here, number + 1 */
 	u8 mode;
 };
 #define MAX_INSTANCES (1u << 17)
+static inline bool instance_used_by(const struct instance *i, u32 user) { return i->users[user / 64] >> user % 64 & 1; }
+/* Anybody but `user` uses it (~0: anybody at all). */
+bool instance_used(const struct instance *i, u32 user);
 
 /* Places in a block's code that depend on where the guest's page, or the block itself, lies. */
 enum reloc_kind {

@@ -5,6 +5,14 @@
 #include "x86/layout.h"
 #include "x86/emit.h"
 
+bool instance_used(const struct instance *i, u32 user)
+{
+	for (u32 n = 0; n < MAX_USERS / 64; n++)
+		if (n == user / 64 ? i->users[n] & ~BIT(user % 64) : i->users[n])
+			return true;
+	return false;
+}
+
 static struct instance *find(struct cache *k, u64 frame, u64 vp, u8 mode)
 {
 	for (u32 n = *frame_instances(frame); n; n = k->instances[n - 1].next)
@@ -267,7 +275,7 @@ bool instance_adopt(struct cache *k, u64 pa, u64 pc, u8 mode)
 
 		if (i->mode != mode || !i->blocks || !can_move(i, vp))
 			continue;
-		if (!i->users)
+		if (!instance_used(i, ~0u))
 			return move(k, i, vp);
 		some = i;
 	}

@@ -31,6 +31,10 @@
 #define SPILL_AREA_SIZE 0x190000
 
 #define MONITOR_DISP 0x10000000
+#define VCPU_DISP 0x18000000 /* the area of the carrier's own vCPU: its state, and its spill pages once more */
+#define VCPU_AREA 0x200000
+#define VCPU_COUNT 0x1fc000 /* offsets in the area: counters of the shadow page tables, */
+#define VCPU_SPILL 0x1fd000 /* the spill pages */
 #define SHARED_DISP 0x20000000
 #define SHARED_MAX 0x20000000
 #define CODE_DISP 0x40000000
@@ -75,11 +79,11 @@
 #define CN_PKRU_ACCESS 0x40 /* what STAC opens */
 #define CN_LSTAR 0x38    /* host address of the block at LSTAR */
 
-/* Offsets in the shared state (checked in state.h). */
-#define SH_GPR 0x00
-#define SH_HOST_FLAGS 0x80
-#define SH_PKRU 0x88
-#define SH_WORLD 0x8c /* 0 kernel, 1 user: which world was left */
+/* Offsets in a vCPU's state (checked in state.h). */
+#define VC_GPR 0x00
+#define VC_HOST_FLAGS 0x80
+#define VC_PKRU 0x88
+#define VC_WORLD 0x8c /* 0 kernel, 1 user: which world was left */
 #define STACK_TOP_DISP (PRIVATE_DISP + 0x40000)
 #define ALTSTACK_DISP (PRIVATE_DISP + 0x40000)
 #define ALTSTACK_SIZE 0x40000
