@@ -55,9 +55,9 @@ endif
 .PHONY: all run check soak guest guest-full deps bench clean install FORCE
 all: $(PROGRAMS)
 
-$(PENUMBRA): $(FRONTEND_OBJS) $(MONITOR_BLOB) $(BUILD)/link.flags
+$(PENUMBRA): $(FRONTEND_OBJS) $(FRONTEND_EXTRA_OBJS) $(MONITOR_BLOB) $(BUILD)/link.flags
 	@echo "  LINK    $@"
-	@$(CC) $(FRONTEND_CFLAGS) $(FRONTEND_LDFLAGS) -o $@ $(FRONTEND_OBJS) $(MONITOR_BLOB) $(FRONTEND_LIBS)
+	@$(CC) $(FRONTEND_CFLAGS) $(FRONTEND_LDFLAGS) -o $@ $(FRONTEND_OBJS) $(FRONTEND_EXTRA_OBJS) $(MONITOR_BLOB) $(FRONTEND_LIBS)
 
 $(MONITOR): $(MONITOR_OBJS) $(MONITOR_SCRIPT) $(BUILD)/link.flags
 	@echo "  LINK    $@"

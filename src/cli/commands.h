@@ -9,11 +9,13 @@
 	C(run)                                                                    \
 	C(host)                                                                   \
 	C(container)                                                              \
+	C(image)                                                                  \
 	C(help)
 
 #define COMMAND_DECLARE(name) extern const struct command command_##name;
 COMMANDS(COMMAND_DECLARE)
 #undef COMMAND_DECLARE
+extern const struct command command_image_debian;
 
 /* The program itself: options that stand before any command. */
 extern const struct command command_program;

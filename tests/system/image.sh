@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# penumbra image: a Debian disk from packages, what is on it, bad input, interruption.
+# TIMEOUT: 400
+set -u
+tmp=${TEST_TMP:-$(mktemp -d)}
+export PATH=$PATH:/usr/sbin:/sbin
+
+result() { # good? name reason
+	if [ "$1" = 0 ]; then
+		echo "ok - $2"
+	else
+		echo "not ok - $2: ${3//$'\n'/ | }"
+	fi
+}
+
+refuse() { # name status pattern arguments...
+	local name=$1 want=$2 pattern=$3 got
+	shift 3
+	got=$("$PENUMBRA" image debian "$@" 2>&1 </dev/null)
+	status=$?
+	[ $status = "$want" ] && [[ $got == $pattern ]]
+	result $? "$name" "status $status: $got"
+}
+refuse "no file" 2 "penumbra: image debian: no file to write given*"
+refuse "a disk that is too small" 1 "penumbra: image debian: --size: 100 MiB is not between*" --size 100M "$tmp/x"
+refuse "a bad release" 1 "penumbra: image debian: --suite: '-x' is not the name of a release" --suite=-x "$tmp/x"
+refuse "bad packages" 1 "penumbra: image debian: --packages: 'a b' is not a list*" --packages "a b" "$tmp/x"
+refuse "a bad mirror" 1 "penumbra: image debian: --mirror: 'x' is not an address*" --mirror x "$tmp/x"
+refuse "keys that are not there" 1 "penumbra: image debian: --ssh-key: $tmp/none: No such file*" --ssh-key "$tmp/none" "$tmp/x"
+refuse "a directory that is not there" 1 "penumbra: image debian: $tmp/none/.: No such file*" "$tmp/none/x"
+echo keep >"$tmp/there"
+refuse "a file that is there" 1 "penumbra: image debian: $tmp/there is there already*" "$tmp/there"
+[ "$(cat "$tmp/there")" = keep ]
+result $? "a file that is there is kept" ""
+mkdir "$tmp/fail"
+refuse "packages that do not exist" 1 "*penumbra: image debian: mmdebstrap failed with status*" --packages no-such-package-here "$tmp/fail/x"
+[ -z "$(ls -A "$tmp/fail")" ]
+result $? "nothing is left of a failure" "$(ls -A "$tmp/fail")"
+
+mkdir "$tmp/stop"
+"$PENUMBRA" image debian "$tmp/stop/x" >"$tmp/stop.out" 2>&1 </dev/null &
+pid=$!
+while [ -z "$(find "$tmp/stop" -name root.tar)" ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
+kill -TERM $pid
+wait $pid
+status=$?
+[ $status = 1 ] && grep -q "interrupted" "$tmp/stop.out" && [ -z "$(ls -A "$tmp/stop")" ]
+result $? "an interruption leaves nothing" "status $status, $(ls -A "$tmp/stop") $(tail -n 1 "$tmp/stop.out")"
+
+echo "ssh-ed25519 AAAATEST somebody" >"$tmp/key.pub"
+"$PENUMBRA" image debian --size 2G --packages sqlite3 --hostname shadow --ssh-key "$tmp/key.pub" "$tmp/debian.img" >"$tmp/build.out" 2>&1 </dev/null
+result $? "a Debian disk is built" "$(tail -n 1 "$tmp/build.out")"
+sfdisk --verify "$tmp/debian.img" >"$tmp/sfdisk.out" 2>&1 && grep -q 'No errors detected' "$tmp/sfdisk.out"
+result $? "its partition table is right" "$(cat "$tmp/sfdisk.out")"
+fs="$tmp/debian.img?offset=1048576"
+e2fsck -fn "$fs" >"$tmp/fsck.out" 2>&1
+result $? "its file system is clean" "$(tail -n 1 "$tmp/fsck.out")"
+has() { # name debugfs-command pattern
+	local got
+	got=$(debugfs -R "$2" "$fs" 2>/dev/null)
+	[[ $got == *$3* ]]
+	result $? "$1" "$got"
+}
+has "hostname" "cat /etc/hostname" shadow
+has "command line" "cat /etc/kernel/cmdline" "root=PARTUUID=$(sfdisk --part-uuid "$tmp/debian.img" 1 | tr A-Z a-z) ro console=ttyS0"
+has "keys" "cat /root/.ssh/authorized_keys" "AAAATEST somebody"
+has "keys are root's alone" "stat /root/.ssh/authorized_keys" "Mode:  0600"
+has "the package that was asked for" "stat /usr/bin/sqlite3" "Mode:  0755"
+has "capabilities of files" "stat /usr/bin/ping" "security.capability"
+[ -z "$(debugfs -R 'ls /etc/ssh' "$fs" 2>/dev/null | grep ssh_host_)" ]
+result $? "no host keys that copies would share" ""
