@@ -26,7 +26,7 @@ FRONTEND_CFLAGS := $(COMMON_CFLAGS) -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fPIE -fst
 	-fstack-clash-protection -fcf-protection
 FRONTEND_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 FRONTEND_LIBS :=
-MONITOR_EXTRA_SRCS := $(wildcard $(patsubst %,src/machine/%.c,i8259 i8254 mc146818 uart16550 pm i8042 ports))
+MONITOR_EXTRA_SRCS := $(wildcard $(patsubst %,src/machine/%.c,i8259 i8254 mc146818 uart16550 pm i8042 ports ioapic lapic apic))
 
 # What `make` builds; each part appends its programs.
 PROGRAMS :=

@@ -162,9 +162,13 @@ struct accel {
 	/* The vCPU's state, while it is not running. */
 	int (*get_state)(struct vm *vm, struct cpu *c, struct err *e);
 	int (*set_state)(struct vm *vm, const struct cpu *c, struct err *e);
-	/* Drives an interrupt line (ISA 0-15) where the accelerator has the interrupt controller;
-	 * NULL where the front-end's own devices have it. */
-	void (*set_irq)(struct vm *vm, int line, bool level);
+	/* The machine has local APICs and an IO-APIC; without, there are the 8259s only. */
+	bool local_apic;
+	/* Interrupts of the front-end's devices, from any thread.  set_irq() drives line `gsi` (0-23: IO-APIC
+	 * pin, and below 16 the ISA interrupt as well; one device a line, or they agree on the level among
+	 * themselves).  raise_msi() is a write of `data` to `address`; NULL without local APICs. */
+	void (*set_irq)(struct vm *vm, int gsi, bool level);
+	void (*raise_msi)(struct vm *vm, u64 address, u32 data);
 	/* Dirty pages since the last call: one bit a page of RAM by offset, ORed into `bitmap` of
 	 * ram_size / PAGE_SIZE bits (64-bit words); clears them.  The first call starts the record,
 	 * and reports every page. */

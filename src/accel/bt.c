@@ -514,6 +514,29 @@ static void bt_kick(struct vm *vm)
 		return;
 }
 
+static void bt_set_irq(struct vm *vm, int gsi, bool level)
+{
+	struct bt *bt = vm->accel_state;
+	u32 bit, was;
+
+	if (gsi < 0 || gsi >= IOAPIC_PINS)
+		return;
+	bit = 1u << gsi;
+	was = level ? atomic_fetch_or(&bt->sh->lines, bit) : atomic_fetch_and(&bt->sh->lines, ~bit);
+	if (!(was & bit) == level)
+		kick_vcpu(bt, 0); /* any would do: it sends the IO-APIC's message to whom it concerns */
+}
+
+static void bt_raise_msi(struct vm *vm, u64 address, u32 data)
+{
+	struct bt *bt = vm->accel_state;
+	u64 kick = 0;
+
+	apic_send_msi(&bt->sh->apics, address, data, &kick);
+	for (; kick; kick &= kick - 1)
+		kick_vcpu(bt, (u32)__builtin_ctzll(kick) % MAX_VCPUS);
+}
+
 static int bt_get_state(struct vm *vm, struct cpu *c, struct err *e)
 {
 	struct bt *bt = vm->accel_state;
@@ -572,5 +595,8 @@ const struct accel accel_bt = {
 	.kick = bt_kick,
 	.get_state = bt_get_state,
 	.set_state = bt_set_state,
+	.local_apic = true,
+	.set_irq = bt_set_irq,
+	.raise_msi = bt_raise_msi,
 	.destroy = bt_destroy,
 };

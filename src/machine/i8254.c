@@ -138,10 +138,14 @@ static u64 channel_settle(struct i8254_channel *c, u64 tick)
 
 void i8254_reinject(struct legacy *l)
 {
-	if (l->pit.debt && !(l->pic[0].irr & 1u << LEGACY_IRQ_PIT)) {
+	bool apic = ioapic_pin_used(l, ioapic_isa_pin(LEGACY_IRQ_PIT));
+
+	if (l->pit.debt && (apic || !(l->pic[0].irr & 1u << LEGACY_IRQ_PIT))) {
 		l->pit.debt--;
 		legacy_set_irq(l, LEGACY_IRQ_PIT, false);
 		legacy_set_irq(l, LEGACY_IRQ_PIT, true);
+		if (apic) /* does not tell when an edge was taken: ticks are merged */
+			l->pit.debt = 0;
 	}
 	legacy_set_irq(l, LEGACY_IRQ_PIT, channel_out(&l->channel[0], l->channel[0].seen));
 }

@@ -79,10 +79,8 @@ static void pic_acknowledge(struct i8259 *p, unsigned irq)
 	p->irr &= (u8)~(bit & (u8)~p->elcr);
 }
 
-void legacy_set_irq(struct legacy *l, int irq, bool level)
+void i8259_set_irq(struct legacy *l, int irq, bool level)
 {
-	if (irq < 0 || irq > 15 || irq == LEGACY_IRQ_CASCADE)
-		return;
 	pic_set_line(&l->pic[irq >> 3], (unsigned)irq & 7, level);
 	if (irq >= 8)
 		pic_update_cascade(l);
@@ -257,5 +255,6 @@ void i8259_init(struct legacy *l)
 		l->pic[i].base = i ? 0x70 : 0x08; /* where firmware puts them */
 		l->pic[i].imr = 0xff;
 	}
-	l->pic[1].elcr = 1u << (LEGACY_IRQ_SCI & 7);
+	l->pic[0].elcr = LEGACY_PCI_IRQS & 0xff;
+	l->pic[1].elcr = (u8)(LEGACY_PCI_IRQS >> 8 | 1u << (LEGACY_IRQ_SCI & 7));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The devices a PC has always had: interrupt controllers, interval timer, clock, serial port, power
- * management, and the ports that must answer so that a kernel finds nothing there.
+ * management; the IO-APIC; and the ports that must answer so that a kernel finds nothing there.
  *
  * Freestanding state machines, compiled both into the monitor and into the front-end.  All state is
  * in struct legacy: plain data in shared memory, no pointers.  Whoever calls holds the machine's
@@ -29,6 +29,9 @@
 #define LEGACY_IRQ_COM1 4
 #define LEGACY_IRQ_RTC 8
 #define LEGACY_IRQ_SCI 9
+/* PCI's INTA to INTD, level-triggered; each is the ISA interrupt and the IO-APIC pin of this number. */
+#define LEGACY_PCI_INTX(n) ((int[]){ 10, 11, 5, 7 }[(n) & 3])
+#define LEGACY_PCI_IRQS (1u << 10 | 1u << 11 | 1u << 5 | 1u << 7)
 
 #define LEGACY_PORT_COM1 0x3f8
 #define LEGACY_PORT_PM 0x600 /* PM1a status, enable, control, timer: offsets 0, 2, 4, 8 */
@@ -123,6 +126,17 @@
 	S(64, seen)      /* 3.579545 MHz tick up to which timer overflows are accounted */ \
 	S(16, status) S(16, enable) S(16, control)
 
+/* Bits of irr, own, outside are pins 0-23. */
+#define IOAPIC_PINS 24
+#define IOAPIC_FIELDS(S, A) \
+	A(64, entry, IOAPIC_PINS) /* redirection table */ \
+	S(32, irr)       /* requests not sent yet: latched edges, and levels that are high */ \
+	S(32, levels)    /* pins as they stand */ \
+	S(32, own)       /* levels that the devices here drive */ \
+	S(32, outside)   /* levels that other devices drive */ \
+	S(8, select)     /* register that the window shows */ \
+	S(8, id)
+
 #define I8042_FIELDS(S, A) \
 	S(8, full)       /* a byte waits in the output buffer */ \
 	S(8, data) \
@@ -141,7 +155,8 @@
 	ONE(mc146818, rtc, MC146818_FIELDS) \
 	ONE(uart16550, uart, UART16550_FIELDS) \
 	ONE(pm, pm, PM_FIELDS) \
-	ONE(i8042, i8042, I8042_FIELDS)
+	ONE(i8042, i8042, I8042_FIELDS) \
+	ONE(ioapic, ioapic, IOAPIC_FIELDS)
 
 #define LEGACY_VALUE(width, name) u##width name;
 #define LEGACY_ARRAY(width, name, count) u##width name[count];
@@ -182,8 +197,27 @@ bool legacy_interrupt_pending(const struct legacy *l);
 /* The processor's interrupt acknowledge cycles: returns the vector, 0-255. */
 int legacy_interrupt_acknowledge(struct legacy *l);
 
-/* Drives interrupt input `irq` (0-15 but not 2; others are ignored). */
+/* Drives ISA interrupt `irq` (0-15 but not 2; others are ignored) for the devices here: an input of the 8259s and
+ * a pin of the IO-APIC. */
 void legacy_set_irq(struct legacy *l, int irq, bool level);
+
+/* Levels of the lines that other devices drive, all of them at once: bit n is IO-APIC pin n and, below 16, ISA
+ * interrupt n as well. */
+void legacy_set_lines(struct legacy *l, u32 levels);
+
+/* The IO-APIC's registers: 32-bit accesses at `offset` in its page. */
+#define IOAPIC_ADDRESS 0xfec00000ull
+#define IOAPIC_SIZE 0x1000ull
+u32 legacy_ioapic_read(struct legacy *l, u32 offset);
+void legacy_ioapic_write(struct legacy *l, u32 offset, u32 value);
+/* A local APIC's interrupt `vector`, which was level-triggered, has ended. */
+void legacy_ioapic_eoi(struct legacy *l, u8 vector);
+/* Sends what waits.  To be called after everything here that may have raised a line; adds the vCPUs that must
+ * be told to *kick. */
+struct apics;
+void legacy_ioapic_send(struct legacy *l, struct apics *a, u64 *kick);
+/* The pin of an ISA interrupt (MADT: interrupt 0 is pin 2). */
+static inline int ioapic_isa_pin(int irq) { return irq ? irq : 2; }
 
 /* The guest reads what it receives: its driver is open, or it polls.  Bytes sent earlier would be lost in the
  * driver's resets, so that a host that has them in advance had better wait. */
@@ -218,7 +252,13 @@ static inline u64 legacy_tick_ns(u64 ticks, u64 hz)
 	return ticks / hz * NSEC + (ticks % hz * NSEC + hz - 1) / hz;
 }
 
+void ioapic_init(struct legacy *l);
+void ioapic_set_pin(struct legacy *l, int pin, bool level);
+/* The pin's interrupts go to local APICs. */
+bool ioapic_pin_used(const struct legacy *l, int pin);
+
 void i8259_init(struct legacy *l);
+void i8259_set_irq(struct legacy *l, int irq, bool level);
 u8 i8259_read(struct legacy *l, u16 port);
 void i8259_write(struct legacy *l, u16 port, u8 value);
 u8 i8259_elcr_read(struct legacy *l, u16 port);

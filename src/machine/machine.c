@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "machine/acpi.h"
+#include "machine/apic.h"
 #include "machine/kernel.h"
 #include "machine/legacy.h"
 #include "machine/linux_boot.h"
@@ -131,7 +132,10 @@ static const struct vm_ops machine_ops = {
 static int load(struct machine *m, const struct machine_config *config, struct err *e)
 {
 	struct linux_boot boot = { .command_line = config->command_line };
-	struct acpi_config acpi = { .cpus = 1 };
+	struct acpi_config acpi = {
+		.cpus = m->vm.n_cpus, .apic = m->vm.accel->local_apic, .io_apic_id = 0,
+		.local_apic = { LAPIC_ADDRESS }, .io_apic = { IOAPIC_ADDRESS },
+	};
 	struct kernel kernel;
 	u8 *initrd = NULL;
 	int rc;

@@ -99,6 +99,37 @@ void legacy_io_write(struct legacy *l, u16 port, int size, u32 value, u64 now_ns
 		write_byte(l, (u16)(port + i), (u8)(value >> 8 * i));
 }
 
+/* The pin is high while either drives it, and so is the ISA interrupt. */
+static void update_line(struct legacy *l, int irq, int pin)
+{
+	bool level = (l->ioapic.own | l->ioapic.outside) >> pin & 1;
+
+	ioapic_set_pin(l, pin, level);
+	if (irq >= 0 && irq < 16 && irq != LEGACY_IRQ_CASCADE)
+		i8259_set_irq(l, irq, level);
+}
+
+void legacy_set_irq(struct legacy *l, int irq, bool level)
+{
+	int pin = ioapic_isa_pin(irq);
+
+	if (irq < 0 || irq > 15 || irq == LEGACY_IRQ_CASCADE)
+		return;
+	l->ioapic.own = (l->ioapic.own & ~(1u << pin)) | (u32)level << pin;
+	update_line(l, irq, pin);
+}
+
+void legacy_set_lines(struct legacy *l, u32 levels)
+{
+	u32 changed = (l->ioapic.outside ^ levels) & ((1u << IOAPIC_PINS) - 1);
+
+	for (l->ioapic.outside ^= changed; changed; changed &= changed - 1) {
+		int pin = __builtin_ctz(changed);
+
+		update_line(l, pin == ioapic_isa_pin(0) ? 0 : pin ? pin : -1, pin);
+	}
+}
+
 void legacy_advance(struct legacy *l, u64 now_ns)
 {
 	set_now(l, now_ns);
@@ -133,4 +164,5 @@ void legacy_init(struct legacy *l, u64 now_ns, s64 utc_offset_ns, u64 ram_bytes)
 	uart16550_init(l);
 	pm_init(l);
 	i8042_init(l);
+	ioapic_init(l);
 }

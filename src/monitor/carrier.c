@@ -196,7 +196,7 @@ void carrier_sleep(void)
 
 void carrier_arm_timer(void)
 {
-	u64 deadline = legacy_next_deadline(&SH->legacy), now;
+	u64 deadline = apic_deadline(CPU), now;
 	struct { struct host_timespec interval, value; } t = { { 0, 0 }, { 0, 0 } };
 
 	if (deadline == LEGACY_NEVER || (my.armed && my.armed <= deadline && my.armed > now_ns()))

@@ -243,9 +243,11 @@ _Noreturn void monitor_main(void)
 	};
 	for (u32 n = 0; n < SH->n_vcpus; n++)
 		vcpu_init(n);
-	sys_cpuid_init(false);
+	sys_cpuid_set_cpus(SH->n_vcpus);
+	sys_cpuid_init(true);
 	sys_cpuid_set_tsc_khz((u32)SH->tsc_khz);
 	legacy_init(&SH->legacy, now_ns(), SH->utc_offset, SHADOW->ram_size);
+	apic_setup(SH->n_vcpus);
 	translations_flush();
 	zygote = sys0(__NR_getpid);
 	confine_zygote();

@@ -135,6 +135,9 @@ void mmu_msr_changed(struct cpu *c, u32 what)
 	case MSR_EFER: case MSR_STAR: case MSR_LSTAR: case MSR_SFMASK:
 		VCPU->gates_stale = true;
 		break;
+	case SYS_CHANGED_CR8:
+		apic_cr8_written(c);
+		break;
 	case SYS_CHANGED_DR:
 		debug_changed(c);
 		break;

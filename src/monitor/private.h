@@ -87,6 +87,16 @@ struct insn;
 void debug_alone(const struct cpu *c, const struct insn *in);
 /* vmem.c */
 void io_poll_input(void);
+u64 ns_at(u64 tsc);             /* machine time when the host's counter read so */
+/* apic.c */
+void apic_setup(u32 count);
+void apic_update(struct cpu *c);                        /* devices, messages and timers up to now */
+bool apic_interrupt_pending(const struct cpu *c);
+int apic_interrupt_accept(struct cpu *c);               /* the vector; one is pending */
+u64 apic_deadline(const struct cpu *c);                 /* when a device or the timer needs a look, ns */
+void apic_cr8_written(struct cpu *c);
+void device_read(struct cpu *c, u64 pa, void *buffer, size_t n); /* physical memory that is not RAM */
+void device_write(struct cpu *c, u64 pa, const void *buffer, size_t n);
 /* vcpu.c */
 /* Makes the calling process a carrier of vCPU n: maps its area and spill pages at their fixed addresses. */
 void vcpu_attach(u32 n);

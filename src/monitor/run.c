@@ -53,20 +53,21 @@ static void events(struct cpu *c)
 	carrier_place();
 	io_poll_input();
 	legacy_advance(&SH->legacy, now_ns());
+	apic_update(c);
 	if (c->nmi_pending && !c->nmi_masked) {
 		c->nmi_pending = 0;
 		c->halted = 0;
 		sys_deliver_nmi(c);
-	} else if (legacy_interrupt_pending(&SH->legacy)) {
+	} else if (apic_interrupt_pending(c)) {
 		if (c->rflags & RF_IF) {
 			c->halted = 0;
 			VCPU->count.interrupts++;
-			sys_deliver_interrupt(c, legacy_interrupt_acknowledge(&SH->legacy));
+			sys_deliver_interrupt(c, apic_interrupt_accept(c));
 		} else {
 			SPILL_K->pending = 1;
 		}
 	}
-	deadline = legacy_next_deadline(&SH->legacy);
+	deadline = apic_deadline(c);
 	if (c->halted) {
 		if (!(c->rflags & RF_IF))
 			monitor_end(MEND_HALTED);

@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+#include "machine/apic.h"
 #include "machine/legacy.h"
 #include "shadow/state.h"
 #include "translate/block.h"
@@ -84,6 +85,8 @@ struct shared {
 	struct { u64 va, pa; } kexec[MAX_KEXEC];
 	char message[256];      /* for MEND_ERROR */
 	struct legacy legacy;
+	struct apics apics;     /* (front-end) sends messages */
+	_Atomic u32 lines;      /* (front-end) levels of the interrupt lines of its devices: legacy_set_lines() */
 	struct ring rx, tx;     /* console: to the guest, from the guest */
 	u64 flags;              /* MON_* */
 	struct test_knobs knobs;

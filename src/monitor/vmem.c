@@ -7,9 +7,6 @@
 
 static bool canonical(u64 va) { return (s64)(va << 16) >> 16 == (s64)va; }
 
-/* Device memory: nothing is there, as on an open bus. */
-static void device_read(void *buffer, size_t n) { __builtin_memset(buffer, 0xff, n); }
-
 static int translate(struct cpu *c, u64 va, size_t n, u32 access, u64 pa[2])
 {
 	bool implicit = access & VM_SYSTEM;
@@ -55,7 +52,7 @@ int vmem_read(struct cpu *c, gva_t address, void *buffer, size_t n, u32 access)
 			if (part && from)
 				__builtin_memcpy(to, from, part);
 			else if (part)
-				device_read(to, part);
+				device_read(c, pa[i], to, part);
 			to += part;
 		}
 		va += step;
@@ -83,6 +80,8 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 			if (to) {
 				frame_written(pa[i]);
 				__builtin_memcpy(to, from, part);
+			} else if (part) {
+				device_write(c, pa[i], from, part);
 			}
 			from += part;
 		}
@@ -94,12 +93,12 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 
 u64 host_tsc(void) { return host_rdtsc(); }
 
-u64 now_ns(void)
+u64 ns_at(u64 tsc)
 {
-	u64 d = host_rdtsc() - SH->tsc_base;
-
-	return SH->ns_base + (u64)(((unsigned __int128)d * SH->tsc_mult) >> 32);
+	return SH->ns_base + (u64)(((unsigned __int128)(tsc - SH->tsc_base) * SH->tsc_mult) >> 32);
 }
+
+u64 now_ns(void) { return ns_at(host_rdtsc()); }
 
 static void push_output(void)
 {
@@ -205,7 +204,7 @@ void clock_write_system_time(struct cpu *c, gpa_t page)
 	p->version |= 1;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	p->tsc_timestamp = tsc + c->tsc_offset;
-	p->system_time = SH->ns_base + (u64)(((unsigned __int128)(tsc - SH->tsc_base) * SH->tsc_mult) >> 32);
+	p->system_time = ns_at(tsc);
 	p->tsc_to_system_mul = (u32)mult;
 	p->tsc_shift = (s8)shift;
 	p->flags = PVCLOCK_TSC_STABLE;

@@ -123,6 +123,7 @@ enum sys_result sys_do_mov_to_cr(struct cpu *c, const struct insn *in)
 		if (value > 15)
 			return gp0(c);
 		c->cr8 = value;
+		mmu_msr_changed(c, SYS_CHANGED_CR8);
 		break;
 	default:
 		return sys_raise(c, VEC_UD);

@@ -52,22 +52,23 @@ static const struct filter filters[] = {
 	/* Vendor string; EAX is the highest leaf, set below. */
 	{ 0, 0, EBX, COND_ANY, ALL, 0 }, { 0, 0, ECX, COND_ANY, ALL, 0 }, { 0, 0, EDX, COND_ANY, ALL, 0 },
 	{ 1, 0, EAX, COND_ANY, ALL, 0 },
-	{ 1, 0, EBX, COND_ANY, 0x0000ff00, B(16) }, /* CLFLUSH size; one logical processor with APIC id 0 */
+	{ 1, 0, EBX, COND_ANY, 0x0000ff00, 0 }, /* CLFLUSH size; see build_topology() and sys_cpuid() */
 	/* SSE3 PCLMUL SSSE3 FMA CX16 PCID SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND; hypervisor.
-	 * Hidden: DTES64 MONITOR DS-CPL VMX SMX EIST TM2 CNXT-ID SDBG xTPR PDCM DCA, and x2APIC and
-	 * TSC-deadline, whose MSRs have no device behind them.  OSXSAVE follows CR4. */
+	 * Hidden: DTES64 MONITOR DS-CPL VMX SMX EIST TM2 CNXT-ID SDBG xTPR PDCM DCA.  OSXSAVE follows CR4. */
 	{ 1, 0, ECX, COND_ANY, B(0) | B(1) | B(9) | B(12) | B(13) | B(17) | B(19) | B(20) | B(22) | B(23) | B(25) |
 	  B(26) | B(28) | B(29) | B(30), B(31) },
 	/* FPU DE PSE TSC MSR PAE MCE CX8 SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2 SS.
 	 * Hidden: VME PSN DS ACPI HTT TM PBE. */
 	{ 1, 0, EDX, COND_ANY, 0x0f8bf9fd, 0 },
-	{ 1, 0, EDX, COND_APIC, B(9), B(9) },
+	{ 1, 0, ECX, COND_APIC, 0, B(21) | B(24) }, /* x2APIC, TSC-deadline: the models' own */
+	{ 1, 0, EDX, COND_APIC, 0, B(9) },
 	{ 2, 0, EAX, COND_INTEL, ALL, 0 }, { 2, 0, EBX, COND_INTEL, ALL, 0 },
 	{ 2, 0, ECX, COND_INTEL, ALL, 0 }, { 2, 0, EDX, COND_INTEL, ALL, 0 },
 	/* Caches, unshared: threads and cores fields of EAX cleared. */
 	{ 4, ANY_SUBLEAF, EAX, COND_INTEL, 0x00003fff, 0 }, { 4, ANY_SUBLEAF, EBX, COND_INTEL, ALL, 0 },
 	{ 4, ANY_SUBLEAF, ECX, COND_INTEL, ALL, 0 }, { 4, ANY_SUBLEAF, EDX, COND_INTEL, ALL, 0 },
 	{ 6, 0, EAX, COND_ANY, B(2), 0 }, /* ARAT */
+	{ 6, 0, EAX, COND_APIC, 0, B(2) },
 	/* FSGSBASE TSC_ADJUST BMI1 AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID FDS_ZERO AVX512F AVX512DQ RDSEED ADX
 	 * SMAP AVX512IFMA CLFLUSHOPT CLWB AVX512PF AVX512ER AVX512CD SHA AVX512BW AVX512VL.
 	 * Hidden: SGX HLE RTM RDT MPX PT. */
@@ -107,7 +108,7 @@ static const struct filter filters[] = {
 	/* The bits that repeat leaf 1 on AMD, SYSCALL NX MMXEXT PDPE1GB RDTSCP LM 3DNOWEXT 3DNOW.  Hidden: MP FXSR_OPT. */
 	{ 0x80000001, 0, EDX, COND_ANY, B(11) | B(20) | B(26) | B(27) | B(29), 0 },
 	{ 0x80000001, 0, EDX, COND_AMD, 0x0183f1fd | B(22) | B(30) | B(31), 0 },
-	{ 0x80000001, 0, EDX, COND_APIC, B(9), 0 },
+	{ 0x80000001, 0, EDX, COND_APIC, B(9), 0 }, /* AMD repeats it here */
 	{ 0x80000002, 0, EAX, COND_ANY, ALL, 0 }, { 0x80000002, 0, EBX, COND_ANY, ALL, 0 },
 	{ 0x80000002, 0, ECX, COND_ANY, ALL, 0 }, { 0x80000002, 0, EDX, COND_ANY, ALL, 0 },
 	{ 0x80000003, 0, EAX, COND_ANY, ALL, 0 }, { 0x80000003, 0, EBX, COND_ANY, ALL, 0 },
@@ -168,6 +169,7 @@ static struct {
 static u32 configured_tsc_khz;
 static u64 host_arch_capabilities;
 static bool amx_offered;
+static u32 cpus = 1;
 
 __attribute__((weak)) void sys_host_cpuid(u32 leaf, u32 subleaf, u32 r[4])
 {
@@ -326,18 +328,30 @@ static void build_xstate(void)
 	memcpy(model_row(0xd, 0)->r, r, sizeof(r));
 }
 
-/* Without local knowledge of threads and cores: one thread (type 1), one core (type 2). */
+/* Each vCPU is a core of one package, with one thread. */
 static void build_topology(void)
 {
-	struct model_row *thread, *core;
+	u32 bits = cpus > 1 ? 32 - (u32)__builtin_clz(cpus - 1) : 0;
+	struct model_row *row = model_row(1, 0), *thread, *core;
 
+	row->r[EBX] |= MIN(cpus, 255u) << 16;
+	if (cpus > 1)
+		row->r[EDX] |= B(28); /* HTT: that field means something */
+	for (unsigned i = 0; !model.amd && i < model.rows; i++)
+		if (model.row[i].leaf == 4 && (model.row[i].r[EAX] & 31))
+			model.row[i].r[EAX] |= ((1u << bits) - 1) << 26;
+	if (model.amd && cpus > 1) {
+		model_row(0x80000001, 0)->r[ECX] |= B(1); /* CMP_LEGACY */
+		model_row(0x80000008, 0)->r[ECX] = bits << 12 | (cpus - 1);
+	}
 	if (model.max_basic < 0xb)
 		return;
 	thread = model_row(0xb, 0);
 	thread->r[EBX] = 1;
 	thread->r[ECX] = 0x100;
 	core = model_row(0xb, 1);
-	core->r[EBX] = 1;
+	core->r[EAX] = bits;
+	core->r[EBX] = cpus;
 	core->r[ECX] = 0x201;
 }
 
@@ -450,6 +464,7 @@ void sys_cpuid_set_tsc_khz(u32 khz)
 }
 
 void sys_cpuid_set_arch_capabilities(u64 host) { host_arch_capabilities = host; }
+void sys_cpuid_set_cpus(u32 count) { cpus = count ? count : 1; }
 void sys_cpuid_offer_amx(bool offer) { amx_offered = offer; }
 
 static bool leaf_has_subleaves(u32 leaf)
@@ -465,10 +480,18 @@ void sys_cpuid(const struct cpu *c, u32 leaf, u32 subleaf, u32 regs[4])
 	memset(regs, 0, 4 * sizeof(regs[0]));
 	if (row)
 		memcpy(regs, row->r, sizeof(row->r));
-	if (leaf == 1 && (c->cr4 & CR4_OSXSAVE)) {
-		regs[ECX] |= B(27);
-	} else if (leaf == 0xb && subleaf > 1) {
-		regs[ECX] = subleaf & 0xff;
+	if (leaf == 1) {
+		regs[EBX] |= (u32)c->apic_id << 24;
+		if (c->cr4 & CR4_OSXSAVE)
+			regs[ECX] |= B(27);
+	} else if (leaf == 0xb) {
+		if (subleaf > 1)
+			regs[ECX] = subleaf & 0xff;
+		if (model.max_basic >= 0xb)
+			regs[EDX] = (u32)c->apic_id;
+	} else if (leaf == 0x8000001e && model.amd) {
+		regs[EAX] = (u32)c->apic_id;
+		regs[EBX] = (u32)c->apic_id & 0xff; /* core, one thread in it */
 	} else if (leaf == 0xd && row && subleaf <= 1) {
 		/* Sizes for what XCR0 enables now: standard in subleaf 0, compacted in subleaf 1. */
 		if (!subleaf || (regs[EAX] & B(1)))

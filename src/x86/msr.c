@@ -204,6 +204,22 @@ static int write_fs_gs_base(struct cpu *c, u32 msr, u64 value)
 	return 0;
 }
 
+static int read_apic(struct cpu *c, u32 msr, u64 *value) { return apic_msr_read(c, msr, value); }
+static int write_apic(struct cpu *c, u32 msr, u64 value) { return apic_msr_write(c, msr, value); }
+
+/* SDM volume 3A, 11.4.4: BSP flag read-only, bits 0-7 and 9 reserved. */
+static int write_apic_base(struct cpu *c, u32 msr, u64 value)
+{
+	u64 address = (BIT(sys_physical_bits()) - 1) & PAGE_MASK;
+
+	if (((value ^ c->apic_base) & BIT(8)) || (value & ~(address | BIT(8) | BIT(10) | BIT(11))) ||
+	    apic_msr_write(c, msr, value))
+		return -1;
+	c->apic_base = value;
+	mmu_msr_changed(c, msr);
+	return 0;
+}
+
 /* Accepted and without effect: commands to predictors and caches that the guest cannot reach. */
 static int write_nothing(struct cpu *c, u32 msr, u64 value)
 {
@@ -221,7 +237,7 @@ static const struct msr_row msrs[] = {
 	{ 0x4b564d00, 0x4b564d00, "KVM_WALL_CLOCK",  ANY,    AT(kvm_wall_clock),  STRICT,   0, ALL, 0, NULL, write_wall_clock },
 	{ 0x4b564d01, 0x4b564d01, "KVM_SYSTEM_TIME", ANY,    AT(kvm_system_time), STRICT,   0, ALL, 0, NULL, write_system_time },
 	{ 0x17,       0x17,       "PLATFORM_ID",     INTEL,  NO_FIELD,            READONLY, 0, 0, 0, NULL, NULL },
-	{ 0x1b,       0x1b,       "APIC_BASE",       APIC,   AT(apic_base),       STRICT,   0, BIT(11), 0xfee00900, NULL, NULL },
+	{ 0x1b,       0x1b,       "APIC_BASE",       APIC,   AT(apic_base),       STRICT,   0, ALL, 0xfee00900, NULL, write_apic_base },
 	{ 0x3a,       0x3a,       "FEATURE_CONTROL", INTEL,  NO_FIELD,            READONLY, 0, 0, 1, NULL, NULL },
 	{ 0x3b,       0x3b,       "TSC_ADJUST",      FEATURE(7, 1, 1), AT(tsc_adjust), STRICT, 0, ALL, 0, NULL, write_tsc_adjust },
 	/* IBRS, STIBP, SSBD, BHI_DIS_S: recorded, without effect on translated code. */
@@ -248,6 +264,8 @@ static const struct msr_row msrs[] = {
 	{ 0x277,      0x277,      "PAT",             ANY,    AT(pat),             STRICT,   0, ALL, 0x0007040600070406, NULL, write_pat },
 	/* No firmware runs, so that the reset value is what firmware leaves: everything write-back. */
 	{ 0x2ff,      0x2ff,      "MTRR_DEF_TYPE",   ANY,    AT(mtrr_def),        STRICT,   0, 0xcff, 0xc06, NULL, write_mtrr_default },
+	{ 0x6e0,      0x6e0,      "TSC_DEADLINE",    APIC,   NO_FIELD,            STRICT,   0, ALL, 0, read_apic, write_apic },
+	{ 0x800,      0x83f,      "X2APIC",          APIC,   NO_FIELD,            STRICT,   0, ALL, 0, read_apic, write_apic },
 	{ MSR_EFER,   MSR_EFER,   "EFER",            ANY,    AT(efer),            STRICT,   0, ALL, 0, NULL, write_efer },
 	{ MSR_STAR,   MSR_STAR,   "STAR",            ANY,    AT(star),            STRICT,   0, ALL, 0, NULL, NULL },
 	{ MSR_LSTAR,  MSR_LSTAR,  "LSTAR",           ANY,    AT(lstar),           STRICT,   1, ALL, 0, NULL, NULL },

@@ -67,6 +67,9 @@ void sys_cpuid_set_arch_capabilities(u64 host);
  * Call before sys_cpuid_init(). */
 void sys_cpuid_offer_amx(bool offer);
 
+/* How many vCPUs the machine has, for the topology leaves.  Call before sys_cpuid_init(). */
+void sys_cpuid_set_cpus(u32 count);
+
 /* State after RESET (MTRRs as firmware leaves them).  Call after sys_cpuid_init(). */
 void cpu_reset(struct cpu *c);
 /* State at the 64-bit Linux boot entry: paging on through `page_table`, flat segments 0x10 and 0x18 of the four
@@ -92,10 +95,14 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written /* bit 63: no flu
 void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer);
 void mmu_invlpg(struct cpu *c, gva_t address);
 void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address);
+/* The local APIC's MSRs: IA32_APIC_BASE, IA32_TSC_DEADLINE, 0x800-0x8ff.  0, or -1 for #GP. */
+int apic_msr_read(struct cpu *c, u32 msr, u64 *value);
+int apic_msr_write(struct cpu *c, u32 msr, u64 value);
 /* Called when the MSRs or instructions change what translated code has baked in: lstar, sfmask, star,
  * FS/GS bases, debug registers, rflags.IF: `what` is the MSR number, or one of SYS_CHANGED_*. */
 #define SYS_CHANGED_DR 0x10000u
 #define SYS_CHANGED_XCR0 0x10001u
+#define SYS_CHANGED_CR8 0x10002u
 void mmu_msr_changed(struct cpu *c, u32 what);
 /* kvmclock: (re)writes the pvclock page at guest physical `gpa` and wall clock; the accelerator has the clock. */
 void clock_write_system_time(struct cpu *c, gpa_t page);

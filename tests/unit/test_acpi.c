@@ -3,7 +3,7 @@
  * installed. */
 /* WITH: machine/acpi.c base/err.c */
 /* WITH: machine/i8259.c machine/i8254.c machine/mc146818.c machine/uart16550.c */
-/* WITH: machine/pm.c machine/i8042.c machine/ports.c */
+/* WITH: machine/pm.c machine/i8042.c machine/ports.c machine/ioapic.c machine/apic.c machine/lapic.c */
 
 #include <errno.h>
 #include <stdio.h>

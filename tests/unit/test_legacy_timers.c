@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The interval timer and the real-time clock, driven through their ports as a guest drives them. */
 /* WITH: machine/i8259.c machine/i8254.c machine/mc146818.c machine/uart16550.c */
-/* WITH: machine/pm.c machine/i8042.c machine/ports.c */
+/* WITH: machine/pm.c machine/i8042.c machine/ports.c machine/ioapic.c machine/apic.c machine/lapic.c */
 
 #include <time.h>
 

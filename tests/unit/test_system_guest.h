@@ -105,7 +105,8 @@ static struct {
 	u16 port;
 	int io_size;
 	u32 io_value;
-	u64 page;
+	u64 page, apic_value;
+	int apic_result;
 } calls;
 
 u32 io_in(struct cpu *c, u16 port, int size)
@@ -135,6 +136,18 @@ void mmu_control_changed(struct cpu *c, u64 cr0, u64 cr4, u64 efer)
 void mmu_invlpg(struct cpu *c, gva_t a) { (void)c; (void)a; calls.invlpg++; }
 void mmu_invpcid(struct cpu *c, u64 t, u64 p, gva_t a) { (void)c; (void)t; (void)p; (void)a; calls.invpcid++; }
 void mmu_msr_changed(struct cpu *c, u32 what) { (void)c; calls.changed++; calls.last_changed = what; }
+int apic_msr_read(struct cpu *c, u32 msr, u64 *value)
+{
+	(void)c; (void)msr;
+	*value = calls.apic_value;
+	return calls.apic_result;
+}
+int apic_msr_write(struct cpu *c, u32 msr, u64 value)
+{
+	(void)c; (void)msr;
+	calls.apic_value = value;
+	return calls.apic_result;
+}
 void clock_write_system_time(struct cpu *c, gpa_t page) { (void)c; calls.system_time++; calls.page = page.v; }
 void clock_write_wall_clock(struct cpu *c, gpa_t page) { (void)c; calls.wall_clock++; calls.page = page.v; }
 

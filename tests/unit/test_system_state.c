@@ -363,6 +363,26 @@ static void test_msr_semantics(void)
 		CHECK_EQ(value, 1105);
 	}
 	CHECK_EQ(sys_rdmsr(&cpu, 0x1b, &value), has_apic ? 0 : -1);
+	if (has_apic) { /* the flag of the first processor and reserved bits stay, the rest is the APIC's to judge */
+		CHECK_EQ(value, 0xfee00900);
+		CHECK_EQ(sys_wrmsr(&cpu, 0x1b, value & ~BIT(8)), -1);
+		CHECK_EQ(sys_wrmsr(&cpu, 0x1b, value | BIT(9)), -1);
+		CHECK_EQ(sys_wrmsr(&cpu, 0x1b, value | BIT(63)), -1);
+		CHECK_EQ(sys_wrmsr(&cpu, 0x1b, value | BIT(10)), 0);
+		CHECK_EQ(cpu.apic_base, 0xfee00d00);
+		calls.apic_result = -1;
+		CHECK_EQ(sys_wrmsr(&cpu, 0x1b, value), -1);
+		CHECK_EQ(cpu.apic_base, 0xfee00d00);
+		CHECK_EQ(sys_wrmsr(&cpu, 0x830, 1), -1);
+		calls.apic_result = 0;
+		calls.apic_value = 7;
+		CHECK_EQ(sys_rdmsr(&cpu, 0x802, &value), 0);
+		CHECK_EQ(value, 7);
+		cpu.apic_base = 0xfee00900;
+	} else {
+		CHECK_EQ(sys_rdmsr(&cpu, 0x802, &value), -1);
+		CHECK_EQ(sys_rdmsr(&cpu, 0x6e0, &value), -1);
+	}
 	if (sys_host_is_amd()) {
 		sys_rdmsr(&cpu, 0xc0010015, &value);
 		CHECK_EQ(value, BIT(24));
@@ -410,11 +430,17 @@ static void test_cpuid_features(void)
 	cpuid(1, 0, r);
 	CHECK_EQ(r[2] >> 31, 1);
 	CHECK_EQ(r[3] >> 9 & 1, has_apic);
-	CHECK_EQ(r[2] & (BIT(3) | BIT(5) | BIT(21) | BIT(24) | BIT(27)), 0);
+	CHECK_EQ(r[2] & (BIT(3) | BIT(5) | BIT(27)), 0);
+	CHECK_EQ(r[2] & (BIT(21) | BIT(24)), has_apic ? BIT(21) | BIT(24) : 0);
 	CHECK_EQ(r[3] >> 28 & 1, 0);
 	CHECK_EQ(r[1] >> 16, 1);
+	cpu.apic_id = 5;
+	cpuid(1, 0, r);
+	CHECK_EQ(r[1] >> 24, 5);
+	cpu.apic_id = 0;
+	cpuid(1, 0, r);
 	sys_host_cpuid(1, 0, host);
-	CHECK_EQ(r[2] & ~host[2] & ~BIT(31), 0);
+	CHECK_EQ(r[2] & ~host[2] & ~(BIT(31) | BIT(21) | BIT(24)), 0);
 	CHECK_EQ(r[3] & ~host[3] & ~(has_apic ? BIT(9) : 0), 0);
 	cpu.cr4 |= CR4_OSXSAVE;
 	cpuid(1, 0, r);
