@@ -4,7 +4,8 @@
  *
  * Source: ACPI specification 6.4, sections 5.2 (tables), 6.4 (resource descriptors), 20.2 (AML).
  *
- * The area holds, in this order: RSDP, FACS, DSDT, FADT, MADT (with APICs), XSDT.
+ * The area holds, in this order: RSDP, FACS, DSDT, FADT, MADT (with APICs), MCFG (with PCI), XSDT; its last page is
+ * the wake-up mailbox.
  *
  * Invariants
  *  A1  The cursor never leaves the area: area_put() is the only writer that moves it, and the
@@ -36,7 +37,7 @@ struct area {
 
 static void area_put(struct area *a, const void *bytes, size_t n)
 {
-	if (n > ACPI_AREA_SIZE - a->used) {
+	if (n > ACPI_MAILBOX - ACPI_AREA - a->used) {
 		a->overrun = true;
 		return;
 	}
@@ -217,6 +218,27 @@ static u32 eisa_id(const char *id)
 	return __builtin_bswap32(v);
 }
 
+/* A buffer whose size is not known before its end: the three-byte form of an integer. */
+static size_t aml_buffer_open(struct aml *m)
+{
+	put8(m->area, AML_BUFFER);
+	aml_open(m);
+	put8(m->area, AML_WORD);
+	put16(m->area, 0);
+	return m->area->used;
+}
+
+static void aml_buffer_close(struct aml *m, size_t start)
+{
+	size_t size = m->area->used - start;
+
+	if (!m->area->overrun) {
+		m->area->base[start - 2] = (u8)size;
+		m->area->base[start - 1] = (u8)(size >> 8);
+	}
+	aml_close(m);
+}
+
 /* One device's resources: port ranges (alignment 1, 16-bit decode) and one interrupt. */
 #define PORTS_MAX 5
 #define NO_IRQ (-1)
@@ -282,6 +304,110 @@ static void aml_board_device(struct aml *m, const struct acpi_device *d)
 	aml_close(m);
 }
 
+/* ---- PCI ---- */
+
+/* Address space descriptors: sections 6.4.3.5.1 (64 bits), .2 (32) and .3 (16); the type of the resource
+ * and its own flags are of tables 6.46 to 6.50.  Produced, positively decoded, both ends fixed. */
+enum { SPACE_MEMORY, SPACE_IO, SPACE_BUS };
+#define SPACE_FIXED 0x0c
+#define SPACE_IO_WHOLE 3     /* ISA and other ranges */
+#define SPACE_READ_WRITE 1   /* not cacheable */
+
+static void put_space(struct area *a, u8 type, u8 flags, size_t width, u64 start, u64 size)
+{
+	put8(a, width == 8 ? 0x8a : width == 4 ? 0x87 : 0x88);
+	put16(a, 3 + 5 * width);
+	put8(a, type);
+	put8(a, SPACE_FIXED);
+	put8(a, flags);
+	put_le(a, 0, width);                  /* granularity */
+	put_le(a, start, width);
+	put_le(a, start + size - 1, width);
+	put_le(a, 0, width);                  /* translation */
+	put_le(a, size, width);
+}
+
+static void aml_pci_resources(struct aml *m, const struct acpi_config *c)
+{
+	size_t start;
+
+	aml_name(m, "_CRS");
+	start = aml_buffer_open(m);
+	put_space(m->area, SPACE_BUS, 0, 2, 0, 256);
+	put8(m->area, 0x47); /* the configuration ports, consumed by the bridge itself */
+	put8(m->area, 1);
+	put16(m->area, 0xcf8);
+	put16(m->area, 0xcf8);
+	put8(m->area, 1);
+	put8(m->area, 8);
+	put_space(m->area, SPACE_IO, SPACE_IO_WHOLE, 2, 0, 0xcf8);
+	put_space(m->area, SPACE_IO, SPACE_IO_WHOLE, 2, 0xd00, 0xf300);
+	put_space(m->area, SPACE_MEMORY, SPACE_READ_WRITE, 4, PCI_WINDOW_32, PCI_WINDOW_32_SIZE);
+	if (c->pci_window_64)
+		put_space(m->area, SPACE_MEMORY, SPACE_READ_WRITE, 8, c->pci_window_64, PCI_WINDOW_64_SIZE);
+	put16(m->area, 0x0079);
+	aml_buffer_close(m, start);
+}
+
+#define PCI_SLOTS 32u
+
+/* Section 6.2.13.  The pins of one slot are shifted against those of the next, so that devices that use
+ * INTA only spread over all lines. */
+static void aml_pci_routing(struct aml *m)
+{
+	aml_name(m, "_PRT");
+	put8(m->area, AML_PACKAGE);
+	aml_open(m);
+	put8(m->area, PCI_SLOTS * 4);
+	for (u32 slot = 0; slot < PCI_SLOTS; slot++) {
+		for (u32 pin = 0; pin < 4; pin++) {
+			put8(m->area, AML_PACKAGE);
+			aml_open(m);
+			put8(m->area, 4);
+			aml_integer(m, slot << 16 | 0xffff);
+			aml_integer(m, pin);
+			aml_integer(m, 0);
+			aml_integer(m, (u32)LEGACY_PCI_INTX(slot + pin));
+			aml_close(m);
+		}
+	}
+	aml_close(m);
+}
+
+/* The window of the configuration space belongs to no device that a driver could claim. */
+static void aml_pci_reserved(struct aml *m)
+{
+	size_t start;
+
+	aml_device(m, "ECAM");
+	aml_name_integer(m, "_HID", eisa_id("PNP0C02"));
+	aml_name_integer(m, "_UID", 2);
+	aml_name(m, "_CRS");
+	start = aml_buffer_open(m);
+	put8(m->area, 0x86); /* section 6.4.3.4 */
+	put16(m->area, 9);
+	put8(m->area, 1);
+	put32(m->area, PCI_ECAM);
+	put32(m->area, PCI_ECAM_SIZE);
+	put16(m->area, 0x0079);
+	aml_buffer_close(m, start);
+	aml_close(m);
+}
+
+static void aml_pci(struct aml *m, const struct acpi_config *c)
+{
+	aml_device(m, "PCI0");
+	aml_name_integer(m, "_HID", eisa_id("PNP0A08"));
+	aml_name_integer(m, "_CID", eisa_id("PNP0A03"));
+	aml_name_integer(m, "_UID", 0);
+	aml_name_integer(m, "_SEG", 0);
+	aml_name_integer(m, "_BBN", 0);
+	aml_pci_resources(m, c);
+	aml_pci_routing(m);
+	aml_close(m);
+	aml_pci_reserved(m);
+}
+
 static void aml_processor(struct aml *m, u32 n)
 {
 	static const char digits[] = "0123456789ABCDEF";
@@ -323,6 +449,8 @@ static size_t put_dsdt(struct area *a, const struct acpi_config *c)
 		aml_board_device(&m, &board[i]);
 	if (c->i8042)
 		aml_board_device(&m, &keyboard);
+	if (c->pci)
+		aml_pci(&m, c);
 	if (c->apic)
 		for (u32 i = 0; i < c->cpus; i++)
 			aml_processor(&m, i);
@@ -463,11 +591,36 @@ static size_t put_madt(struct area *a, const struct acpi_config *c)
 	put32(a, 0);
 	put_override(a, LEGACY_IRQ_PIT, 2, MADT_CONFORMS);
 	put_override(a, LEGACY_IRQ_SCI, LEGACY_IRQ_SCI, MADT_HIGH_LEVEL);
+	for (u32 i = 0; i < 16; i++)
+		if (c->pci && (LEGACY_PCI_IRQS >> i & 1))
+			put_override(a, (u8)i, i, MADT_HIGH_LEVEL);
+	if (c->mailbox) { /* 5.2.12.19 */
+		put8(a, 16);
+		put8(a, 16);
+		put16(a, 0);
+		put32(a, 0);
+		put64(a, ACPI_MAILBOX);
+	}
 	put8(a, 4); /* local APIC NMI, 5.2.12.7: LINT1 of every processor */
 	put8(a, 6);
 	put8(a, 0xff);
 	put16(a, 0);
 	put8(a, 1);
+	table_end(a, start);
+	return start;
+}
+
+/* PCI Firmware Specification 3.3, section 4.1.2. */
+static size_t put_mcfg(struct area *a)
+{
+	size_t start = table_begin(a, "MCFG", 1);
+
+	put64(a, 0);
+	put64(a, PCI_ECAM);
+	put16(a, 0);    /* segment */
+	put8(a, 0);     /* buses 0 to 255 */
+	put8(a, 255);
+	put32(a, 0);
 	table_end(a, start);
 	return start;
 }
@@ -504,7 +657,7 @@ static int config_check(const struct acpi_config *c, struct err *e)
 int acpi_build(const struct acpi_config *config, u8 *low_memory, gpa_t *rsdp, struct err *e)
 {
 	struct area a = { .base = low_memory + ACPI_AREA };
-	size_t facs, dsdt, fadt, madt = 0, xsdt;
+	size_t facs, dsdt, fadt, madt = 0, mcfg = 0, xsdt;
 	int r = config_check(config, e);
 
 	if (r < 0)
@@ -515,14 +668,20 @@ int acpi_build(const struct acpi_config *config, u8 *low_memory, gpa_t *rsdp, st
 	fadt = put_fadt(&a, config, facs, dsdt);
 	if (config->apic)
 		madt = put_madt(&a, config);
+	if (config->pci)
+		mcfg = put_mcfg(&a);
 	xsdt = table_begin(&a, "XSDT", 1);
 	put64(&a, area_address(fadt));
 	if (config->apic)
 		put64(&a, area_address(madt));
+	if (config->pci)
+		put64(&a, area_address(mcfg));
 	table_end(&a, xsdt);
 	if (a.overrun)
 		return err_set(e, -ENOSPC, "ACPI tables: more than %llu bytes", ACPI_AREA_SIZE);
 	set_rsdp(&a, xsdt);
+	if (config->mailbox)
+		memset(low_memory + ACPI_MAILBOX, 0, ACPI_AREA + ACPI_AREA_SIZE - ACPI_MAILBOX);
 	*rsdp = GPA(area_address(0));
 	return 0;
 }
