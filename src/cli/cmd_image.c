@@ -12,7 +12,8 @@
 #include "image/tool.h"
 
 struct debian_values {
-	const char *suite, *mirror, *packages, *hostname, *password, *ssh_key;
+	const char *suite, *mirror, *packages, *hostname, *password, *ssh_key, *setup;
+	struct option_list copy;
 	u64 size;
 };
 
@@ -28,6 +29,9 @@ static const struct option_row debian_options[] = {
 	{ "hostname", "NAME", OPTION_NAME, FIELD(hostname), "what the machine calls itself", "debian", NULL },
 	{ "password", "TEXT", OPTION_TEXT, FIELD(password),
 	  "password of root, which sshd then takes; without it root has none, and logs in on the console alone", NULL, NULL },
+	{ "copy", "PATH=FILE", OPTION_LIST, FIELD(copy), "FILE of this machine becomes PATH of the image; may be repeated",
+	  NULL, NULL },
+	{ "setup", "FILE", OPTION_TEXT, FIELD(setup), "a shell script that is run in the image as root at the end", NULL, NULL },
 	{ "ssh-key", "FILE", OPTION_TEXT, FIELD(ssh_key), "public keys that may log in as root", NULL, NULL },
 };
 
@@ -73,7 +77,8 @@ static enum cli_status debian(const void *values, const struct operands *operand
 	struct sigaction action = { .sa_handler = stop };
 	struct debian_image image = {
 		.suite = v->suite, .mirror = v->mirror, .packages = v->packages, .hostname = v->hostname,
-		.password = v->password, .ssh_key = v->ssh_key, .size = v->size, .progress = draw, .opaque = &progress,
+		.password = v->password, .ssh_key = v->ssh_key, .setup = v->setup,
+		.copies = v->copy.word, .copy_count = v->copy.count, .size = v->size, .progress = draw, .opaque = &progress,
 	};
 	struct err e = { 0 };
 

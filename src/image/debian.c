@@ -32,6 +32,8 @@ struct build {
 	char work[PATH_BYTES], tar[PATH_BYTES + 16], disk[PATH_BYTES + 16], setup[PATH_BYTES + 16], root[PATH_BYTES + 16];
 	char partition[37];   /* PARTUUID */
 	char *ssh_key;
+	char *hooks[DEBIAN_IMAGE_COPIES + 2]; /* arguments of mmdebstrap that put files into the image */
+	int hook_count;
 	int step;
 };
 
@@ -132,6 +134,48 @@ static int read_keys(struct build *b, struct err *e)
 	return 0;
 }
 
+/* Adds what copies `file` of the host, whose option is `option`, to `path` of the image. */
+static int add_copy(struct build *b, const char *option, const char *path, const char *file, struct err *e)
+{
+	char *real = realpath(file, NULL);
+	int rc = 0;
+
+	if (!real || access(real, R_OK))
+		rc = err_sys(e, errno, "%s: %s", option, file);
+	else if (*path != '/' || strpbrk(path, "'\\") || strpbrk(real, "'\\") || path[strlen(path) - 1] == '/')
+		rc = err_set(e, -EINVAL, "%s: '%s' is not an absolute path of a file without quotes and backslashes", option,
+			     *path != '/' ? path : real);
+	else if (asprintf(&b->hooks[b->hook_count++], "--customize-hook=mkdir -p \"$1$(dirname '%s')\" && cp -L '%s' \"$1\"'%s'",
+			  path, real, path) < 0)
+		rc = err_sys(e, ENOMEM, "%s", option);
+	free(real);
+	return rc;
+}
+
+static int add_copies(struct build *b, struct err *e)
+{
+	const struct debian_image *image = b->image;
+	int rc = 0;
+
+	for (int i = 0; i < image->copy_count && !rc; i++) {
+		const char *text = image->copies[i], *equals = strchr(text, '=');
+		char path[PATH_BYTES];
+
+		if (!equals || equals - text >= PATH_BYTES)
+			return err_set(e, -EINVAL, "--copy: '%s' is not PATH=FILE", text);
+		memcpy(path, text, (size_t)(equals - text));
+		path[equals - text] = 0;
+		rc = add_copy(b, "--copy", path, equals + 1, e);
+	}
+	if (rc || !image->setup)
+		return rc;
+	rc = add_copy(b, "--setup", "/.setup", image->setup, e);
+	if (!rc && asprintf(&b->hooks[b->hook_count++],
+			    "--customize-hook=chroot \"$1\" /bin/sh /.setup && rm \"$1/.setup\"") < 0)
+		rc = err_sys(e, ENOMEM, "--setup");
+	return rc;
+}
+
 static int write_setup(struct build *b, struct err *e)
 {
 	int fd = open(b->setup, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
@@ -218,7 +262,7 @@ static int make_root(struct build *b, struct err *e)
 {
 	const struct debian_image *image = b->image;
 	char include[4096], hostname[128], password[512], partition[64], setup[PATH_BYTES + 64], proxy[1024], option[1100];
-	const char *argv[24] = {
+	const char *argv[24 + DEBIAN_IMAGE_COPIES + 2] = {
 		"mmdebstrap", "--variant=minbase", "--format=tar", "--aptopt=Acquire::Languages \"none\"",
 		"--customize-hook=sh \"$IMAGE_SETUP\" \"$1\"", include,
 	};
@@ -246,6 +290,8 @@ static int make_root(struct build *b, struct err *e)
 		snprintf(option, sizeof option, "--aptopt=%s", proxy);
 		argv[n++] = option;
 	}
+	for (int i = 0; i < b->hook_count; i++)
+		argv[n++] = b->hooks[i];
 	argv[n++] = image->suite;
 	argv[n++] = b->tar;
 	if (image->mirror)
@@ -329,6 +375,7 @@ int debian_image_build(const struct debian_image *image, struct err *e)
 	make_uuid(b.partition);
 	rc = rc ? rc : check_tools(e);
 	rc = rc ? rc : read_keys(&b, e);
+	rc = rc ? rc : add_copies(&b, e);
 	rc = rc ? rc : make_work(&b, e);
 	for (; !rc && b.step < STEP_COUNT; b.step++) {
 		say(&b, steps[b.step].words);
@@ -337,5 +384,7 @@ int debian_image_build(const struct debian_image *image, struct err *e)
 	rc = rc ? rc : finish(&b, e);
 	remove_work(&b);
 	free(b.ssh_key);
+	for (int i = 0; i < b.hook_count; i++)
+		free(b.hooks[i]);
 	return rc;
 }

@@ -19,6 +19,9 @@ struct debian_image {
 	const char *hostname;
 	const char *password;     /* of root; NULL: none, which only the console takes */
 	const char *ssh_key;      /* path of public keys that may log in as root; NULL: none */
+	const char *const *copies; /* "PATH=FILE": FILE of the host becomes PATH of the image; `copy_count` of them */
+	int copy_count;
+	const char *setup;        /* a shell script of the host, run in the image as root at the end; NULL: none */
 	u64 size;                 /* bytes of the disk */
 	/* How far it is: step `step` of `steps` has begun or says `text`. */
 	void (*progress)(void *opaque, int step, int steps, const char *text);
@@ -28,6 +31,7 @@ struct debian_image {
 /* The smallest disk that Debian with a kernel fits on, in bytes. */
 #define DEBIAN_IMAGE_MIN (1ull << 30)
 #define DEBIAN_IMAGE_MAX (16ull << 40)
+#define DEBIAN_IMAGE_COPIES 32
 
 /* Builds the image beside `out` and renames it when it is whole; leaves nothing behind where it fails.
  * -EEXIST, -ENOENT for a program or file that is missing, -EINVAL for a value, -EIO for a program that failed,

@@ -28,6 +28,10 @@ refuse "a bad release" 1 "penumbra: image debian: --suite: '-x' is not the name 
 refuse "bad packages" 1 "penumbra: image debian: --packages: 'a b' is not a list*" --packages "a b" "$tmp/x"
 refuse "a bad mirror" 1 "penumbra: image debian: --mirror: 'x' is not an address*" --mirror x "$tmp/x"
 refuse "keys that are not there" 1 "penumbra: image debian: --ssh-key: $tmp/none: No such file*" --ssh-key "$tmp/none" "$tmp/x"
+refuse "a copy without a path" 1 "penumbra: image debian: --copy: '/etc/x' is not PATH=FILE" --copy /etc/x "$tmp/x"
+refuse "a copy to a relative path" 1 "penumbra: image debian: --copy: 'etc/x' is not an absolute path*" --copy etc/x=/etc/hostname "$tmp/x"
+refuse "a copy of nothing" 1 "penumbra: image debian: --copy: /none: No such file*" --copy /etc/x=/none "$tmp/x"
+refuse "a setup that is not there" 1 "penumbra: image debian: --setup: /none: No such file*" --setup /none "$tmp/x"
 refuse "a directory that is not there" 1 "penumbra: image debian: $tmp/none/.: No such file*" "$tmp/none/x"
 echo keep >"$tmp/there"
 refuse "a file that is there" 1 "penumbra: image debian: $tmp/there is there already*" "$tmp/there"
@@ -49,7 +53,9 @@ status=$?
 result $? "an interruption leaves nothing" "status $status, $(ls -A "$tmp/stop") $(tail -n 1 "$tmp/stop.out")"
 
 echo "ssh-ed25519 AAAATEST somebody" >"$tmp/key.pub"
-"$PENUMBRA" image debian --size 2G --packages sqlite3 --hostname shadow --ssh-key "$tmp/key.pub" "$tmp/debian.img" >"$tmp/build.out" 2>&1 </dev/null
+echo 'id -u >/srv/ran' >"$tmp/setup.sh"
+"$PENUMBRA" image debian --size 2G --packages sqlite3 --hostname shadow --ssh-key "$tmp/key.pub" \
+	--copy "/srv/deep/of it=$tmp/key.pub" --setup "$tmp/setup.sh" "$tmp/debian.img" >"$tmp/build.out" 2>&1 </dev/null
 result $? "a Debian disk is built" "$(tail -n 1 "$tmp/build.out")"
 sfdisk --verify "$tmp/debian.img" >"$tmp/sfdisk.out" 2>&1 && grep -q 'No errors detected' "$tmp/sfdisk.out"
 result $? "its partition table is right" "$(cat "$tmp/sfdisk.out")"
@@ -68,5 +74,7 @@ has "keys" "cat /root/.ssh/authorized_keys" "AAAATEST somebody"
 has "keys are root's alone" "stat /root/.ssh/authorized_keys" "Mode:  0600"
 has "the package that was asked for" "stat /usr/bin/sqlite3" "Mode:  0755"
 has "capabilities of files" "stat /usr/bin/ping" "security.capability"
+has "a file that was copied" "cat \"/srv/deep/of it\"" "AAAATEST somebody"
+has "the script ran as root" "cat /srv/ran" 0
 [ -z "$(debugfs -R 'ls /etc/ssh' "$fs" 2>/dev/null | grep ssh_host_)" ]
 result $? "no host keys that copies would share" ""
