@@ -7,6 +7,7 @@
 
 #define COMMANDS(C)                                                               \
 	C(run)                                                                    \
+	C(exec)                                                                   \
 	C(host)                                                                   \
 	C(container)                                                              \
 	C(image)                                                                  \

@@ -95,30 +95,47 @@ struct insn_record *block_record(struct cache *k, struct block *b, u64 host)
 	return &r[lo];
 }
 
+/* In one store: other threads may be about to enter. */
+static void put_entry(struct block *b, const u8 *bytes)
+{
+	u64 v;
+
+	__builtin_memcpy(&v, CODE_BASE + b->host, sizeof v);
+	__builtin_memcpy(&v, bytes, sizeof b->entry);
+	__atomic_store_n((u64 *)(CODE_BASE + b->host), v, __ATOMIC_RELEASE);
+}
+
+static void put_dead_jump(struct block *b)
+{
+	u8 bytes[sizeof b->entry];
+	s32 d = (s32)(b->cold - (b->host + DEAD_JUMP));
+
+	__builtin_memcpy(bytes, CODE_BASE + b->host, sizeof bytes);
+	bytes[0] = 0xe9;
+	__builtin_memcpy(bytes + 1, &d, sizeof d);
+	put_entry(b, bytes);
+}
+
 void block_kill(struct cache *k, struct block *b)
 {
-	struct emit e = { CODE_BASE + b->host, NULL };
-
 	if (b->flags & BLOCK_DEAD)
 		return;
 	block_unhash(k, b);
 	b->flags |= BLOCK_DEAD;
-	__builtin_memcpy(b->entry, e.p, sizeof b->entry);
+	__builtin_memcpy(b->entry, CODE_BASE + b->host, sizeof b->entry);
 	/* The dead stub is the first thing in the cold part. */
-	e_jmp(&e, CODE_BASE + b->cold);
+	put_dead_jump(b);
 	k->stats.killed++;
 }
 
 void block_entry_restore(struct block *b)
 {
-	__builtin_memcpy(CODE_BASE + b->host, b->entry, sizeof b->entry);
+	put_entry(b, b->entry);
 }
 
 void block_entry_kill(struct block *b)
 {
-	struct emit e = { CODE_BASE + b->host, NULL };
-
-	e_jmp(&e, CODE_BASE + b->cold);
+	put_dead_jump(b);
 }
 
 void block_kill_frame(struct cache *k, u64 frame)
@@ -226,7 +243,7 @@ void block_link(struct cache *k, u32 exit, struct block *to)
 
 	if (from->flags & BLOCK_DEAD)
 		return;
-	if ((to->mode & TM_USER) && (to->flags & BLOCK_SPANS))
+	if (!EXEC && (to->mode & TM_USER) && (to->flags & BLOCK_SPANS))
 		target = slot_jump(k, x);
 	if (!target)
 		return;
@@ -242,7 +259,7 @@ void block_forward(struct cache *k, struct block *from, struct block *to)
 
 	/* A user block stands for its own physical page only; a kernel page is the same everywhere. */
 	if (from == to || from->mode != to->mode || from->pc != to->pc || (to->flags & BLOCK_DEAD) ||
-	    ((to->mode & TM_USER) && (from->pa != to->pa || (to->flags & BLOCK_SPANS))))
+	    (!EXEC && (to->mode & TM_USER) && (from->pa != to->pa || (to->flags & BLOCK_SPANS))))
 		return;
 	(void)k;
 	e_jmp(&e, CODE_BASE + to->host);

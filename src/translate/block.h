@@ -18,8 +18,11 @@
 
 #include "base/types.h"
 #include "x86/cpu.h"
+#include "x86/layout.h"
 
 #define BLOCK_INSNS 48
+#define BLOCK_ALIGN 16 /* host code lies as the guest's, modulo this */
+#define ENTRY_BYTES 8  /* at least so long, for the jump that kills it */
 
 /* Translation mode: part of the key. */
 #define TM_USER 1     /* CPL 3 */
@@ -111,6 +114,7 @@ struct insn_record {
 #define REC_END 2         /* trailing jump: the guest stands at the next instruction */
 #define REC_MIDDLE 8      /* not a precise point: goes on with the expansion before it */
 #define REC_NO_INTERRUPT 4 /* STI or MOV SS shadow */
+#define REC_SYSCALL 16     /* exec: a system call of the host */
 
 enum exit_kind {
 	X_LINK,      /* patch the rel32 at `patch` to the block at `target` */
@@ -212,7 +216,7 @@ void instance_add(struct cache *k, struct block *b);
 void instance_drop_frame(struct cache *k, u64 frame);
 void block_unhash(struct cache *k, struct block *b);
 void block_register(struct cache *k, struct block *b);
-static inline u64 block_host(const struct block *b) { return 0x7c0040000000ull + b->host; }
+static inline u64 block_host(const struct block *b) { return (u64)CODE_BASE + b->host; }
 
 /* Sites that must be translated as both-ways accessors. */
 bool site_is_both(struct cache *k, u64 pa);
@@ -229,6 +233,7 @@ struct translate_request {
 	bool need_next;
 	bool fsgsbase;     /* CR4.FSGSBASE */
 	bool rdtsc_exits;  /* CR4.TSD, or an offset between guest and host TSC */
+	bool indirect;     /* exec: an indirect branch asked for it, so that its entry for those comes first */
 };
 struct block *translate_block(struct cache *k, struct translate_request *r);
 

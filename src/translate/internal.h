@@ -26,6 +26,18 @@ struct tx {
 
 static inline s32 spill_reg(const struct tx *t, int reg) { return t->spill + SP_REG + 8 * reg; }
 
+/* Registers that expansions of control flow use. */
+#define TX_TARGET (EXEC ? R11 : RDX)
+#define TX_PUSH (EXEC ? RCX : R11)
+
+/* Whether a RIP-relative operand can stay one. */
+static inline bool tx_reaches(const struct tx *t, u64 address)
+{
+	s64 d = (s64)(address - (u64)t->hot.p);
+
+	return EXEC && d == (s32)d && d + 64 == (s32)(d + 64) && d - 64 == (s32)(d - 64);
+}
+
 /* A scratch register that the instruction does not use (nor `avoid`), with its guest value spilled and
  * noted as borrowed in the current record. */
 int tx_borrow(struct tx *t, const struct insn *in, u16 *taken);

@@ -8,7 +8,7 @@
 #include "translate/targets.h"
 
 /* How the memory operand is written in the host instruction. */
-enum form { F_NONE, F_SAME, F_GS, F_FS, F_ABS, F_PAIR };
+enum form { F_NONE, F_SAME, F_GS, F_FS, F_ABS, F_PAIR, F_RIP };
 
 struct rewrite {
 	enum form form;
@@ -79,6 +79,13 @@ static void e_op_own(struct emit *e, u8 seg, u8 op, int reg, const struct insn *
 	tx_operand(e, reg, in->base, in->index, in->scale, (s32)in->disp);
 }
 
+static u64 rip_target(const struct tx_insn *ti)
+{
+	u64 a = ti->pc + ti->in.len + (u64)ti->in.disp;
+
+	return ti->in.addrsize_prefix ? (u32)a : a;
+}
+
 static void e_prefixes(struct emit *e, const struct insn *in, const u8 *raw, const struct rewrite *w)
 {
 	/* Without an index the base is a user-world address of 32 bits, and a bit string's offset wraps there. */
@@ -93,7 +100,7 @@ static void e_prefixes(struct emit *e, const struct insn *in, const u8 *raw, con
 		bool segment = p == 0x26 || p == 0x2e || p == 0x36 || p == 0x3e || p == 0x64 || p == 0x65;
 
 		/* The user world keeps FS, whose base is the guest's. */
-		if (segment && !(p == 0x64 && in->seg == SEG_FS && (w->form == F_SAME || w->form == F_PAIR)))
+		if (segment && !(p == 0x64 && in->seg == SEG_FS && (w->form == F_SAME || w->form == F_PAIR || w->form == F_RIP)))
 			continue;
 		/* A REX before other prefixes does nothing; at their end it would. */
 		if ((p == 0x67 && drop67) || (p & 0xf0) == 0x40)
@@ -172,6 +179,10 @@ static void e_rewritten(struct emit *e, const struct tx_insn *ti, const struct r
 	} else if (w->form == F_ABS) {
 		tx_opcode(e, ti, reg, 0, 0);
 		tx_operand(e, reg, REG_NONE, REG_NONE, 1, w->disp);
+	} else if (w->form == F_RIP) {
+		tx_opcode(e, ti, reg, x, b);
+		e8(e, (u8)(0x05 | (reg & 7) << 3));
+		e32(e, (u32)(rip_target(ti) - (u64)(e->p + 4 + in->imm_size)));
 	} else {
 		tx_opcode(e, ti, reg, x, b);
 		e8(e, (u8)((in->modrm & 0xc7) | (reg & 7) << 3));
@@ -180,13 +191,6 @@ static void e_rewritten(struct emit *e, const struct tx_insn *ti, const struct r
 	}
 	for (int i = 0; i < in->imm_size; i++)
 		e8(e, raw[in->off_imm + i]);
-}
-
-static u64 rip_target(const struct tx_insn *ti)
-{
-	u64 a = ti->pc + ti->in.len + (u64)ti->in.disp;
-
-	return ti->in.addrsize_prefix ? (u32)a : a;
 }
 
 /* reg = guest address of the operand, without segment base. */
@@ -257,6 +261,8 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 			w->index = tx_borrow(t, in, taken);
 			e_address(t, ti, w->base);
 			e_load_gs(&t->hot, w->index, t->spill + SP_GS_BASE);
+		} else if (in->base == REG_RIP && !in->addrsize_prefix && tx_reaches(t, rip_target(ti))) {
+			w->form = F_RIP;
 		} else if (in->base == REG_RIP) {
 			w->form = F_PAIR;
 			w->base = sole_destination(in);
@@ -557,6 +563,14 @@ void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
 	finish(t, taken);
 }
 
+static void e_load_rip(struct emit *e, int reg, u64 address)
+{
+	e_rex(e, 1, reg, 0, 0);
+	e8(e, 0x8b);
+	e8(e, (u8)(0x05 | (reg & 7) << 3));
+	e32(e, (u32)(address - (u64)(e->p + 4)));
+}
+
 /* reg must be spilled by the caller, who notes it as borrowed. */
 void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
 {
@@ -578,6 +592,10 @@ void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
 	}
 	if (!t->kernel && ti->in.base == REG_RIP && ti->in.seg == SEG_NONE) {
 		tx_current(t)->access = AK_IDENT;
+		if (tx_reaches(t, rip_target(ti))) {
+			e_load_rip(&t->hot, reg, rip_target(ti));
+			return;
+		}
 		tx_address(t, reg, rip_target(ti));
 		e_rex(&t->hot, 1, reg, 0, reg);
 		e8(&t->hot, 0x8b);
@@ -585,7 +603,10 @@ void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
 		return;
 	}
 	prepare(t, &load, &w, &taken);
-	if (w.form == F_PAIR) {
+	if (w.form == F_RIP) { /* FS with RIP */
+		e8(&t->hot, 0x64);
+		e_load_rip(&t->hot, reg, rip_target(ti));
+	} else if (w.form == F_PAIR) {
 		if (ti->in.seg == SEG_FS || w.fs)
 			e8(&t->hot, 0x64);
 		e_rex(&t->hot, 1, reg, w.index == REG_NONE ? 0 : w.index, w.base);

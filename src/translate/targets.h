@@ -16,4 +16,11 @@ u64 frame_of(u64 pa);
 /* Enters the block into its frames' lists and marks them as code (invariant B2). */
 void frame_add_block(struct cache *k, struct block *b);
 
+/* exec only: what its environment does otherwise (exec/flow.c). */
+struct tx;
+/* The transfer to the address in TX_TARGET, whose own value is in the spill page. */
+void env_indirect(struct tx *t);
+/* Before the first expansion: the entry for indirect branches. */
+void env_prologue(struct tx *t);
+
 #endif

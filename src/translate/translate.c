@@ -28,7 +28,7 @@ void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target
 {
 	const u8 *start = CODE_BASE + (kind >= RL_COLD_FAR ? t->b->cold : t->b->host);
 
-	if (t->kernel)
+	if (t->kernel || EXEC)
 		return;
 	if (exit - t->b->exits > 255)
 		t->b->flags |= BLOCK_FIXED;
@@ -83,6 +83,14 @@ static u32 new_slot(struct tx *t, u64 target)
 	return slot;
 }
 
+/* Pads, so that the displacement behind `opcode` bytes lies in one cache line: other threads may run it while
+ * it is patched. */
+static void tx_patchable(struct tx *t, unsigned opcode)
+{
+	while (EXEC && (((u64)t->hot.p + opcode) & 63) > 60)
+		e8(&t->hot, 0x90);
+}
+
 void tx_branch(struct tx *t, int cond, u64 target)
 {
 	bool step = t->b->mode & TM_STEP;
@@ -96,8 +104,10 @@ void tx_branch(struct tx *t, int cond, u64 target)
 			e_jmp(&t->hot, stub);
 		else
 			e_jcc(&t->hot, cond, stub);
-	} else if (t->kernel || ((target ^ t->b->pc) & PAGE_MASK) == 0) {
+	} else if (EXEC || t->kernel || ((target ^ t->b->pc) & PAGE_MASK) == 0) {
 		u32 n = t->k->n_exits;
+
+		tx_patchable(t, cond < 0 ? 1 : 2);
 		u8 *stub = tx_exit(t, X_LINK, target, 0);
 		u8 *where = cond < 0 ? e_jmp(&t->hot, stub) : e_jcc(&t->hot, cond, stub);
 
@@ -126,11 +136,11 @@ static void push_return(struct tx *t, u64 address)
 		t->b->flags |= BLOCK_FIXED;
 		return;
 	}
-	e_store_gs(&t->hot, spill_reg(t, R11), R11);
-	tx_current(t)->borrowed |= (u16)BIT(R11);
-	tx_address(t, R11, address);
-	e_push(&t->hot, R11);
-	tx_return(t, R11);
+	e_store_gs(&t->hot, spill_reg(t, TX_PUSH), TX_PUSH);
+	tx_current(t)->borrowed |= (u16)BIT(TX_PUSH);
+	tx_address(t, TX_PUSH, address);
+	e_push(&t->hot, TX_PUSH);
+	tx_return(t, TX_PUSH);
 }
 
 #define PREDICT_TRIES 12
@@ -151,6 +161,10 @@ static void indirect_tail(struct tx *t)
 	u8 *hit, *imm;
 	u32 n;
 
+	if (EXEC) {
+		env_indirect(t);
+		return;
+	}
 	e_store_gs(e, spill_reg(t, RCX), RCX);
 	if (t->b->mode & TM_STEP) {
 		e_mov_rr(e, RCX, RDX);
@@ -240,15 +254,15 @@ void predict_move(const struct block *b, u8 *imm, const u8 *learn, u64 delta)
 
 static void spill_target(struct tx *t)
 {
-	e_store_gs(&t->hot, spill_reg(t, RDX), RDX);
-	tx_current(t)->borrowed |= (u16)BIT(RDX);
+	e_store_gs(&t->hot, spill_reg(t, TX_TARGET), TX_TARGET);
+	tx_current(t)->borrowed |= (u16)BIT(TX_TARGET);
 }
 
 static void tx_ret(struct tx *t, const struct tx_insn *ti)
 {
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
 	spill_target(t);
-	e_pop(&t->hot, RDX);
+	e_pop(&t->hot, TX_TARGET);
 	if (ti->in.imm)
 		e_lea_bd(&t->hot, RSP, RSP, (u16)ti->in.imm);
 	indirect_tail(t);
@@ -263,10 +277,10 @@ static void tx_indirect(struct tx *t, const struct tx_insn *ti)
 		return;
 	}
 	spill_target(t);
-	tx_load_operand(t, ti, RDX);
+	tx_load_operand(t, ti, TX_TARGET);
 	if (call) {
 		/* The push borrows registers that the load did not. */
-		tx_record(t, ti->pc, AK_NONE, REC_MIDDLE)->borrowed = BIT(RDX);
+		tx_record(t, ti->pc, AK_NONE, REC_MIDDLE)->borrowed = (u16)BIT(TX_TARGET);
 		push_return(t, ti->pc + ti->in.len);
 	}
 	indirect_tail(t);
@@ -413,7 +427,10 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 		tx_string(t, ti);
 		break;
 	case IC_XSAVE: case IC_XRSTOR:
-		tx_xsave(t, ti);
+		if (EXEC)
+			tx_plain(t, ti, index);
+		else
+			tx_xsave(t, ti);
 		break;
 	case IC_ENTER: case IC_XLAT: case IC_MASKMOV: case IC_CLZERO: case IC_MOVDIR64B:
 		/* ENTER knows only the stack segment. */
@@ -513,8 +530,8 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 
 	if (cache_full(k))
 		return NULL;
-	/* The same alignment modulo 16 as the guest's keeps what its compiler arranged. */
-	k->hot += (u32)((r->pc - k->hot) & 15);
+	/* The same alignment as the guest's keeps what its compiler arranged. */
+	k->hot += (u32)((r->pc - k->hot) & (BLOCK_ALIGN - 1));
 	*b = (struct block){
 		.pc = r->pc, .pa = r->pa, .host = k->hot, .cold = k->cold, .mode = r->mode,
 		.records = k->n_records, .exits = k->n_exits, .relocs = k->n_relocs,
@@ -529,14 +546,16 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	t.spill = t.kernel ? SPILL_K_DISP : SPILL_U_DISP;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
 	t.n = 0;
+	if (EXEC)
+		env_prologue(&t);
 	if (!decode(&t))
 		return NULL;
 	tx_exit(&t, X_DEAD, r->pc, 0);
-	if (r->mode & TM_COMPAT)
+	if (!EXEC && (r->mode & TM_COMPAT))
 		compat_emit(&t);
 	else
 		emit_all(&t);
-	while (t.hot.p < CODE_BASE + b->host + 6)
+	while (t.hot.p < CODE_BASE + b->host + ENTRY_BYTES)
 		e8(&t.hot, 0x90);
 	k->n_blocks++;
 	k->n_records += b->n_records;
@@ -550,7 +569,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	k->stats.code_bytes += b->host_end - b->host + b->cold_end - b->cold;
 	block_register(k, b);
 	frame_add_block(k, b);
-	if (b->mode == TM_USER)
+	if (!EXEC && b->mode == TM_USER)
 		instance_add(k, b);
 	return b;
 }

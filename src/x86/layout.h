@@ -18,7 +18,16 @@
 
 #define FOLD_OFF 0x7c0000000000 /* unsigned, also in assembly */
 
+/* `penumbra exec` (src/exec, compiled with PENUMBRA_EXEC) has the user world only: GS base is the thread's own
+ * area, which begins with its spill page, and the code cache lies near the program (exec/layout.h). */
+#ifdef PENUMBRA_EXEC
+#define EXEC 1
+#define SPILL_DISP 0
+#define EXEC_CODE 0x50000000
+#else
+#define EXEC 0
 #define SPILL_DISP (-0x200000)
+#endif
 #define SPILL_U_DISP SPILL_DISP             /* key S: user world's spill page */
 #define SPILL_K_DISP (SPILL_DISP + 0x1000)  /* key K: kernel world's */
 #define CONST_DISP (SPILL_DISP + 0x2000)    /* key T: constants that guest code may read, not write */
@@ -98,7 +107,11 @@
 #include "base/types.h"
 
 #define HOST(disp) ((void *)((u64)FOLD_OFF + (u64)(s64)(disp)))
+#ifdef PENUMBRA_EXEC
+#define CODE_BASE ((u8 *)EXEC_CODE)
+#else
 #define CODE_BASE ((u8 *)HOST(CODE_DISP))
+#endif
 #define RAM_BASE ((u8 *)HOST(RAM_DISP))
 
 struct spill {

@@ -16,6 +16,7 @@ machine    5
 accel      4
 device     4
 monitor    3
+exec       3
 translate  2
 shadow     2
 x86        1

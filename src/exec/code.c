@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT
+ * From a guest address to a block; the pages that blocks come from; the targets of indirect branches.
+ *
+ * The translator's "physical address" is the guest address, a frame is a page of it.  Everything here needs
+ * code_lock, which the caller holds. */
+#include "exec/exec.h"
+#include "translate/targets.h"
+#include "x86/emit.h"
+
+#define FRAMES 65536
+#define FRAME_HASH 32768
+#define GRANULE 0x10000ull /* of code, whose targets are mapped together */
+
+_Atomic u32 code_lock;
+struct exec_stats stats;
+
+/* Pages with translations, hashed by page number. */
+struct code_page { u64 page; u32 blocks, next; bool watched; };
+static struct code_page frames[FRAMES];
+static u32 frame_hash[FRAME_HASH], n_frames;
+static struct frame_node nodes[1u << 20];
+static u32 n_nodes, free_nodes;
+static u8 covered[LOW_END / GRANULE];
+
+u64 far_mask = BIT(FAR_BITS) - 1;
+u64 far_keys[1 << FAR_BITS], far_hosts[1 << FAR_BITS];
+
+void lock_take(_Atomic u32 *lock)
+{
+	u32 free = 0;
+
+	if (atomic_compare_exchange_strong(lock, &free, 1))
+		return;
+	while (atomic_exchange(lock, 2))
+		futex_wait(lock, 2, NULL);
+}
+
+void lock_drop(_Atomic u32 *lock)
+{
+	if (atomic_exchange(lock, 0) == 2)
+		futex_wake(lock);
+}
+
+static struct code_page *frame_at(u64 page, bool make)
+{
+	u32 h = (u32)((page * 0x9e3779b97f4a7c15ull) >> 49), n = frame_hash[h];
+
+	for (; n; n = frames[n - 1].next)
+		if (frames[n - 1].page == page)
+			return &frames[n - 1];
+	if (!make || n_frames == FRAMES)
+		return NULL;
+	struct code_page *f = &frames[n_frames++];
+
+	*f = (struct code_page){ .page = page, .next = frame_hash[h] };
+	frame_hash[h] = n_frames;
+	return f;
+}
+
+u64 frame_of(u64 pa) { return pa >> PAGE_SHIFT; }
+
+u32 frame_blocks(u64 frame)
+{
+	struct code_page *f = frame_at(frame, false);
+
+	return f ? f->blocks : 0;
+}
+
+void frame_set_blocks(u64 frame, u32 head)
+{
+	struct code_page *f = frame_at(frame, head != 0);
+
+	if (f)
+		f->blocks = head;
+}
+
+struct frame_node *frame_node(u32 n) { return &nodes[n - 1]; }
+
+void frame_node_free(struct frame_node *node)
+{
+	node->next = free_nodes;
+	free_nodes = (u32)(node - nodes) + 1;
+}
+
+void instance_drop_frame(struct cache *k, u64 frame)
+{
+	(void)k;
+	(void)frame;
+}
+
+static void frame_add(u64 frame, u32 block)
+{
+	struct code_page *f = frame_at(frame, true);
+	u32 n = free_nodes;
+
+	if (n)
+		free_nodes = nodes[n - 1].next;
+	else
+		n = ++n_nodes;
+	nodes[n - 1] = (struct frame_node){ .block = block, .next = f->blocks };
+	f->blocks = n;
+}
+
+void frame_add_block(struct cache *k, struct block *b)
+{
+	u32 n = (u32)(b - k->blocks);
+
+	frame_add(b->pa >> PAGE_SHIFT, n);
+	if (b->flags & BLOCK_SPANS)
+		frame_add(b->pa2 >> PAGE_SHIFT, n);
+}
+
+bool *code_page_watched(u64 page, bool make)
+{
+	struct code_page *f = frame_at(page >> PAGE_SHIFT, make);
+
+	return f ? &f->watched : NULL;
+}
+
+void code_watched_pages(void (*each)(u64 page))
+{
+	for (u32 i = 0; i < n_frames; i++)
+		if (frames[i].watched)
+			each(frames[i].page << PAGE_SHIFT);
+}
+
+void targets_cover(u64 begin, u64 end)
+{
+	end = MIN(end, (u64)LOW_END);
+	for (u64 g = begin / GRANULE; g * GRANULE < end; g++) {
+		u64 run = g;
+
+		while (run * GRANULE < end && !covered[run])
+			covered[run++] = 1;
+		if (run == g)
+			continue;
+		s64 r = host_mmap(TARGETS_DISP + 8 * g * GRANULE, 8 * (run - g) * GRANULE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		if (r < 0)
+			fatal("no memory for the targets of branches: error %ld", -r);
+		g = run;
+	}
+}
+
+static u64 *target_word(u64 pc) { return (u64 *)(TARGETS_DISP + 8 * pc); }
+
+static bool has_target(u64 pc) { return pc < LOW_END && covered[pc / GRANULE]; }
+
+void targets_fill(u64 pc)
+{
+	u64 *page = (u64 *)((u64)target_word(pc) & PAGE_MASK);
+
+	if (!has_target(pc) || *target_word(pc))
+		return;
+	for (size_t i = 0; i < PAGE_SIZE / 8; i++)
+		if (!page[i])
+			page[i] = (u64)lookup_miss;
+}
+
+static u32 far_index(u64 pc)
+{
+	u64 h = 0;
+
+	__asm__("crc32q %1, %0" : "+r"(h) : "r"(pc));
+	return (u32)(h & far_mask);
+}
+
+void code_enter_target(struct block *b)
+{
+	u64 entry = env_indirect_entry(CACHE, b);
+	u32 i = far_index(b->pc);
+
+	if (has_target(b->pc)) {
+		targets_fill(b->pc);
+		__atomic_store_n(target_word(b->pc), entry, __ATOMIC_RELEASE);
+	}
+	/* A thread may be between reading the key and the host address: then a word keeps its key. */
+	if (far_keys[i] && far_keys[i] != -b->pc && threads_running() > 1)
+		return;
+	__atomic_store_n(&far_keys[i], 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&far_hosts[i], entry, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&far_keys[i], -b->pc, __ATOMIC_SEQ_CST);
+	stats.targets++;
+}
+
+/* Signal information of a fetch that fails. */
+static struct block *no_code(struct siginfo *info, int signo, int code, u64 address)
+{
+	*info = (struct siginfo){ .signo = signo, .code = code, .address = address };
+	return NULL;
+}
+
+#define SEGV_MAPERR 1
+#define SEGV_ACCERR 2
+#define BUS_ADRERR 2
+
+/* Whether the page can be fetched from. */
+static bool fetchable(u64 page, struct siginfo *info)
+{
+	u8 byte;
+
+	if (!memory_find(page)) {
+		bool mapped = !guest_copy(&byte, (const void *)page, 1);
+
+		return no_code(info, SIGSEGV, mapped ? SEGV_ACCERR : SEGV_MAPERR, page);
+	}
+	if (guest_copy(&byte, (const void *)page, 1))
+		return no_code(info, SIGBUS, BUS_ADRERR, page);
+	return true;
+}
+
+/* Of the guest's bytes, to find out whether they came back. */
+static u32 checksum(const struct block *b)
+{
+	const u8 *p = (const u8 *)b->pc;
+	u64 h = b->guest_len;
+
+	for (u32 i = 0; i < b->guest_len; i++)
+		__asm__("crc32b %1, %k0" : "+r"(h) : "rm"(p[i]));
+	return (u32)h;
+}
+
+struct block *code_lookup(u64 pc, bool indirect, struct siginfo *info)
+{
+	u64 page = pc & PAGE_MASK;
+	struct translate_request r = { .pc = pc, .pa = pc, .mode = TM_USER, .bytes = (const u8 *)pc, .indirect = indirect };
+	struct block *b = block_find(CACHE, pc, pc, TM_USER);
+
+	if (b)
+		return b;
+	if (!fetchable(page, info)) {
+		info->address = pc;
+		return NULL;
+	}
+	if (n_frames + 2 > FRAMES || n_nodes + 2 > ARRAY_SIZE(nodes))
+		code_flush();
+	/* Watched before the bytes are read: what is written after this is seen. */
+	memory_watch(page);
+	b = translate_block(CACHE, &r);
+	if (!b && r.need_next) {
+		if (!fetchable(page + PAGE_SIZE, info))
+			return NULL;
+		memory_watch(page + PAGE_SIZE);
+		r.next = (const u8 *)(page + PAGE_SIZE);
+		r.pa2 = page + PAGE_SIZE;
+		b = translate_block(CACHE, &r);
+	}
+	if (!b) {
+		code_flush();
+		return code_lookup(pc, indirect, info);
+	}
+	b->copy = checksum(b);
+	return b;
+}
+
+#define DEAD_STUB_HEAD 4 /* of the store of the exit number: 65 c7 04 25 */
+
+static void revive(struct block *b)
+{
+	u8 *stub = CODE_BASE + b->cold;
+	s32 disp = SPILL_U_DISP + SP_EXIT;
+
+	__builtin_memcpy(stub, "\x65\xc7\x04\x25", DEAD_STUB_HEAD);
+	__builtin_memcpy(stub + DEAD_STUB_HEAD, &disp, sizeof disp);
+	b->flags &= (u8)~BLOCK_DEAD;
+	block_register(CACHE, b);
+	block_entry_restore(b);
+}
+
+/* Calls `each` for the frames with blocks in [begin, end). */
+static void each_frame(u64 begin, u64 end, void (*each)(struct code_page *f))
+{
+	begin >>= PAGE_SHIFT;
+	end = (end + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	if (end - begin >= 1024) {
+		for (u32 i = 0; i < n_frames; i++)
+			if (frames[i].blocks && frames[i].page >= begin && frames[i].page < end)
+				each(&frames[i]);
+		return;
+	}
+	for (u64 p = begin; p < end; p++) {
+		struct code_page *f = frame_at(p, false);
+
+		if (f && f->blocks)
+			each(f);
+	}
+}
+
+static void suspend_frame(struct code_page *f)
+{
+	for (u32 n = f->blocks; n; n = nodes[n - 1].next)
+		block_kill(CACHE, &CACHE->blocks[nodes[n - 1].block]);
+}
+
+static void verify_frame(struct code_page *f)
+{
+	for (u32 n = f->blocks; n; n = nodes[n - 1].next) {
+		struct block *b = &CACHE->blocks[nodes[n - 1].block];
+		bool same = checksum(b) == b->copy;
+
+		if (!same)
+			block_kill(CACHE, b);
+		else if ((b->flags & BLOCK_DEAD) && !block_find(CACHE, b->pa, b->pc, b->mode))
+			revive(b);
+	}
+}
+
+static void kill_frame(struct code_page *f) { block_kill_frame(CACHE, f->page); }
+
+void code_suspend_range(u64 begin, u64 end) { each_frame(begin, end, suspend_frame); }
+void code_verify_range(u64 begin, u64 end) { each_frame(begin, end, verify_frame); }
+void code_kill_range(u64 begin, u64 end) { each_frame(begin, end, kill_frame); }
+
+void code_far_site(u64 pc)
+{
+	site_set_both(CACHE, pc);
+	block_kill_site(CACHE, pc >> PAGE_SHIFT, pc);
+}
+
+void code_flush(void)
+{
+	for (u64 g = 0; g < ARRAY_SIZE(covered); g++)
+		if (covered[g])
+			sys3(__NR_madvise, TARGETS_DISP + 8 * g * GRANULE, 8 * GRANULE, 4 /* MADV_DONTNEED */);
+	__builtin_memset(far_keys, 0, sizeof far_keys);
+	__builtin_memset(frame_hash, 0, sizeof frame_hash);
+	n_frames = n_nodes = free_nodes = 0;
+	cache_flush(CACHE);
+}
+
+void code_setup(void)
+{
+	s64 a = host_mmap(CACHE_BASE, ALIGN_UP(sizeof(struct cache), PAGE_SIZE), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	s64 b = host_mmap((u64)CODE_BASE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	if (a < 0 || b < 0)
+		fatal("no memory for the code cache: error %ld", a < 0 ? -a : -b);
+	cache_init(CACHE);
+	CACHE->targets = (struct translate_targets){ .exit_user = exit_user, .exit_kernel = exit_user,
+						     .lookup_miss_user = lookup_miss, .lookup_miss_kernel = lookup_miss };
+}

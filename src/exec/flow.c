@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT
+ * How translations of `penumbra exec` transfer control and call the system.
+ *
+ * An indirect branch puts its target into R11 (TX_TARGET) and jumps through the targets: one word for each
+ * byte of guest code in the low 2 GiB.  A word leads to an indirect entry, which takes R11 back and goes on
+ * into the block, or to lookup_miss.  A word that was never written is zero: the fault at address 0 finds
+ * the target still in R11.  A target outside the table faults at the jump; its site is translated anew to
+ * go through far_lookup, which compares the whole address. */
+#include "exec/exec.h"
+#include "translate/internal.h"
+#include "translate/targets.h"
+
+#define SYSCALL_EXPANSION 19 /* bytes before the SYSCALL instruction */
+
+static void jump_through_targets(struct emit *e)
+{
+	e_bytes(e, (const u8 *)"\x42\xff\x24\xdd", 4); /* jmp [r11 * 8 + disp32] */
+	e32(e, TARGETS_DISP);
+}
+
+bool env_is_indirect_jump(const u8 *host)
+{
+	return host[0] == 0x42 && host[1] == 0xff && host[2] == 0x24 && host[3] == 0xdd;
+}
+
+void env_indirect(struct tx *t)
+{
+	u64 pc = t->b->pc + tx_current(t)->guest;
+
+	if (site_is_both(t->k, pc))
+		e_jmp(&t->hot, far_lookup);
+	else
+		jump_through_targets(&t->hot);
+}
+
+static void take_back(struct emit *e) { e_load_gs(e, TX_TARGET, SPILL_U_DISP + SP_REG + 8 * TX_TARGET); }
+
+#define TAKE_BACK_BYTES 9
+
+/* Chooses where the block begins: the jump that kills it must lie in one cache line, and before it there is
+ * room for taking back R11 where an indirect branch asks for the block. */
+void env_prologue(struct tx *t)
+{
+	struct cache *k = t->k;
+	u32 end = k->n_blocks ? k->blocks[k->n_blocks - 1].host_end : 0, at = k->hot;
+	u32 before = t->r->indirect ? TAKE_BACK_BYTES : 0;
+
+	while (at < end + before || (at & 63) > 64 - ENTRY_BYTES)
+		at += BLOCK_ALIGN;
+	if (before) {
+		t->b->indirect = at - before;
+		t->hot.p = CODE_BASE + at - before;
+		take_back(&t->hot);
+	}
+	t->hot.p = CODE_BASE + at;
+	t->b->host = k->hot = at;
+}
+
+u64 env_indirect_entry(struct cache *k, struct block *b)
+{
+	struct emit e = { CODE_BASE + k->cold, NULL };
+	struct block *last = &k->blocks[k->n_blocks - 1];
+
+	if (!b->indirect) {
+		b->indirect = k->cold;
+		take_back(&e);
+		e_jmp(&e, CODE_BASE + b->host);
+		k->cold = last->cold_end = (u32)(e.p - CODE_BASE);
+	}
+	return (u64)CODE_BASE + b->indirect;
+}
+
+/* RCX and R11 are the call's to change.  Class 0 goes straight to the kernel, all else to C:
+ *
+ *	mov ecx, eax;  movzx ecx, cx;  movzx ecx, byte [syscall_class + rcx];  jrcxz over;  jmp stub
+ * over: syscall;  rcx = next */
+static void tx_syscall(struct tx *t, const struct tx_insn *ti)
+{
+	struct emit *e = &t->hot;
+	u8 *start = e->p;
+
+	tx_current(t)->flags |= REC_SYSCALL;
+	tx_current(t)->access = AK_IDENT;
+	e_bytes(e, (const u8 *)"\x89\xc1\x0f\xb7\xc9\x0f\xb6\x89", 8);
+	e32(e, (u32)(u64)syscall_class);
+	e_bytes(e, (const u8 *)"\xe3\x05", 2);
+	e_jmp(e, tx_exit(t, X_INSN, ti->pc, 0));
+	if (e->p - start != SYSCALL_EXPANSION)
+		__builtin_trap();
+	e_bytes(e, (const u8 *)"\x0f\x05", 2);
+	e_mov_imm(e, RCX, ti->pc + ti->in.len);
+}
+
+bool tx_system(struct tx *t, const struct tx_insn *ti, int index)
+{
+	const struct insn *in = &ti->in;
+
+	switch (in->klass) {
+	case IC_SYSCALL:
+		tx_syscall(t, ti);
+		return true;
+	case IC_INVALID:
+		e_bytes(&t->hot, (const u8 *)"\x0f\x0b", 2);
+		return true;
+	case IC_RDGSBASE: case IC_WRGSBASE: case IC_MOV_TO_SEG: case IC_POP_SEG: case IC_LOAD_FAR:
+	case IC_JMP_FAR: case IC_CALL_FAR: case IC_RETF: case IC_IRET: case IC_INT: case IC_XBEGIN:
+		return false;
+	default:
+		/* Unprivileged, or it faults on the host as it would by itself. */
+		if (in->has_mem) {
+			tx_plain(t, ti, index);
+		} else {
+			tx_current(t)->access = AK_IDENT;
+			e_bytes(&t->hot, ti->raw, in->len);
+		}
+		return true;
+	}
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ * The loop between two stretches of translated code.
+ *
+ *	translated code --exit--> exec_exit() --+
+ *	       ^                                +--> run_loop() --> code_lookup()
+ *	       +---------- enter() <------------------+
+ *
+ * struct thread is the truth while C runs, but for vector state, which stays in the processor. */
+#include "exec/exec.h"
+
+#define PF_FETCH 0x14
+#define TRAP_PF 14
+#define TRAP_GP 13
+#define VSYSCALL 0xffffffffff600000ull
+
+/* What a far transfer or a segment load does here: the program has the flat selectors only. */
+static _Noreturn void raise_gp(struct thread *th)
+{
+	struct siginfo info = { .signo = SIGSEGV, .code = 0x80 };
+
+	signal_raise(th, &info, 0, TRAP_GP);
+}
+
+/* Calls through the page of the old kernel interface: gettimeofday, time, getcpu. */
+static bool vsyscall(struct thread *th)
+{
+	static const u16 calls[] = { __NR_gettimeofday, __NR_time, __NR_getcpu };
+	u64 i = (th->rip - VSYSCALL) / 1024, a[6] = { th->gpr[RDI], th->gpr[RSI], th->gpr[RDX] }, to;
+
+	if (th->rip % 1024 || i >= ARRAY_SIZE(calls) || guest_copy(&to, (const void *)th->gpr[RSP], 8))
+		return false;
+	th->gpr[RAX] = (u64)sys3(calls[i], a[0], a[1], a[2]);
+	th->gpr[RSP] += 8;
+	th->rip = to;
+	return true;
+}
+
+static _Noreturn void go_to(struct thread *th, bool indirect)
+{
+	struct siginfo info;
+	struct block *b;
+
+	lock_take(&code_lock);
+	b = code_lookup(th->rip, indirect, &info);
+	if (b && indirect)
+		code_enter_target(b);
+	lock_drop(&code_lock);
+	if (b) {
+		spill_of(th)->target = block_host(b);
+		enter();
+	}
+	if (vsyscall(th))
+		run_fresh();
+	signal_raise(th, &info, PF_FETCH | (info.code == 2), TRAP_PF);
+}
+
+_Noreturn void run_loop(void)
+{
+	struct thread *th = here();
+
+	if (th->pending)
+		signal_deliver_pending(th);
+	go_to(th, false);
+}
+
+static void link(const struct exit_record *x, u32 exit, u64 target)
+{
+	struct siginfo info;
+	u32 generation = CACHE->generation;
+	struct block *b;
+
+	lock_take(&code_lock);
+	b = code_lookup(target, false, &info);
+	/* The record may belong to a cache that is gone. */
+	if (b && generation == CACHE->generation)
+		block_link(CACHE, exit, b);
+	lock_drop(&code_lock);
+	(void)x;
+	stats.links++;
+}
+
+static void forward(struct thread *th, const struct exit_record *x)
+{
+	struct siginfo info;
+	u32 generation = CACHE->generation, from = x->block;
+	struct block *b;
+
+	lock_take(&code_lock);
+	b = code_lookup(th->rip, false, &info);
+	if (b && generation == CACHE->generation && (CACHE->blocks[from].flags & BLOCK_DEAD)) {
+		block_forward(CACHE, &CACHE->blocks[from], b);
+		if (CACHE->blocks[from].indirect)
+			code_enter_target(b);
+	}
+	lock_drop(&code_lock);
+}
+
+/* An instruction that is executed here, or not at all. */
+static _Noreturn void execute(struct thread *th)
+{
+	struct insn in;
+	u8 bytes[INSN_MAX] = { 0 };
+
+	for (size_t n = INSN_MAX; n && guest_copy(bytes, (const void *)th->rip, n); n--)
+		;
+	if (insn_decode(&in, bytes, sizeof bytes, MODE_64))
+		raise_gp(th);
+	int rm = (in.modrm & 7) | (in.rex & 1) << 3;
+
+	switch (in.klass) {
+	case IC_SYSCALL:
+		syscall_execute(th);
+	case IC_RDGSBASE:
+		th->gpr[rm] = in.osize == 8 ? spill_of(th)->gs_base : (u32)spill_of(th)->gs_base;
+		break;
+	case IC_WRGSBASE:
+		if (in.osize == 8 && (s64)(th->gpr[rm] << 16) >> 16 != (s64)th->gpr[rm])
+			raise_gp(th);
+		spill_of(th)->gs_base = in.osize == 8 ? th->gpr[rm] : (u32)th->gpr[rm];
+		break;
+	case IC_MOV_TO_SEG:
+		/* Null selectors, and the data selector, where they leave the base alone or clear it. */
+		if (in.has_mem || (u16)th->gpr[rm] > 3 || (in.modrm >> 3 & 7) == SEG_CS || (in.modrm >> 3 & 7) == SEG_SS)
+			raise_gp(th);
+		if ((in.modrm >> 3 & 7) == SEG_FS)
+			host_wrfsbase(0);
+		if ((in.modrm >> 3 & 7) == SEG_GS)
+			spill_of(th)->gs_base = 0;
+		break;
+	case IC_XBEGIN:
+		/* Aborts at once, without a reason. */
+		th->gpr[RAX] = 0;
+		th->rip += (u64)in.imm;
+		break;
+	default:
+		raise_gp(th);
+	}
+	th->rip += in.len;
+	run_fresh();
+}
+
+_Noreturn void exec_exit(u32 exit)
+{
+	struct thread *th = here();
+
+	stats.exits++;
+	if (exit == EXIT_RESUME)
+		run_loop();
+	if (exit == EXIT_LOOKUP) {
+		th->rip = th->target;
+		stats.lookups++;
+		if (th->pending)
+			signal_deliver_pending(th);
+		go_to(th, true);
+	}
+	const struct exit_record x = CACHE->exits[exit];
+
+	th->rip = x.target;
+	switch (x.kind) {
+	case X_LINK:
+		link(&x, exit, x.target);
+		break;
+	case X_DEAD:
+		forward(th, &x);
+		break;
+	case X_INSN:
+		if (th->pending)
+			signal_deliver_pending(th);
+		execute(th);
+	default:
+		break;
+	}
+	run_loop();
+}
