@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The front-end: which sources and libraries make up the program, and its manual page.
 
-FRONTEND_SRCS := $(wildcard src/base/*.c src/accel/*.c src/machine/*.c src/cli/*.c)
+FRONTEND_SRCS := $(wildcard src/base/*.c src/device/*.c src/accel/*.c src/machine/*.c src/cli/*.c)
 FRONTEND_LIBS += -ljson-c -lz -llzma -lzstd -llz4 -lbz2
 
 DEPS_BUILD += libbz2-dev

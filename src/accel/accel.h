@@ -114,11 +114,18 @@ struct vm_ops {
 	/* An external interrupt waits; irq_take() acknowledges it and returns its vector. */
 	bool (*irq_pending)(struct vm *vm);
 	int (*irq_take)(struct vm *vm);
+	/* Device memory and PCI configuration space (mechanism 1: `address` as in port 0xcf8, with the low bits
+	 * of the data port), 1 to 8 bytes; from any thread of the accelerator's.  What nothing claims reads as
+	 * ones. */
+	void (*device_memory)(struct vm *vm, u64 gpa, int size, bool write, u64 *value);
+	void (*device_config)(struct vm *vm, u32 address, int size, bool write, u32 *value);
 	/* The guest asked for power off or reset (END_NONE: not yet). */
 	enum vm_end (*power_state)(struct vm *vm);
 };
 
 #define VM_NAME_MAX 64
+#define VM_BELLS 32
+#define VM_CLEAN_MAX 128
 #define VM_RAM_HOLE 0xc0000000ull   /* devices lie in [3 GiB, 4 GiB) */
 #define VM_RAM_HIGH 0x100000000ull
 
@@ -134,6 +141,9 @@ struct vm {
 
 	u32 n_cpus;                /* vCPUs; the first one starts from `cpu`, the others wait to be started */
 	struct cpu cpu;            /* boot state before run(), last known state after it */
+
+	bool has_devices;          /* there is a PCI bus; device_memory() and device_config() may be asked */
+	int bells[VM_BELLS];       /* eventfds that notify the device of each slot, -1: none; before run() */
 
 	/* Readable when there is console input or an end_request; non-blocking eventfd.  run() may
 	 * poll it together with what it has of its own; it must read it to clear it. */
@@ -169,6 +179,15 @@ struct accel {
 	 * themselves).  raise_msi() is a write of `data` to `address`; NULL without local APICs. */
 	void (*set_irq)(struct vm *vm, int gsi, bool level);
 	void (*raise_msi)(struct vm *vm, u64 address, u32 data);
+	/* A write to the page at `gpa` notifies the device of the slot: bells[slot] is written; 0: no page does.
+	 * From any thread.  NULL where such writes come to device_memory() instead. */
+	void (*set_bell)(struct vm *vm, unsigned slot, u64 gpa);
+	/* One byte a page of RAM, bit 0: it holds translated code.  Valid from create() to destroy(), constant
+	 * NULL where nothing is translated. */
+	const u8 *(*frame_flags)(struct vm *vm);
+	/* Drops what was translated of these pages, at most VM_CLEAN_MAX; returns when it is done or the run has
+	 * ended.  From any thread but those that serve device_memory(). */
+	void (*clean_frames)(struct vm *vm, const u32 *frames, u32 n);
 	/* Dirty pages since the last call: one bit a page of RAM by offset, ORed into `bitmap` of
 	 * ram_size / PAGE_SIZE bits (64-bit words); clears them.  The first call starts the record,
 	 * and reports every page. */

@@ -24,8 +24,10 @@
 #include <unistd.h>
 
 #include "accel/accel.h"
+#include "accel/bt_devices.h"
 #include "accel/confine.h"
 #include "accel/probe.h"
+#include "base/jail.h"
 #include "monitor/state.h"
 #include "shadow/state.h"
 
@@ -45,6 +47,8 @@ struct bt {
 	pthread_t waiter;
 	bool waiting;
 	_Atomic bool closing;
+	struct bt_devices devices;
+	const u8 *frame_flags;        /* a byte a page of RAM, from the head of the frame table; read-only */
 	u64 started;
 };
 
@@ -151,9 +155,43 @@ static int read_knobs(struct test_knobs *k, struct err *e)
 	return 0;
 }
 
+static void kick_vcpu(struct bt *bt, u32 n)
+{
+	struct vcpu *v = vcpu_of(bt, n);
+
+	atomic_fetch_add(&v->kick, 1);
+	futex(&v->kick, FUTEX_WAKE, 1);
+	/* The zygote signals the carrier that runs. */
+	atomic_fetch_add(&bt->sh->fork_wanted, 1);
+	futex(&bt->sh->fork_wanted, FUTEX_WAKE, 1);
+}
+
+static void kick_from_outside(struct vm *vm, u32 n)
+{
+	kick_vcpu(vm->accel_state, n);
+}
+
+/* By a descriptor that cannot write, so that no process to which the mapping passes can make it writable. */
+static int map_flags(struct bt *bt, struct err *e)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", bt->shared_fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "%s", path);
+	bt->frame_flags = mmap(NULL, MAX_FRAMES, PROT_READ, MAP_SHARED, fd, OFF_FRAMES);
+	close(fd);
+	if (bt->frame_flags == MAP_FAILED)
+		return err_sys(e, errno, "shared memory of the monitor");
+	return 0;
+}
+
 static int bt_create(struct vm *vm, struct err *e)
 {
 	struct bt *bt;
+	int rc;
 
 	if (vm->ram_size > MAX_FRAMES * PAGE_SIZE)
 		return err_set(e, -E2BIG, "memory: the translator has room for %llu GiB", MAX_FRAMES * PAGE_SIZE >> 30);
@@ -175,6 +213,17 @@ static int bt_create(struct vm *vm, struct err *e)
 	bt->vcpus = mmap(NULL, MAX_VCPUS * VCPU_AREA, PROT_READ | PROT_WRITE, MAP_SHARED, bt->shared_fd, OFF_VCPUS);
 	if (bt->vcpus == MAP_FAILED)
 		return err_sys(e, errno, "shared memory of the monitor");
+	rc = map_flags(bt, e);
+	if (rc)
+		return rc;
+	/* Device processes are forked after this: they get the flags alone. */
+	madvise(bt->sh, SHARED_HEAD, MADV_DONTFORK);
+	madvise(bt->cache, CACHE_HEAD, MADV_DONTFORK);
+	madvise(bt->vcpus, MAX_VCPUS * VCPU_AREA, MADV_DONTFORK);
+	bt->devices.vm = vm;
+	bt->devices.area = (struct device_area *)((u8 *)bt->sh + OFF_DEVICES);
+	bt->devices.kick = kick_from_outside;
+	pthread_mutex_init(&bt->devices.lock, NULL);
 	bt->output_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (bt->output_fd < 0)
 		return err_sys(e, errno, "eventfd");
@@ -216,26 +265,27 @@ static int spawn(struct vm *vm, struct bt *bt, struct err *e)
 
 	if (image < 0)
 		return image;
-	bt->zygote = confine_fork();
+	bt->zygote = jail_fork(0);
 	if (bt->zygote < 0) {
 		close(image);
 		return err_sys(e, errno, "fork");
 	}
 	if (!bt->zygote) {
 		sigset_t none;
-		int a = fcntl(vm->ram_fd, F_DUPFD, 10), b = fcntl(bt->shared_fd, F_DUPFD, 10);
-		int c = fcntl(image, F_DUPFD, 10);
+		int above = FD_BELLS + BELLS, a = fcntl(vm->ram_fd, F_DUPFD, above);
+		int b = fcntl(bt->shared_fd, F_DUPFD, above), c = fcntl(image, F_DUPFD, above);
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		confine_leave_files();
-		confine_drop_bounding();
+		jail_leave_files();
+		jail_drop_bounding();
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		setpgid(0, 0);
-		if (a < 0 || b < 0 || c < 0 || dup2(a, FD_RAM) < 0 || dup2(b, FD_SHARED) < 0 || dup2(c, 5) < 0)
+		if (a < 0 || b < 0 || c < 0 || !bt_devices_inherit(vm) || dup2(a, FD_RAM) < 0 || dup2(b, FD_SHARED) < 0 || dup2(c, 5) < 0)
 			_exit(126);
 		fcntl(5, F_SETFD, FD_CLOEXEC);
-		close_range(6, ~0u, 0);
+		close_range(6, FD_BELLS - 1, 0);
+		close_range(FD_BELLS + BELLS, ~0u, 0);
 		close_range(0, 2, 0);
 		syscall(SYS_execveat, 5, "", argv, envp, AT_EMPTY_PATH);
 		_exit(127);
@@ -277,17 +327,6 @@ static void drain(struct vm *vm, struct bt *bt)
 		tail += n;
 	}
 	r->tail = tail;
-}
-
-static void kick_vcpu(struct bt *bt, u32 n)
-{
-	struct vcpu *v = vcpu_of(bt, n);
-
-	atomic_fetch_add(&v->kick, 1);
-	futex(&v->kick, FUTEX_WAKE, 1);
-	/* The zygote signals the carrier that runs. */
-	atomic_fetch_add(&bt->sh->fork_wanted, 1);
-	futex(&bt->sh->fork_wanted, FUTEX_WAKE, 1);
 }
 
 static void feed(struct vm *vm, struct bt *bt)
@@ -469,6 +508,9 @@ static int bt_run(struct vm *vm, struct err *e)
 		goto failed;
 	}
 	bt->waiting = true;
+	rc = bt_devices_start(&bt->devices, vm->n_cpus, e);
+	if (rc)
+		goto failed;
 	rc = confine_frontend(e);
 	if (rc)
 		goto failed;
@@ -555,6 +597,27 @@ static int bt_set_state(struct vm *vm, const struct cpu *c, struct err *e)
 	return 0;
 }
 
+static void bt_set_bell(struct vm *vm, unsigned slot, u64 gpa)
+{
+	struct bt *bt = vm->accel_state;
+
+	atomic_store(&bt->devices.area->bell[slot % BELLS], gpa);
+}
+
+static const u8 *bt_frame_flags(struct vm *vm)
+{
+	struct bt *bt = vm->accel_state;
+
+	return bt->frame_flags;
+}
+
+static void bt_clean_frames(struct vm *vm, const u32 *frames, u32 n)
+{
+	struct bt *bt = vm->accel_state;
+
+	bt_devices_clean(&bt->devices, frames, n);
+}
+
 static void bt_destroy(struct vm *vm)
 {
 	struct bt *bt = vm->accel_state;
@@ -566,6 +629,7 @@ static void bt_destroy(struct vm *vm)
 		kill(bt->zygote, SIGKILL);
 		waitpid(bt->zygote, NULL, 0);
 	}
+	bt_devices_stop(&bt->devices);
 	if (bt->waiting) {
 		atomic_store(&bt->closing, true);
 		atomic_fetch_add(&bt->sh->output, 1);
@@ -578,6 +642,8 @@ static void bt_destroy(struct vm *vm)
 		munmap(bt->vcpus, MAX_VCPUS * VCPU_AREA);
 	if (bt->cache && bt->cache != MAP_FAILED)
 		munmap(bt->cache, CACHE_HEAD);
+	if (bt->frame_flags && bt->frame_flags != MAP_FAILED)
+		munmap((void *)(uintptr_t)bt->frame_flags, MAX_FRAMES);
 	if (bt->output_fd >= 0)
 		close(bt->output_fd);
 	if (bt->shared_fd >= 0)
@@ -598,5 +664,8 @@ const struct accel accel_bt = {
 	.local_apic = true,
 	.set_irq = bt_set_irq,
 	.raise_msi = bt_raise_msi,
+	.set_bell = bt_set_bell,
+	.frame_flags = bt_frame_flags,
+	.clean_frames = bt_clean_frames,
 	.destroy = bt_destroy,
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Confinement of the translating accelerator's processes: namespaces(7), seccomp(2), pivot_root(2). */
+ * Confinement of the front-end while a machine runs: seccomp(2). */
 #include "accel/confine.h"
 
 #include <errno.h>
@@ -7,45 +7,11 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/syscall_filter.h"
-
-#define OTHERS (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWPID)
-
-pid_t confine_fork(void)
-{
-	static const unsigned long wanted[] = { CLONE_NEWUSER | OTHERS, OTHERS };
-
-	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
-		long pid = syscall(SYS_clone, wanted[i] | SIGCHLD, NULL, NULL, NULL, NULL);
-
-		if (pid >= 0)
-			return (pid_t)pid;
-	}
-	return fork();
-}
-
-void confine_leave_files(void)
-{
-	/* A mount on any directory will do; the old root goes away with the last reference to it. */
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("none", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "size=4k,mode=555") ||
-	    chdir("/proc") || syscall(SYS_pivot_root, ".", "."))
-		return;
-	if (umount2(".", MNT_DETACH) || chdir("/"))
-		_exit(125);
-}
-
-void confine_drop_bounding(void)
-{
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
-			return;
-}
 
 #define LINE "penumbra: a running machine made a system call that it does not need, and was ended\n"
 

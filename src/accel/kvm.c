@@ -304,6 +304,18 @@ static void handle_io(struct vm *vm, struct kvm *k)
 	}
 }
 
+static void handle_mmio(struct vm *vm, struct kvm *k)
+{
+	u64 value = ~0ull;
+
+	if (k->run->mmio.is_write)
+		memcpy(&value, k->run->mmio.data, sizeof value);
+	if (vm->has_devices)
+		vm->ops->device_memory(vm, k->run->mmio.phys_addr, (int)k->run->mmio.len, k->run->mmio.is_write, &value);
+	if (!k->run->mmio.is_write)
+		memcpy(k->run->mmio.data, &value, sizeof value);
+}
+
 /* One return of KVM_RUN.  Sets vm->end where the guest has ended. */
 static int handle_exit(struct vm *vm, struct kvm *k, struct err *e)
 {
@@ -316,10 +328,8 @@ static int handle_exit(struct vm *vm, struct kvm *k, struct err *e)
 		handle_io(vm, k);
 		return 0;
 	case KVM_EXIT_MMIO:
-		/* No device is there: reads give ones. */
 		stats->exit_mmio++;
-		if (!k->run->mmio.is_write)
-			memset(k->run->mmio.data, 0xff, sizeof k->run->mmio.data);
+		handle_mmio(vm, k);
 		return 0;
 	case KVM_EXIT_HLT:
 		stats->exit_halt++;

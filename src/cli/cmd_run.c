@@ -18,6 +18,7 @@
 struct run_values {
 	const char *kernel, *initrd, *append, *accel, *name, *stats;
 	u64 memory, timeout;
+	const char *rng;
 };
 
 #define FIELD(f) offsetof(struct run_values, f)
@@ -29,12 +30,39 @@ static const struct option_row run_options[] = {
 	{ "append", "STRING", OPTION_TEXT, FIELD(append), "kernel command line", "console=ttyS0", NULL },
 	{ "memory", "SIZE", OPTION_SIZE, FIELD(memory),
 	  "guest memory, with K, M, G or T, a plain number in MiB", "512M", NULL },
+	{ "rng", "on|off", OPTION_CHOICE, FIELD(rng), "give the guest random numbers of the host's", "off", "on|off" },
 	{ "accel", "NAME", OPTION_CHOICE, FIELD(accel),
 	  "how the guest's processor is run", "auto", "auto|translate|kvm" },
 	{ "name", "NAME", OPTION_NAME, FIELD(name), "what the machine is called", "guest", NULL },
 	{ "stats", "FILE", OPTION_TEXT, FIELD(stats), "write the figures of the run there as JSON", NULL, NULL },
 	{ "timeout", "SECONDS", OPTION_SECONDS, FIELD(timeout), "end the run after this time", NULL, NULL },
 };
+
+/* Options that each make a device of a class.  A list makes one for each word, which is its options. */
+static const struct {
+	const char *class;
+	size_t list, choice; /* either; 0: not this one */
+} device_options[] = {
+	{ "rng", 0, FIELD(rng) },
+};
+
+#define DEVICES_MAX 32
+static size_t collect_devices(const struct run_values *v, struct device_spec spec[DEVICES_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++) {
+		const char *class = device_options[i].class, *values = (const char *)v;
+		const struct option_list *list = (const void *)(values + device_options[i].list);
+
+		for (int w = 0; device_options[i].list && w < list->count && n < DEVICES_MAX; w++)
+			spec[n++] = (struct device_spec){ class, list->word[w] };
+		if (device_options[i].choice && n < DEVICES_MAX &&
+		    !strcmp(*(const char *const *)(const void *)(values + device_options[i].choice), "on"))
+			spec[n++] = (struct device_spec){ class, NULL };
+	}
+	return n;
+}
 
 static enum cli_status failed(const struct err *e)
 {
@@ -124,6 +152,7 @@ static enum cli_status run(const void *values, const struct operands *operands)
 {
 	const struct run_values *v = values;
 	struct guest_files files;
+	struct device_spec devices[DEVICES_MAX];
 	struct machine_config config = {
 		.name = v->name, .kernel = v->kernel, .initrd = v->initrd,
 		.command_line = v->append, .ram_size = v->memory,
@@ -135,6 +164,8 @@ static enum cli_status run(const void *values, const struct operands *operands)
 	FILE *stats = NULL;
 
 	(void)operands;
+	config.devices = devices;
+	config.n_devices = collect_devices(v, devices);
 	if (!v->kernel) {
 		if (guest_files_find(&files, &e))
 			return failed(&e);

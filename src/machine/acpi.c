@@ -342,14 +342,12 @@ static void aml_pci_resources(struct aml *m, const struct acpi_config *c)
 	put8(m->area, 8);
 	put_space(m->area, SPACE_IO, SPACE_IO_WHOLE, 2, 0, 0xcf8);
 	put_space(m->area, SPACE_IO, SPACE_IO_WHOLE, 2, 0xd00, 0xf300);
-	put_space(m->area, SPACE_MEMORY, SPACE_READ_WRITE, 4, PCI_WINDOW_32, PCI_WINDOW_32_SIZE);
+	put_space(m->area, SPACE_MEMORY, SPACE_READ_WRITE, 4, PCI_WINDOW, PCI_WINDOW_SIZE);
 	if (c->pci_window_64)
 		put_space(m->area, SPACE_MEMORY, SPACE_READ_WRITE, 8, c->pci_window_64, PCI_WINDOW_64_SIZE);
 	put16(m->area, 0x0079);
 	aml_buffer_close(m, start);
 }
-
-#define PCI_SLOTS 32u
 
 /* Section 6.2.13.  The pins of one slot are shifted against those of the next, so that devices that use
  * INTA only spread over all lines. */

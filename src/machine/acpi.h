@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/types.h"
+#include "device/pci.h"
 
 /* Guest physical range that the tables lie in.  The memory map must not offer it as usable RAM,
  * and it must be RAM: the global lock in the FACS is written by the guest. */
@@ -19,12 +20,8 @@
 
 #define ACPI_CPUS_MAX 254u /* 8-bit APIC numbers, 255 being the broadcast */
 
-/* Where a PCI host bridge puts what; sizes in bytes.  The configuration space of all 256 buses lies at `ecam`
+/* Where a PCI host bridge puts what; sizes in bytes.  The configuration space of all 256 buses lies at PCI_ECAM
  * (PCI Express 5.0, 7.2.2); ports 0xcf8-0xcff are the other way to it. */
-#define PCI_ECAM 0xe0000000ull
-#define PCI_ECAM_SIZE 0x10000000ull
-#define PCI_WINDOW_32 0xc0000000ull
-#define PCI_WINDOW_32_SIZE 0x20000000ull
 #define PCI_WINDOW_64_SIZE 0x400000000ull
 /* The 64-bit window's place, above all RAM. */
 static inline u64 pci_window_64(u64 ram_end) { return ALIGN_UP(MAX(ram_end, 1ull << 32), 1ull << 34); }

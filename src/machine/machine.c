@@ -29,6 +29,11 @@ struct machine {
 	u8 held[CONSOLE_CHUNK];
 	size_t held_start, held_end;
 	enum vm_end power;
+	struct device_set *devices; /* NULL: none, and no PCI */
+	/* Interrupt inputs that devices drive, for an accelerator that leaves the controllers to us. */
+	_Atomic u32 lines;
+	u32 lines_seen;
+	struct err device_error;
 };
 
 /* ---- struct vm_ops ---- */
@@ -62,10 +67,22 @@ static void take_events(struct machine *m)
 		m->power = END_RESET;
 }
 
+static bool pci_port(const struct machine *m, u16 port, int size)
+{
+	return m->devices && ((port == PCI_PORT_ADDRESS && size == 4) ||
+			      (port >= PCI_PORT_DATA && port + size <= PCI_PORT_DATA + 4));
+}
+
 static u32 op_io_in(struct vm *vm, u16 port, int size)
 {
 	struct machine *m = vm->machine;
-	u32 value = legacy_io_read(&m->legacy, port, size, monotonic_ns());
+	u32 value = 0;
+
+	if (pci_port(m, port, size)) {
+		pci_bus_port(devices_bus(m->devices), port, size, false, &value);
+		return value;
+	}
+	value = legacy_io_read(&m->legacy, port, size, monotonic_ns());
 
 	take_events(m);
 	return value;
@@ -75,6 +92,10 @@ static void op_io_out(struct vm *vm, u16 port, int size, u32 value)
 {
 	struct machine *m = vm->machine;
 
+	if (pci_port(m, port, size)) {
+		pci_bus_port(devices_bus(m->devices), port, size, true, &value);
+		return;
+	}
 	legacy_io_write(&m->legacy, port, size, value, monotonic_ns());
 	take_events(m);
 }
@@ -82,7 +103,12 @@ static void op_io_out(struct vm *vm, u16 port, int size, u32 value)
 static u64 op_advance(struct vm *vm, u64 now_ns)
 {
 	struct machine *m = vm->machine;
+	u32 lines = atomic_load(&m->lines), changed = lines ^ m->lines_seen;
 
+	m->lines_seen = lines;
+	for (int i = 0; changed; i++, changed >>= 1)
+		if (changed & 1)
+			legacy_set_irq(&m->legacy, i, lines >> i & 1);
 	legacy_advance(&m->legacy, now_ns);
 	if (m->held_start == m->held_end) {
 		m->held_start = 0;
@@ -109,6 +135,20 @@ static int op_irq_take(struct vm *vm)
 	return legacy_interrupt_acknowledge(&m->legacy);
 }
 
+static void op_device_memory(struct vm *vm, u64 gpa, int size, bool write, u64 *value)
+{
+	struct machine *m = vm->machine;
+
+	pci_bus_memory(devices_bus(m->devices), gpa, size, write, value);
+}
+
+static void op_device_config(struct vm *vm, u32 address, int size, bool write, u32 *value)
+{
+	struct machine *m = vm->machine;
+
+	pci_bus_config(devices_bus(m->devices), address, size, write, value);
+}
+
 static enum vm_end op_power_state(struct vm *vm)
 {
 	struct machine *m = vm->machine;
@@ -122,10 +162,80 @@ static const struct vm_ops machine_ops = {
 	.io_in = op_io_in,
 	.io_out = op_io_out,
 	.advance = op_advance,
+	.device_memory = op_device_memory,
+	.device_config = op_device_config,
 	.irq_pending = op_irq_pending,
 	.irq_take = op_irq_take,
 	.power_state = op_power_state,
 };
+
+/* ---- what the devices need ---- */
+
+static void host_set_irq(void *opaque, unsigned line, bool level)
+{
+	struct machine *m = opaque;
+
+	if (m->vm.accel->set_irq) {
+		m->vm.accel->set_irq(&m->vm, (int)line, level);
+		return;
+	}
+	if (level)
+		atomic_fetch_or(&m->lines, 1u << line);
+	else
+		atomic_fetch_and(&m->lines, ~(1u << line));
+	m->vm.accel->kick(&m->vm);
+}
+
+static void host_raise_msi(void *opaque, u64 address, u32 data)
+{
+	struct machine *m = opaque;
+
+	m->vm.accel->raise_msi(&m->vm, address, data);
+}
+
+static void host_set_bell(void *opaque, unsigned slot, u64 gpa)
+{
+	struct machine *m = opaque;
+
+	if (m->vm.accel->set_bell)
+		m->vm.accel->set_bell(&m->vm, slot, gpa);
+}
+
+static void host_clean(void *opaque, const u32 *frames, u32 n)
+{
+	struct machine *m = opaque;
+
+	if (m->vm.accel->clean_frames)
+		m->vm.accel->clean_frames(&m->vm, frames, n);
+}
+
+static void host_failed(void *opaque)
+{
+	struct machine *m = opaque;
+
+	vm_request_end(&m->vm, END_ERROR);
+}
+
+static int make_devices(struct machine *m, const struct machine_config *config, struct err *e)
+{
+	struct vm *vm = &m->vm;
+	struct device_environment env = {
+		.host = { host_set_irq, vm->accel->raise_msi ? host_raise_msi : NULL, host_set_bell, m,
+			  { LEGACY_PCI_INTX(0), LEGACY_PCI_INTX(1), LEGACY_PCI_INTX(2), LEGACY_PCI_INTX(3) } },
+		.dma = { .ram = vm->ram, .size = vm->ram_size, .low = vm->ram_low,
+			 .flags = vm->accel->frame_flags ? vm->accel->frame_flags(vm) : NULL },
+		.clean = host_clean, .failed = host_failed, .opaque = m,
+	};
+	int rc;
+
+	if (!config->n_devices)
+		return 0;
+	rc = devices_create(&m->devices, config->devices, config->n_devices, &env, e);
+	for (unsigned i = 0; !rc && i < VM_BELLS; i++)
+		vm->bells[i] = devices_bell(m->devices, i);
+	vm->has_devices = !rc;
+	return rc;
+}
 
 /* ---- life ---- */
 
@@ -135,6 +245,7 @@ static int load(struct machine *m, const struct machine_config *config, struct e
 	struct acpi_config acpi = {
 		.cpus = m->vm.n_cpus, .apic = m->vm.accel->local_apic, .io_apic_id = 0,
 		.local_apic = { LAPIC_ADDRESS }, .io_apic = { IOAPIC_ADDRESS },
+		.pci = config->n_devices, .pci_window_64 = pci_window_64(VM_RAM_HIGH + m->vm.ram_size - m->vm.ram_low),
 	};
 	struct kernel kernel;
 	u8 *initrd = NULL;
@@ -181,6 +292,8 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	vm->machine = m;
 	vm->ram_fd = -1;
 	vm->n_cpus = 1;
+	for (int i = 0; i < VM_BELLS; i++)
+		vm->bells[i] = -1;
 	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->wake_fd < 0) {
 		rc = err_sys(e, errno, "eventfd");
@@ -193,7 +306,10 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 		rc = load(m, config, e);
 	if (!rc)
 		rc = vm->accel->create(vm, e);
+	if (!rc)
+		rc = make_devices(m, config, e);
 	if (rc) {
+		vm->accel->destroy(vm);
 		ram_destroy(vm);
 		close(vm->wake_fd);
 		free(m);
@@ -231,7 +347,16 @@ int machine_run(struct machine *m, const struct console_options *console, struct
 	rc = console_start(&m->console, vm, console, e);
 	if (rc)
 		return rc;
-	rc = vm->accel->run(vm, &run);
+	if (m->devices)
+		rc = devices_start(m->devices, &run);
+	if (!rc)
+		rc = vm->accel->run(vm, &run);
+	else
+		vm->end = END_ERROR;
+	if (m->devices && devices_error(m->devices)->code)
+		m->device_error = *devices_error(m->devices);
+	devices_destroy(m->devices);
+	m->devices = NULL;
 	console_stop(m->console);
 	vm->stats.wall_ns = monotonic_ns() - start;
 	add_usage(&vm->stats, RUSAGE_SELF);
@@ -241,6 +366,8 @@ int machine_run(struct machine *m, const struct console_options *console, struct
 		return 0;
 	/* The console's own trouble is the cause, whatever the accelerator makes of it. */
 	why = console_error(m->console);
+	if (!why->code)
+		why = &m->device_error;
 	if (why->code)
 		return err_set(e, why->code, "%s", why->text);
 	return err_set(e, rc ? rc : -EIO, "%s", *run.text ? run.text : vm_end_words(END_ERROR));
@@ -250,6 +377,7 @@ void machine_destroy(struct machine *m)
 {
 	if (!m)
 		return;
+	devices_destroy(m->devices);
 	m->vm.accel->destroy(&m->vm);
 	console_destroy(m->console);
 	ram_destroy(&m->vm);

@@ -6,6 +6,7 @@
 #define PENUMBRA_MACHINE_MACHINE_H
 
 #include "accel/accel.h"
+#include "device/devices.h"
 #include "machine/console.h"
 
 struct machine;
@@ -16,6 +17,8 @@ struct machine_config {
 	const char *initrd;      /* path, NULL: none */
 	const char *command_line;
 	u64 ram_size;            /* bytes */
+	const struct device_spec *devices;
+	size_t n_devices;
 	const struct accel *accel;
 	const struct host_info *host;
 };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * The interrupt controllers as the monitor runs them: the local APIC of the vCPU that runs here, the IO-APIC
- * and the 8259s behind it; and device memory, of which theirs is all there is.
+ * and the 8259s behind it; and device memory, of which theirs is all that the monitor has.
  *
  *   device line -> IO-APIC pin --message--> local APIC --vector--> vCPU
  *              `-> 8259 --INTR--> LINT0 of the first local APIC ("virtual wire") --'
  *
  * Owner: the running carrier.  The local APIC's hot registers (EOI, TPR, ICR, timer) never leave this process. */
+#include "monitor/devices.h"
 #include "monitor/private.h"
 #include "base/sys.h"
 #include "x86/system.h"
@@ -140,13 +141,13 @@ int apic_msr_write(struct cpu *c, u32 msr, u64 value)
 
 /* ---- device memory ---- */
 
-enum region { OPEN_BUS, LOCAL_APIC, IO_APIC };
+enum region { ELSEWHERE, LOCAL_APIC, IO_APIC };
 
 static enum region region_of(const struct cpu *c, u64 pa)
 {
 	if ((pa & PAGE_MASK) == (c->apic_base & PTE_ADDR) && own(c)->mode == LAPIC_X)
 		return LOCAL_APIC;
-	return pa - IOAPIC_ADDRESS < IOAPIC_SIZE ? IO_APIC : OPEN_BUS;
+	return pa - IOAPIC_ADDRESS < IOAPIC_SIZE ? IO_APIC : ELSEWHERE;
 }
 
 void device_read(struct cpu *c, u64 pa, void *buffer, size_t n)
@@ -155,6 +156,10 @@ void device_read(struct cpu *c, u64 pa, void *buffer, size_t n)
 	enum region region = region_of(c, pa);
 	struct lapic_now now;
 
+	if (region == ELSEWHERE) {
+		front_read(pa, buffer, n);
+		return;
+	}
 	__builtin_memset(buffer, 0xff, n);
 	if (region == LOCAL_APIC) {
 		now = time_now(c);
@@ -168,13 +173,18 @@ void device_read(struct cpu *c, u64 pa, void *buffer, size_t n)
 void device_write(struct cpu *c, u64 pa, const void *buffer, size_t n)
 {
 	u32 offset = (u32)(pa & ~PAGE_MASK), value = 0;
+	enum region region = region_of(c, pa);
 	struct lapic_effect effect;
 	struct lapic_now now;
 
+	if (region == ELSEWHERE) {
+		front_write(pa, buffer, n);
+		return;
+	}
 	if ((offset & 3) || n > 8)
 		return;
 	__builtin_memcpy(&value, buffer, MIN(n, sizeof value));
-	switch (region_of(c, pa)) {
+	switch (region) {
 	case LOCAL_APIC:
 		now = time_now(c);
 		lapic_mmio_write(&SH->apics, (u32)c->apic_id, offset, value, &now, &effect);
@@ -185,7 +195,7 @@ void device_write(struct cpu *c, u64 pa, const void *buffer, size_t n)
 		legacy_ioapic_write(&SH->legacy, offset, value);
 		SPILL_K->pending = 1;
 		break;
-	case OPEN_BUS:
+	case ELSEWHERE:
 		break;
 	}
 }

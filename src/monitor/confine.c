@@ -17,6 +17,7 @@
 #include <linux/prctl.h>
 
 #include "base/syscall_filter.h"
+#include "monitor/devices.h"
 #include "monitor/private.h"
 #include "base/sys.h"
 
@@ -35,6 +36,7 @@ static const struct syscall_rule rules[] = {
 	{ __NR_mmap, BY_ALL, { ARG_WITHIN(2, READ_WRITE), ARG_MASKED(3, MAP_FLAGS, MAP_POPULATE), ARG_INT(4, FD_RAM) } },
 	{ __NR_futex, BY_ALL, { ARG_INT(1, FUTEX_WAIT) } },
 	{ __NR_futex, BY_ALL, { ARG_INT(1, FUTEX_WAKE) } },
+	{ __NR_write, BY_ALL, { ARG_MASKED(0, FD_BELLS, BELLS - 1), ARG_LONG(2, 8) } },
 	{ __NR_pkey_mprotect, BY_ALL, { ARG_WITHIN(2, READ_WRITE) } },
 	{ __NR_mprotect, BY_ALL, { ARG_WITHIN(2, READ_WRITE) } },
 	{ __NR_munmap, BY_ALL, { } },

@@ -16,6 +16,7 @@ struct frames {
 	u32 log[CODE_LOG];           /* frames in the order in which they became code */
 };
 #define FRAMES ((struct frames *)HOST(SHARED_DISP + OFF_FRAMES))
+_Static_assert(offsetof(struct frames, flags) == 0, "the front-end lets devices read the flags");
 _Static_assert(OFF_FRAMES + sizeof(struct frames) <= OFF_CACHE, "frames size");
 
 u8 frame_flags(u64 frame) { return frame < MAX_FRAMES ? FRAMES->flags[frame] : 0; }
@@ -29,6 +30,19 @@ void frame_node_free(struct frame_node *node)
 {
 	node->next = FRAMES->free_nodes;
 	FRAMES->free_nodes = (u32)(node - FRAMES->nodes) + 1;
+}
+
+/* Devices write RAM and then look at the flag (device/dma.h): it is set before the bytes are read. */
+void frame_announce(u64 pa)
+{
+	u64 frame = ram_offset(pa) >> PAGE_SHIFT;
+	u32 f = (u32)frame;
+
+	if (frame >= MAX_FRAMES || (FRAMES->flags[frame] & FRAME_CODE))
+		return;
+	__atomic_fetch_or(&FRAMES->flags[frame], FRAME_CODE, __ATOMIC_SEQ_CST);
+	FRAMES->log[SHADOW->code_epoch++ % CODE_LOG] = f;
+	space_protect_code(&f, 1);
 }
 
 static void add(u64 pa, u32 block)
@@ -45,13 +59,7 @@ static void add(u64 pa, u32 block)
 	node->block = block;
 	node->next = FRAMES->head[frame];
 	FRAMES->head[frame] = n;
-	if (!(FRAMES->flags[frame] & FRAME_CODE)) {
-		u32 f = (u32)frame;
-
-		FRAMES->flags[frame] |= FRAME_CODE;
-		FRAMES->log[SHADOW->code_epoch++ % CODE_LOG] = f;
-		space_protect_code(&f, 1);
-	}
+	frame_announce(pa);
 }
 
 void frame_add_block(struct cache *k, struct block *b)

@@ -273,11 +273,14 @@ struct block *lookup_at(struct cpu *c, u64 pc, u8 mode)
 			continue;
 		r.bytes = ram_pointer(r.pa);
 		if (!b)
+			frame_announce(r.pa);
+		if (!b)
 			b = translate_block(CACHE, &r);
 		if (!b && r.need_next) {
 			if (fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r.pa2))
 				return NULL;
 			r.next = ram_pointer(r.pa2);
+			frame_announce(r.pa2);
 			b = translate_block(CACHE, &r);
 		}
 		if (!b) {

@@ -5,6 +5,7 @@
  *          \--fault, signal--> signal_handler --(state made whole)--> run_loop
  *
  * struct cpu is the whole truth while C code runs, but for vector state, which stays in the processor. */
+#include "monitor/devices.h"
 #include "monitor/private.h"
 #include "base/sys.h"
 #include "shadow/shadow.h"
@@ -52,6 +53,7 @@ static void events(struct cpu *c)
 	VCPU->count.events++;
 	carrier_place();
 	io_poll_input();
+	device_events();
 	legacy_advance(&SH->legacy, now_ns());
 	apic_update(c);
 	if (c->nmi_pending && !c->nmi_masked) {

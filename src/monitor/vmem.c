@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Guest memory as C code sees it, port I/O and the paravirtual clock: the hooks of x86/system.h. */
+#include "monitor/devices.h"
 #include "monitor/private.h"
 #include "base/sys.h"
 #include "shadow/shadow.h"
@@ -156,9 +157,12 @@ static void after_io(void)
 
 u32 io_in(struct cpu *c, u16 port, int size)
 {
-	u32 v = legacy_io_read(&SH->legacy, port, size, now_ns());
+	u32 v;
 
 	(void)c;
+	if (device_port(port, size, false, &v))
+		return v;
+	v = legacy_io_read(&SH->legacy, port, size, now_ns());
 	io_poll_input();
 	after_io();
 	SPILL_K->pending = 1;
@@ -168,6 +172,8 @@ u32 io_in(struct cpu *c, u16 port, int size)
 void io_out(struct cpu *c, u16 port, int size, u32 value)
 {
 	(void)c;
+	if (device_port(port, size, true, &value))
+		return;
 	legacy_io_write(&SH->legacy, port, size, value, now_ns());
 	after_io();
 	/* A deadline or a line may have changed. */

@@ -68,6 +68,8 @@ u8 frame_flags(u64 frame);
 void frames_reset(void);
 /* A write by the monitor or a device to physical memory. */
 void frame_written(u64 pa);
+/* The bytes of this page are about to be read for translation. */
+void frame_announce(u64 pa);
 /* Write-protects, in this carrier, what became code since the epoch *seen. */
 void frames_catch_up(u64 *seen);
 /* Kills the translations of a frame that is about to be written. */
