@@ -18,6 +18,7 @@
 struct run_values {
 	const char *kernel, *initrd, *append, *accel, *name, *stats;
 	u64 memory, timeout;
+	struct option_list disks;
 	const char *rng;
 };
 
@@ -30,6 +31,9 @@ static const struct option_row run_options[] = {
 	{ "append", "STRING", OPTION_TEXT, FIELD(append), "kernel command line", "console=ttyS0", NULL },
 	{ "memory", "SIZE", OPTION_SIZE, FIELD(memory),
 	  "guest memory, with K, M, G or T, a plain number in MiB", "512M", NULL },
+	{ "disk", "FILE[,OPTION...]", OPTION_LIST, FIELD(disks),
+	  "disk image, may be repeated: format=raw|qcow2, readonly, serial=TEXT, queues=N, "
+	  "cache=writeback|writethrough|unsafe", NULL, NULL },
 	{ "rng", "on|off", OPTION_CHOICE, FIELD(rng), "give the guest random numbers of the host's", "off", "on|off" },
 	{ "accel", "NAME", OPTION_CHOICE, FIELD(accel),
 	  "how the guest's processor is run", "auto", "auto|translate|kvm" },
@@ -43,6 +47,7 @@ static const struct {
 	const char *class;
 	size_t list, choice; /* either; 0: not this one */
 } device_options[] = {
+	{ "blk", FIELD(disks), 0 },
 	{ "rng", 0, FIELD(rng) },
 };
 

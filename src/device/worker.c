@@ -33,6 +33,7 @@ static const struct syscall_rule worker_calls[] = {
 	{ SYS_mmap, 1, { ARG_WITHIN(2, PROT_RW) } },
 	{ SYS_mprotect, 1, { ARG_WITHIN(2, PROT_RW) } },
 	{ SYS_mremap, 1, { } },
+	ALLOW(rseq), ALLOW(set_robust_list), ALLOW(rt_sigaction), /* threads that have just begun */
 	/* abort(), so that a bug of ours ends as one. */
 	{ SYS_tgkill, 1, { ARG_INT(2, SIGABRT) } },
 };
@@ -179,8 +180,11 @@ static void handle_control(struct worker *w)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n != sizeof c)
-		_exit(0); /* the machine has ended */
+	if (n != sizeof c) { /* the machine has ended */
+		if (w->class->end)
+			w->class->end(w);
+		_exit(0);
+	}
 	switch (c.kind) {
 	case CONTROL_START:
 		start(w, &c);
@@ -270,7 +274,9 @@ static void give_up_rights(struct worker *w)
 	struct rlimit none = { 0, 0 };
 	char name[16];
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* One with an end of its own sees its socket closed. */
+	if (!w->class->end)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	snprintf(name, sizeof name, "penumbra-%s", w->name);
 	prctl(PR_SET_NAME, name);
 	if (!(w->class->rights & (WORKER_FILES | WORKER_ROOT)))
@@ -341,6 +347,7 @@ int worker_fork(struct worker_handle *h, const struct worker_plan *plan, struct 
 		if (h->pid < 0)
 			rc = err_sys(e, errno, "fork of a device process");
 	}
+	h->ends = plan->class->end;
 	if (!rc && !h->pid)
 		worker_main(plan, h, pair[1]);
 	if (pair[1] >= 0)
@@ -352,13 +359,13 @@ int worker_fork(struct worker_handle *h, const struct worker_plan *plan, struct 
 
 void worker_close(struct worker_handle *h)
 {
-	if (h->pid > 0) {
-		kill(h->pid, SIGKILL);
-		waitpid(h->pid, NULL, 0);
-	}
-	h->pid = -1;
 	if (h->control >= 0)
 		close(h->control);
+	if (h->pid > 0) {
+		if (!h->ends)
+			kill(h->pid, SIGKILL);
+		waitpid(h->pid, NULL, 0);
+	}
 	if (h->bell >= 0)
 		close(h->bell);
 	if (h->call >= 0)

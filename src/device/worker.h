@@ -58,6 +58,8 @@ struct worker_class {
 	/* Descriptors of its own: fills p[], returns how many (at most `room`); lowers *timeout_ms. */
 	int (*fill)(struct worker *w, struct pollfd *p, int room, int *timeout_ms);
 	void (*polled)(struct worker *w, const struct pollfd *p, int n);
+	/* The machine is over: leaves what it has on the host in order.  A worker without this is killed. */
+	void (*end)(struct worker *w);
 	/* The device's own state beyond the queues, at most WORKER_STATE_MAX bytes. */
 	size_t (*save)(struct worker *w, void *bytes, size_t room);
 	int (*load)(struct worker *w, const void *bytes, size_t n);
@@ -115,6 +117,7 @@ struct worker_handle {
 	pid_t pid;
 	int control, bell, call;       /* descriptors; call is readable when page->irq or clean_asked moved */
 	struct worker_page *page;
+	bool ends;                     /* by itself, once control is closed */
 };
 
 /* Forks it.  The front-end's handle is valid until worker_close(). */
