@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Runs inside the Debian system that bench/debian made, in a guest or natively after chroot: each measure named prints
+# `bench NAME NANOSECONDS`, the time of one unit of its work.
+set -u
+export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
+work=/var/tmp/bench
+rm -rf $work && mkdir -p $work && cd $work || exit 1
+
+micros() { now=${EPOCHREALTIME/./}; }
+report() { echo "bench $1 $2"; }
+# Time of a command, in nanoseconds divided by `units`.
+timed() { # name units command...
+	local name=$1 units=$2 from
+	shift 2
+	micros; from=$now
+	if "$@" >$work/out 2>&1; then
+		micros
+		report "$name" $(((now - from) * 1000 / units))
+	else
+		report "$name" failed
+		tail -n 3 $work/out
+	fi
+}
+per_second() { # name operations-per-second
+	case $2 in '' | *[!0-9.]*) report "$1" failed ;; *) report "$1" "$(awk -v v="$2" 'BEGIN { printf "%d", 1e9 / v }')" ;; esac
+}
+seconds=5
+cpus=$(nproc)
+
+m_openssl() { openssl speed -seconds 2 -bytes 16384 sha256 >$work/out 2>&1; per_second openssl "$(awk '/^sha256/ { sub("k", "", $2); print $2 / 16 }' $work/out)"; }
+m_gzip() {
+	head -c 64M /usr/lib/x86_64-linux-gnu/libicudata.so.72 /usr/bin/python3.11 /usr/lib/gcc/x86_64-linux-gnu/12/cc1 2>/dev/null >input
+	timed gzip 1 gzip -6 -c input
+}
+m_python() {
+	timed python 1 python3 -c 'import hashlib, json, re
+words = [str(i * 7919 % 100003) for i in range(100000)]
+table = {}
+for r in range(8):
+    for w in words: table[w] = table.get(w, 0) + len(w)
+text = json.dumps(table); json.loads(text); re.findall(r"\d+9", text); sorted(words)'
+}
+m_gcc() { rm -rf o; mkdir o; timed gcc 1 make -s -C /srv/source -j1 -f /srv/source/bench.mk OUT=$work/o; }
+m_parallel() { # the same work by one processor and by all: both are reported
+	openssl speed -seconds 3 -bytes 16384 sha256 >$work/out 2>&1
+	per_second parallel_one "$(awk '/^sha256/ { sub("k", "", $2); print $2 }' $work/out)"
+	openssl speed -multi "$cpus" -seconds 3 -bytes 16384 -evp sha256 >$work/out 2>&1
+	per_second parallel_all "$(awk '/^evp/ || /^sha256/ { sub("k", "", $2); v = $2 } END { print v }' $work/out)"
+}
+m_sqlite() {
+	timed sqlite 1 sqlite3 db 'create table t (i integer primary key, v text);
+begin; with recursive n(i) as (select 1 union all select i + 1 from n where i < 300000) insert into t select i, hex(i * 7919) from n; commit;
+create index v on t (v); select count(*), sum(length(v)) from t where v > "3"; select count(*) from t a join t b on a.v = b.v;'
+}
+postgres() { su postgres -c "PATH=$(echo /usr/lib/postgresql/*/bin):\$PATH; cd /tmp; $*"; }
+m_pgbench() {
+	mkdir pg && chown postgres pg
+	{ postgres initdb -D $work/pg -A trust && postgres pg_ctl -D $work/pg -w -o "'-k /tmp -c listen_addresses='" -l /tmp/pg.log start &&
+		postgres pgbench -h /tmp -i -q -s 5 postgres; } >out 2>&1 || { report pgbench_read failed; tail -n 3 out; return; }
+	per_second pgbench_read "$(postgres pgbench -h /tmp -S -c 4 -T $seconds postgres 2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p')"
+	per_second pgbench_write "$(postgres pgbench -h /tmp -N -c 4 -T $seconds postgres 2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p')"
+	postgres pg_ctl -D $work/pg -w -m fast stop >/dev/null
+}
+m_redis() {
+	redis-server --port 0 --unixsocket $work/redis --save '' --daemonize yes >/dev/null
+	until redis-cli -s $work/redis ping 2>/dev/null | grep -q PONG; do sleep 0.05; done
+	redis-benchmark -s $work/redis -q --csv -n 200000 -c 20 -t set,get >out 2>&1
+	per_second redis_set "$(awk -F'"' '$2 == "SET" { print $4 }' out)"
+	per_second redis_get "$(awk -F'"' '$2 == "GET" { print $4 }' out)"
+	redis-cli -s $work/redis shutdown nosave >/dev/null 2>&1
+}
+fio_run() { # name mode: nanoseconds for a MiB
+	local rate
+	rate=$(fio --name=x --filename=$work/fio --size=512M --bs=1M --rw="$2" --direct=1 --ioengine=psync --end_fsync=1 \
+		--output-format=terse 2>/dev/null | awk -F';' -v f="$3" '{ print $f / 1024 }')
+	per_second "$1" "$rate"
+}
+m_fio() {
+	fio_run fio_write write 48
+	fio_run fio_read read 7
+}
+m_fork() { timed fork 1000 bash -c 'i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i + 1)); done'; }
+
+# Serves for measures from outside, until somebody connects to port 9.
+m_serve() {
+	head -c 16384 /dev/zero >/var/www/html/16k
+	nginx
+	iperf3 -s -D
+	echo "bench-serving"
+	python3 -c 'import socket
+s = socket.create_server(("0.0.0.0", 9)); s.accept()'
+}
+
+for measure in "$@"; do "m_$measure"; done
+cd / && rm -rf $work
