@@ -2,13 +2,15 @@
 # penumbra-oci, the container runtime: one static program, because a third of a container's start would
 # else be the dynamic linker's.
 
-CONTAINER_SRCS := $(wildcard src/container/*.c) src/base/err.c \
+CONTAINER_SRCS := $(wildcard src/container/*.c) $(addprefix src/image/,archive.c blob.c manifest.c merge.c runtime_config.c \
+	store.c store_list.c tar.c unpack.c unpacker.c) src/base/err.c src/base/util.c \
 	$(addprefix src/x86/,decode.c decode_table.c decode_vector.c)
 CONTAINER_OBJS := $(CONTAINER_SRCS:src/%.c=$(BUILD)/container/%.o)
 CONTAINER_CFLAGS = $(COMMON_CFLAGS) -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fPIE -fstack-protector-strong \
 	-fstack-clash-protection -fcf-protection -ffunction-sections -fdata-sections
 CONTAINER_LDFLAGS := -static-pie -s -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections
-CONTAINER_LIBS := -lseccomp -ljson-c
+CONTAINER_LIBS := -lseccomp -ljson-c -lzstd -lz -lnettle
+DEPS_BUILD += nettle-dev
 PENUMBRA_OCI := $(BIN)penumbra-oci
 # The same code for the front-end: container_main() and all that it needs, without main(); link it with
 # $(CONTAINER_LIBS).

@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 #include "container/spec.h"
-#include "container/util.h"
+#include "base/util.h"
 
 #define CGROUP_PARTS_MAX 16
 

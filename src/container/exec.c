@@ -169,7 +169,8 @@ static void __attribute__((noreturn)) exec_main(struct exec *x)
 	r = wait_go(x->sync[1], &e);
 	if (!r && x->process->exec_cpu_affinity)
 		r = set_affinity("final", x->process->exec_cpu_affinity->final, &e);
-	if (!r && x->user_ns && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+	if (!r && x->user_ns && ((setresgid(0, 0, 0) < 0 && errno != EINVAL) ||
+				 (setresuid(0, 0, 0) < 0 && errno != EINVAL))) /* see become_root() */
 		r = err_sys(&e, errno, "become root of the user namespace");
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (!r && x->process->terminal) {

@@ -106,7 +106,7 @@ static int prepare(struct hardened *h, const char *id, u64 *slot, struct err *e)
 	if (!r)
 		r = check_off(c, "landlock", e);
 	if (!r)
-		r = harden_open_image(h, e);
+		r = harden_open_image(h, id, e);
 	if (r)
 		return r;
 	if (!flag(c, "no-user-namespace") && geteuid()) {
@@ -124,6 +124,17 @@ static int prepare(struct hardened *h, const char *id, u64 *slot, struct err *e)
 	else if (!r && !option(c, "landlock") && !h->learning)
 		r = harden_default_landlock(h, e);
 	return r;
+}
+
+/* Once the container is made it holds its root by itself. */
+static void close_image(struct hardened *h, bool failed)
+{
+	if (h->copied && failed)
+		store_copy_remove(h->root, NULL);
+	if (h->stored.lock >= 0 && failed) /* else it was closed with all that making the container had open */
+		close(h->stored.lock);
+	h->stored.lock = -1;
+	h->copied = false;
 }
 
 /* One run from image to end; the exit status of the process. */
@@ -149,13 +160,16 @@ static int run_once(struct hardened *h, const char *id, struct supervisor *s, st
 
 		if (root >= 0)
 			harden_release_ids(root, slot);
+		close_image(h, true);
 		return r;
 	}
 	o.config = config.text;
+	o.root_copy = h->copied ? h->root : NULL;
 	prctl(PR_SET_CHILD_SUBREAPER, !o.detach, 0, 0, 0);
 	r = launch_open(&l, h->c->global, &o, e);
 	if (!r)
 		r = launch_create(&l, &console, e);
+	close_image(h, r != 0);
 	if (s->sock >= 0)
 		close(s->sock);
 	s->sock = -1;

@@ -8,7 +8,8 @@
 #define ANNOTATION_LANDLOCK "org.penumbra.landlock"
 #define ANNOTATION_HARDENED "org.penumbra.hardened"
 
-extern const struct command oci_command_hardened_run, oci_command_explain, oci_command_bench;
+extern const struct command oci_command_hardened_run, oci_command_explain, oci_command_bench, oci_command_load,
+	oci_command_images, oci_command_prune;
 
 /* An id range of its own for a container: 65536 ids from *first; `slot` is for the state. */
 int harden_take_ids(int root, const char *id, u64 *slot, u64 *first, struct err *e);

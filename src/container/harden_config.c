@@ -4,11 +4,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "container/harden.h"
 #include "container/supervisor.h"
+#include "image/archive.h"
 
 #define OPTION_TEXT(name, value, many, help, gives) { name, gives },
 const struct harden_option harden_options[] = { HARDEN_OPTIONS(OPTION_TEXT) };
@@ -193,39 +195,68 @@ int harden_default_landlock(struct hardened *h, struct err *e)
 	return t->failed ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 
-int harden_open_image(struct hardened *h, struct err *e)
+int harden_store_options(const struct command_line *c, struct store_options *o, struct err *e)
 {
-	char path[4096];
+	*o = (struct store_options){ .path = option(c, "store"), .limit = 16ull << 30 };
+	return option(c, "image-size") && parse_size(option(c, "image-size"), &o->limit) ?
+	       err_set(e, -EINVAL, "option --image-size: not a size") : 0;
+}
+
+static int open_bundle(struct hardened *h, const char *path, struct err *e)
+{
+	_cleanup_fd_ int dir = dir_open(path);
+	struct oci_spec *s;
+	int r = dir < 0 ? err_sys(e, -dir, "bundle %s", path) : spec_load(dir, "config.json", &h->bundle, e);
+
+	if (r)
+		return r;
+	s = spec_root(h->bundle);
+	if (!s->root || !s->process)
+		return err_set(e, -EINVAL, "config.json: root and process are needed");
+	if (s->root->path[0] == '/')
+		snprintf(h->root, sizeof h->root, "%s", s->root->path);
+	else if (snprintf(h->root, sizeof h->root, "%.*s/%s", 2048, path, s->root->path) >= (int)sizeof h->root)
+		return err_set(e, -ENAMETOOLONG, "config.json: root.path");
+	return 0;
+}
+
+static int open_stored(struct hardened *h, const char *id, struct err *e)
+{
+	struct store_options o;
+	char copy[4096];
+	int r = harden_store_options(h->c, &o, e);
+
+	if (!r)
+		r = store_image(h->image, &o, &h->stored, e);
+	if (!r)
+		r = open_bundle(h, h->stored.bundle, e);
+	if (r)
+		return r;
+	if (h->stored.skipped)
+		fprintf(stderr, "image %s: %llu device nodes left out\n", h->image, (unsigned long long)h->stored.skipped);
+	if (!flag(h->c, "writable-root"))
+		return 0;
+	r = store_copy(&h->stored, h->root, id, copy, sizeof copy, e);
+	h->copied = !r;
+	if (!r)
+		snprintf(h->root, sizeof h->root, "%s", copy);
+	return r;
+}
+
+int harden_open_image(struct hardened *h, const char *id, struct err *e)
+{
+	char path[PATH_MAX], config[PATH_MAX + 16];
 	struct stat st;
+	int r = 0;
 
-	if (!realpath(h->image, path))
-		return err_sys(e, errno, "image %s", h->image);
-	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-		return err_set(e, -ENOTDIR, "image %s: must be a bundle or a root directory", h->image);
+	h->stored.lock = -1;
+	if (!realpath(h->image, path) || stat(path, &st) < 0 || !S_ISDIR(st.st_mode) || archive_is_layout(path))
+		return open_stored(h, id, e);
 	snprintf(h->root, sizeof h->root, "%s", path);
-	if (strlen(path) + 16 < sizeof path) {
-		size_t n = strlen(path);
-
-		strcpy(path + n, "/config.json");
-		if (!access(path, R_OK)) {
-			_cleanup_fd_ int dir = dir_open(h->root);
-			struct oci_spec *s;
-			int r = spec_load(dir, "config.json", &h->bundle, e);
-
-			if (r)
-				return r;
-			s = spec_root(h->bundle);
-			if (!s->root || !s->process)
-				return err_set(e, -EINVAL, "config.json: root and process are needed");
-			path[n] = 0;
-			if (s->root->path[0] == '/')
-				snprintf(h->root, sizeof h->root, "%s", s->root->path);
-			else if (snprintf(h->root, sizeof h->root, "%.*s/%s", 2048, path,
-					  s->root->path) >= (int)sizeof h->root)
-				return err_set(e, -ENAMETOOLONG, "config.json: root.path");
-		}
-	}
-	return strcmp(h->root, "/") ? 0 : err_set(e, -EINVAL, "image: is the host's /");
+	snprintf(config, sizeof config, "%s/config.json", path);
+	if (!access(config, R_OK))
+		r = open_bundle(h, path, e);
+	return r ? r : strcmp(h->root, "/") ? 0 : err_set(e, -EINVAL, "image: is the host's /");
 }
 
 static void write_mount(struct text *t, const char *dst, const char *type, const char *src,
@@ -311,6 +342,31 @@ static void write_strings(struct text *t, const char *name, char *const *v, size
 	text_add(t, "]");
 }
 
+/* A command takes the place of the image's own, but goes to its entrypoint. */
+static int write_args(struct hardened *h, const struct oci_process *own, struct text *t, struct err *e)
+{
+	const char *count = h->bundle ? spec_annotation(spec_root(h->bundle), IMAGE_ANNOTATION_ENTRYPOINT) : NULL;
+	const char *instead = option(h->c, "entrypoint");
+	size_t first = 0, n = 0, i;
+	u64 fixed = 0;
+
+	if (!instead && own && count && !parse_u64(count, own->args.n, &fixed))
+		first = (size_t)fixed;
+	text_add(t, "\"args\":[");
+	if (instead && ++n)
+		text_add_json(t, instead);
+	for (i = 0; own && !instead && i < (h->c->argc > 1 ? first : own->args.n); i++) {
+		text_add(t, n++ ? "," : "");
+		text_add_json(t, own->args.v[i]);
+	}
+	for (i = 1; i < (size_t)h->c->argc; i++) {
+		text_add(t, n++ ? "," : "");
+		text_add_json(t, h->c->argv[i]);
+	}
+	text_add(t, "],");
+	return n ? 0 : err_set(e, -EINVAL, "no command given, and the image names none");
+}
+
 static int write_process(struct hardened *h, struct text *t, struct err *e)
 {
 	const struct oci_process *own = h->bundle ? spec_root(h->bundle)->process : NULL;
@@ -328,24 +384,26 @@ static int write_process(struct hardened *h, struct text *t, struct err *e)
 		char head[24];
 		const char *colon = strchrnul(user, ':');
 
+		gid = 0;
 		snprintf(head, sizeof head, "%.*s", (int)MIN(colon - user, 20), user);
 		if (parse_u64(head, 65534, &uid) || (*colon && parse_u64(colon + 1, 65534, &gid)))
 			return err_set(e, -EINVAL, "option --user: UID[:GID], up to 65534");
 	}
-	if (h->c->argc < 2 && (!own || !own->args.n))
-		return err_set(e, -EINVAL, "no command given, and the image names none");
 	for (i = 0; i < (own ? own->env.n : 1) && n_env < 400; i++)
 		env[n_env++] = own ? own->env.v[i] : plain[i];
 	for (i = 0; (v = option_nth(h->c, "env", i)) && n_env < ARRAY_SIZE(env); i++)
 		env[n_env++] = (char *)v;
-	text_add(t, "\"process\":{\"terminal\":%s,\"user\":{\"uid\":%llu,\"gid\":%llu},",
+	h->uid = uid;
+	h->gid = gid;
+	text_add(t, "\"process\":{\"terminal\":%s,\"user\":{\"uid\":%llu,\"gid\":%llu,\"additionalGids\":[",
 		 flag(h->c, "tty") ? "true" : "false", (unsigned long long)uid,
 		 (unsigned long long)gid);
-	if (h->c->argc > 1)
-		write_strings(t, "args", h->c->argv + 1, (size_t)h->c->argc - 1);
-	else
-		write_strings(t, "args", own->args.v, own->args.n);
-	text_add(t, ",");
+	for (i = 0; !user && h->ids != 1 && own && own->user && i < own->user->additional_gids.n; i++)
+		text_add(t, "%s%llu", i ? "," : "", (unsigned long long)own->user->additional_gids.v[i]);
+	text_add(t, "]},");
+	r = write_args(h, own, t, e);
+	if (r)
+		return r;
 	write_strings(t, "env", env, n_env);
 	text_add(t, ",\"cwd\":");
 	text_add_json(t, option(h->c, "cwd") ? option(h->c, "cwd") : own && own->cwd ? own->cwd : "/");
@@ -449,9 +507,12 @@ static void write_namespaces(const struct hardened *h, struct text *t)
 		text_add(t, "}");
 	}
 	if (h->first_id)
-		text_add(t, ",{\"type\":\"user\"}],\"uidMappings\":[{\"containerID\":0,\"hostID\":%llu,"
-			 "\"size\":%llu}],\"gidMappings\":[{\"containerID\":0,\"hostID\":%llu,"
-			 "\"size\":%llu}]", (unsigned long long)h->first_id, (unsigned long long)h->ids,
+		/* the one id that there is without root is what the process wants to be */
+		text_add(t, ",{\"type\":\"user\"}],\"uidMappings\":[{\"containerID\":%llu,\"hostID\":%llu,"
+			 "\"size\":%llu}],\"gidMappings\":[{\"containerID\":%llu,\"hostID\":%llu,"
+			 "\"size\":%llu}]", (unsigned long long)(h->ids > 1 ? 0 : h->uid),
+			 (unsigned long long)h->first_id, (unsigned long long)h->ids,
+			 (unsigned long long)(h->ids > 1 ? 0 : h->gid),
 			 (unsigned long long)(h->ids > 1 ? h->first_id : getegid()),
 			 (unsigned long long)h->ids);
 	else

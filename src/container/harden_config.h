@@ -4,9 +4,13 @@
 #define PENUMBRA_CONTAINER_HARDEN_CONFIG_H
 
 #include "container/command.h"
+#include "image/store.h"
 
 /* flag, placeholder (or NULL), many, help, what it gives away (NULL: nothing, it only chooses) */
 #define HARDEN_OPTIONS(X) \
+	X("store", "DIR", false, "where images are kept (default: /var/lib/penumbra/store, or the user's own)", NULL) \
+	X("image-size", "SIZE", false, "largest unpacked size of an image (default: 16G)", NULL) \
+	X("entrypoint", "PROGRAM", false, "instead of the image's", NULL) \
 	X("name", "ID", false, "name of the container (default: made up)", NULL) \
 	X("detach", NULL, false, "do not wait", NULL) \
 	X("env", "NAME=VALUE", true, "set an environment variable", NULL) \
@@ -69,7 +73,10 @@ struct hardened {
 	const struct command_line *c;
 	const char *image;           /* as given */
 	char root[4096];             /* the root directory on the host */
+	struct stored_image stored;  /* .lock is -1 when the image is not of the store */
+	bool copied;                 /* root is a private copy */
 	struct spec_document *bundle;/* the bundle's own configuration, or NULL */
+	u64 uid, gid;                /* of the process, inside */
 	u64 first_id, ids;           /* the id range; 0 for none, one id without root */
 	bool ask;                    /* there is a supervisor: refused calls are reported to it */
 	bool learning;
@@ -77,8 +84,10 @@ struct hardened {
 	struct text calls;           /* of a profile: JSON list of names; empty: the default list */
 };
 
-/* Finds the image's root and its own configuration. */
-int harden_open_image(struct hardened *h, struct err *e);
+/* Finds the image's root and its own configuration; `id` names a writable copy where one is asked for. */
+int harden_open_image(struct hardened *h, const char *id, struct err *e);
+/* From the options: where the store is and how large an image may be. */
+int harden_store_options(const struct command_line *c, struct store_options *o, struct err *e);
 /* Writes config.json for the run. */
 int harden_write_config(struct hardened *h, struct text *t, struct err *e);
 /* The default list of system calls as linux.seccomp. */

@@ -111,7 +111,8 @@ static int become_root(struct launch *l, struct err *e)
 {
 	if (!l->user_ns)
 		return 0;
-	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+	/* EINVAL: the namespace has no root, but only the ids that the process will have */
+	if ((setresgid(0, 0, 0) < 0 && errno != EINVAL) || (setresuid(0, 0, 0) < 0 && errno != EINVAL))
 		return err_sys(e, errno, "become root of the user namespace");
 	setgroups(0, NULL); /* refused where setgroups is denied: then there is nothing to drop */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

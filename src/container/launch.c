@@ -20,6 +20,7 @@
 #include "container/mounts.h"
 #include "container/process.h"
 #include "container/seccomp.h"
+#include "image/store.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -715,6 +716,8 @@ static void undo(struct launch *l, pid_t pid)
 			hooks_run(&l->spec->hooks->poststop, "poststop", t.text, &ignored);
 	}
 	harden_release_ids(l->dir.root, l->state.id_slot);
+	if (l->state.root_copy)
+		store_copy_remove(l->state.root_copy, &ignored);
 	state_remove(&l->dir, &ignored);
 }
 
@@ -757,6 +760,7 @@ int launch_create(struct launch *l, int *master, struct err *e)
 	l->quick = o->run && !l->user_ns;
 	l->state.owner = geteuid();
 	l->state.id_slot = o->id_slot;
+	l->state.root_copy = o->root_copy ? strdup(o->root_copy) : NULL;
 	r = cgroup_plan(&l->cgroup, l->spec->linux_->cgroups_path, o->id, l->global->rootless_now, e);
 	if (!r && cgroup_describe(&l->cgroup, &l->state.cgroups))
 		r = err_set(e, -ENOMEM, "state: out of memory");

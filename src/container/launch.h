@@ -34,7 +34,7 @@
 #include "container/cgroup.h"
 #include "container/spec.h"
 #include "container/state.h"
-#include "container/util.h"
+#include "base/util.h"
 
 struct global_options {
 	const char *root;      /* directory of states */
@@ -57,6 +57,7 @@ struct create_options {
 	const char *config;     /* configuration to use instead of the bundle's, or NULL */
 	int listener_to;        /* socket that gets the seccomp listener, -1 for none */
 	bool idmap_root;        /* show the root's files under the container's ids */
+	const char *root_copy;  /* the root is a copy that is removed with the container, or NULL */
 	u64 id_slot;            /* 1 + number of the id range, 0 for none */
 };
 

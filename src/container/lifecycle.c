@@ -13,6 +13,7 @@
 #include "container/command.h"
 #include "container/harden.h"
 #include "container/mounts.h"
+#include "image/store.h"
 
 int container_open(struct container *c, const struct global_options *g, const char *id,
 		   bool exclusive, struct err *e)
@@ -100,6 +101,8 @@ int container_destroy(struct container *c, struct err *e)
 	if (c->state.rdt && rmdir(c->state.rdt) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "remove %s", c->state.rdt);
 	harden_release_ids(c->dir.root, c->state.id_slot);
+	if (c->state.root_copy && store_copy_remove(c->state.root_copy, e))
+		return e->code;
 	return state_remove(&c->dir, e);
 }
 

@@ -56,6 +56,9 @@ static const struct verb verbs[] = {
 	{ "run", &oci_command_hardened_run, false, true },
 	{ NULL, &oci_command_hardened_run, true, true },
 	{ NULL, &oci_command_explain, true, true },
+	{ NULL, &oci_command_load, true, true },
+	{ NULL, &oci_command_images, true, true },
+	{ NULL, &oci_command_prune, true, true },
 	{ NULL, &oci_command_bench, true, true },
 };
 

@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
-#include "container/util.h"
+#include "base/util.h"
 
 #define KEYCTL_JOIN_SESSION_KEYRING 1
 #define IOPRIO_WHO_PROCESS 1

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "container/util.h"
+#include "base/util.h"
 
 #define X32_BIT 0x40000000u
 #define NR_LIMIT 1024 /* beyond every call number of the three architectures */

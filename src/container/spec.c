@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "container/util.h"
+#include "base/util.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80

@@ -14,7 +14,7 @@
 
 #include "base/err.h"
 #include "container/spec.h"
-#include "container/util.h"
+#include "base/util.h"
 
 /* One row per field: kind, member, JSON name. */
 #define STATE_FIELDS(F) \
@@ -28,6 +28,7 @@
 	F(NUM, host_mounts, "hostMounts") /* made in the runtime's mount namespace */ \
 	F(NUM, id_slot, "idSlot") /* 1 + number of the id range of a hardened container */ \
 	F(LIST, cgroups, "cgroups") /* "controllers:directory" */ \
+	F(TEXT, root_copy, "rootCopy") /* writable root that goes with the container */ \
 	F(TEXT, rdt, "rdtGroup") /* resctrl directory that we made */ \
 	F(TEXT, oci_version, "ociVersion")
 

@@ -508,8 +508,10 @@ int supervisor_start(struct supervisor *s, struct err *e)
 	}
 	if (!s->pid) {
 		setsid();
-		close(pair[1]);
-		watch_main(s, pair[0]);
+		/* nothing of the runtime's stays with it: a lock would be held as long as the container runs */
+		if ((pair[0] != 3 && dup3(pair[0], 3, O_CLOEXEC) < 0) || close_range(4, ~0u, 0) < 0)
+			_exit(1);
+		watch_main(s, 3);
 	}
 	close(pair[0]);
 	s->sock = pair[1];

@@ -8,9 +8,9 @@ export LC_ALL=C
 
 # Directory of src/ and its height.  A file includes headers of its own directory and of lower ones.
 layers='
-cli        7
-migrate    6
-container  6
+cli        8
+migrate    7
+container  7
 image      6
 machine    5
 accel      4

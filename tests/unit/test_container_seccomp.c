@@ -3,7 +3,7 @@
  * arguments near the rules' values must get the same answer from both programs.
  *
  * LIBS: -lcmocka -lseccomp -ljson-c
- * WITH: container/seccomp.c container/spec.c container/util.c base/err.c
+ * WITH: container/seccomp.c container/spec.c base/util.c base/err.c
  */
 #include <errno.h>
 #include <linux/audit.h>
@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #include "container/seccomp.h"
-#include "container/util.h"
+#include "base/util.h"
 
 static u64 state = 88172645463325252ull;
 

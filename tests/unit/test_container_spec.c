@@ -3,7 +3,7 @@
  * bounds and missing, and seeded random damage; errors must name the field.  And path_make().
  *
  * LIBS: -lcmocka -ljson-c
- * WITH: container/spec.c container/util.c base/err.c
+ * WITH: container/spec.c base/util.c base/err.c
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "container/spec.h"
-#include "container/util.h"
+#include "base/util.h"
 
 /* Where each object of the table lies in a document: text before and after it. */
 static const struct place {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "container/util.h"
+#include "base/util.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -3,8 +3,8 @@
  *
  * Paths are used relative to a descriptor; whatever lies inside a container's root is opened with
  * openat2(RESOLVE_IN_ROOT), so that no symlink or ".." in it can lead outside.  No global state. */
-#ifndef PENUMBRA_CONTAINER_UTIL_H
-#define PENUMBRA_CONTAINER_UTIL_H
+#ifndef PENUMBRA_BASE_UTIL_H
+#define PENUMBRA_BASE_UTIL_H
 
 #include <fcntl.h>
 #include <stdarg.h>
