@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 # ROW containers in a row and ATONCE at once leave nothing behind.
 # shellcheck shell=bash
+# In a mount namespace of its own, so that what others of this host mount meanwhile is not counted.
+[ -n "${MANY_INSIDE:-}" ] || MANY_INSIDE=1 exec unshare -m --propagation private bash "$0"
 . tests/container/lib.sh
 id=$CONTAINER_TEST_ID
 b=$tmp/bundle
 make_bundle "$b" '.process.args=["/bin/true"] | .linux.seccomp={defaultAction:"SCMP_ACT_ALLOW"}'
-count() { echo "$(find /sys/fs/cgroup -type d | wc -l) $(wc -l </proc/self/mountinfo) $(ls /proc/self/fd | wc -l) $(lsns -n 2>/dev/null | wc -l)"; }
+count() { echo "$(wc -l </proc/self/mountinfo) $(ls /proc/self/fd | wc -l)"; }
 run_oci run --bundle "$b" "$id" </dev/null
 before=$(count)
 bad=0
@@ -23,6 +25,4 @@ for p in $(jobs -p); do wait "$p" || bad=$((bad + 1)); done
 same "$bad" 0 "$((ATONCE / 4)) hardened ones at once"
 same "$(leftovers "$id")" "" "no cgroup, mount or state is left"
 same "$(pgrep -f -- "--root $state" | wc -l)" 0 "no process is left"
-read -r c m f n <<<"$(count)"; read -r c0 m0 f0 n0 <<<"$before"
-[ "$c" -le "$c0" ] && [ "$m" -le "$m0" ] && [ "$f" -le "$f0" ]
-result $? "as many cgroups, mounts and descriptors as before" "$c $m $f $n, before $c0 $m0 $f0 $n0"
+same "$(count)" "$before" "as many mounts and descriptors as before"
