@@ -18,7 +18,7 @@
 struct run_values {
 	const char *kernel, *initrd, *append, *accel, *name, *stats;
 	u64 memory, timeout;
-	struct option_list disks;
+	struct option_list disks, nets, shares, vsocks, balloons;
 	const char *rng;
 };
 
@@ -34,6 +34,16 @@ static const struct option_row run_options[] = {
 	{ "disk", "FILE[,OPTION...]", OPTION_LIST, FIELD(disks),
 	  "disk image, may be repeated: format=raw|qcow2, readonly, serial=TEXT, queues=N, "
 	  "cache=writeback|writethrough|unsafe", NULL, NULL },
+	{ "net", "KIND[,OPTION...]", OPTION_LIST, FIELD(nets),
+	  "network card, may be repeated. KIND is user (forward=[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT, as often as "
+	  "wanted, restrict, loopback, hostname=NAME) or tap (name=INTERFACE or fd=N, queues=N); both take mac=ADDRESS, "
+	  "mtu=N", NULL, NULL },
+	{ "share", "tag=TAG,path=DIR[,OPTION...]", OPTION_LIST, FIELD(shares),
+	  "directory that the guest mounts by mount -t virtiofs TAG: readonly, owners=mapped|host", NULL, NULL },
+	{ "vsock", "path=SOCKET[,cid=N]", OPTION_LIST, FIELD(vsocks),
+	  "sockets between guest and host: CONNECT PORT to SOCKET, and SOCKET_PORT for what the guest connects to", NULL, NULL },
+	{ "balloon", "[target=SIZE][,socket=PATH]", OPTION_LIST, FIELD(balloons),
+	  "memory that the guest does not use goes back to the host", NULL, NULL },
 	{ "rng", "on|off", OPTION_CHOICE, FIELD(rng), "give the guest random numbers of the host's", "off", "on|off" },
 	{ "accel", "NAME", OPTION_CHOICE, FIELD(accel),
 	  "how the guest's processor is run", "auto", "auto|translate|kvm" },
@@ -48,6 +58,10 @@ static const struct {
 	size_t list, choice; /* either; 0: not this one */
 } device_options[] = {
 	{ "blk", FIELD(disks), 0 },
+	{ "net", FIELD(nets), 0 },
+	{ "fs", FIELD(shares), 0 },
+	{ "vsock", FIELD(vsocks), 0 },
+	{ "balloon", FIELD(balloons), 0 },
 	{ "rng", 0, FIELD(rng) },
 };
 

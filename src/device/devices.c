@@ -32,7 +32,7 @@ static const struct virtio_class *const classes[] = {
 static int fork_worker(struct device_set *set, struct virtio_device *d, struct err *e)
 {
 	struct worker_plan plan = {
-		.name = d->class->name, .class = &d->class->worker, .dma = set->env.dma, .n_queues = d->n_queues,
+		.name = d->class->name, .class = d->worker_class ? d->worker_class : &d->class->worker, .dma = set->env.dma, .n_queues = d->n_queues,
 		.config = d->state.config, .config_size = d->config_size, .state = d->data, .n_fds = d->n_fds,
 	};
 

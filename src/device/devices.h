@@ -11,6 +11,10 @@
 /* Every class: the symbol of its struct virtio_class. */
 #define VIRTIO_CLASSES(C) \
 	C(virtio_blk) \
+	C(virtio_net) \
+	C(virtio_fs) \
+	C(virtio_vsock) \
+	C(virtio_balloon) \
 	C(virtio_rng)
 #define VIRTIO_CLASS_DECLARE(symbol) extern const struct virtio_class symbol;
 VIRTIO_CLASSES(VIRTIO_CLASS_DECLARE)

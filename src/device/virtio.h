@@ -64,6 +64,7 @@ struct virtio_device {
 	u8 config_writable[WORKER_CONFIG_MAX]; /* bits that the driver may change */
 	void *data;                    /* the class's own; the worker has a copy as w->state */
 	int fds[WORKER_FDS_MAX], n_fds; /* what the worker keeps open; the front-end closes them */
+	const struct worker_class *worker_class; /* where it depends on the options; NULL: the class's */
 	/* The rest is the transport's. */
 	struct pci_device pci;
 	const struct virtio_class *class;

@@ -20,7 +20,7 @@
 
 #include "base/jail.h"
 
-#define POLL_MAX 256
+#define POLL_MAX 4096 /* connections of a user-mode network */
 #define PROT_RW (PROT_READ | PROT_WRITE)
 
 /* What every worker may do: its messages, waiting, memory without code in it, its end. */
@@ -206,10 +206,12 @@ static void handle_control(struct worker *w)
 static void loop(struct worker *w)
 {
 	for (;;) {
-		struct pollfd p[POLL_MAX] = { { w->control, POLLIN, 0 }, { w->bell, POLLIN, 0 } };
+		static struct pollfd p[POLL_MAX];
 		int timeout = -1, n = 2;
 		u64 count;
 
+		p[0] = (struct pollfd){ w->control, POLLIN, 0 };
+		p[1] = (struct pollfd){ w->bell, POLLIN, 0 };
 		if (w->class->fill)
 			n += w->class->fill(w, p + 2, POLL_MAX - 2, &timeout);
 		if (poll(p, (nfds_t)n, timeout) < 0)
