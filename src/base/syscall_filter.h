@@ -15,6 +15,7 @@
 enum syscall_check_kind {
 	CHECK_NONE,
 	CHECK_INT,    /* the low 32 bits equal `value` (the kernel takes an int) */
+	CHECK_NOT,    /* the low 32 bits differ from `value` */
 	CHECK_LONG,   /* all 64 bits equal `value` */
 	CHECK_WITHIN, /* no bit outside `mask` is set, high half included */
 	CHECK_MASKED, /* the low bits outside `mask` equal `value`; the high half is zero */
@@ -28,6 +29,7 @@ struct syscall_rule {
 };
 
 #define ARG_INT(n, v) { .argument = (n), .kind = CHECK_INT, .value = (u32)(v) }
+#define ARG_NOT(n, v) { .argument = (n), .kind = CHECK_NOT, .value = (u32)(v) }
 #define ARG_LONG(n, v) { .argument = (n), .kind = CHECK_LONG, .value = (u32)(v) }
 #define ARG_WITHIN(n, m) { .argument = (n), .kind = CHECK_WITHIN, .mask = (u32)(m) }
 #define ARG_MASKED(n, v, m) { .argument = (n), .kind = CHECK_MASKED, .value = (u32)(v), .mask = (u32)(m) }
@@ -44,7 +46,7 @@ struct syscall_rule {
 static inline u32 syscall_filter_check(struct sock_filter *p, const struct syscall_check *k, u32 left)
 {
 	u32 at = (u32)offsetof(struct seccomp_data, args) + 8u * k->argument, n = 0;
-	bool high = k->kind != CHECK_INT, mask = k->kind == CHECK_WITHIN || k->kind == CHECK_MASKED;
+	bool high = k->kind != CHECK_INT && k->kind != CHECK_NOT, mask = k->kind == CHECK_WITHIN || k->kind == CHECK_MASKED;
 
 	if (high) {
 		p[n++] = FILTER_LOAD(at + 4);
@@ -53,13 +55,16 @@ static inline u32 syscall_filter_check(struct sock_filter *p, const struct sysca
 	p[n++] = FILTER_LOAD(at);
 	if (mask)
 		p[n++] = FILTER_OP(BPF_ALU | BPF_AND | BPF_K, 0, 0, ~k->mask);
-	p[n++] = FILTER_OP(BPF_JMP | BPF_JEQ | BPF_K, 0, left, k->kind == CHECK_WITHIN ? 0 : k->value);
+	if (k->kind == CHECK_NOT)
+		p[n++] = FILTER_OP(BPF_JMP | BPF_JEQ | BPF_K, left, 0, k->value);
+	else
+		p[n++] = FILTER_OP(BPF_JMP | BPF_JEQ | BPF_K, 0, left, k->kind == CHECK_WITHIN ? 0 : k->value);
 	return n;
 }
 
 static inline u32 syscall_filter_length(const struct syscall_check *k)
 {
-	return k->kind == CHECK_NONE ? 0 : 2u + (k->kind != CHECK_INT ? 2u : 0) +
+	return k->kind == CHECK_NONE ? 0 : 2u + (k->kind != CHECK_INT && k->kind != CHECK_NOT ? 2u : 0) +
 		(k->kind == CHECK_WITHIN || k->kind == CHECK_MASKED ? 1u : 0);
 }
 

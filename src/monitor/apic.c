@@ -5,7 +5,7 @@
  *   device line -> IO-APIC pin --message--> local APIC --vector--> vCPU
  *              `-> 8259 --INTR--> LINT0 of the first local APIC ("virtual wire") --'
  *
- * Owner: the running carrier.  The local APIC's hot registers (EOI, TPR, ICR, timer) never leave this process. */
+ * Owner: the running carrier has its vCPU's local APIC; the device lock guards the rest.  The local APIC's hot registers (EOI, TPR, ICR, timer) never leave this process. */
 #include "monitor/devices.h"
 #include "monitor/private.h"
 #include "base/sys.h"
@@ -48,13 +48,15 @@ static void apply(struct cpu *c, const struct lapic_effect *effect)
 {
 	tell(c, effect->kick);
 	if (effect->eoi >= 0) {
+		device_lock();
 		legacy_set_lines(&SH->legacy, SH->lines);
 		legacy_ioapic_eoi(&SH->legacy, (u8)effect->eoi);
+		device_unlock();
 	}
 	if (effect->eoi >= 0 || effect->recheck)
 		SPILL_K->pending = 1;
 	else if (effect->timer)
-		carrier_arm_timer();
+		carrier_arm_timer(apic_deadline(c));
 	c->cr8 = lapic_cr8(own(c));
 }
 
@@ -65,15 +67,19 @@ void apic_update(struct cpu *c)
 	struct lapic *l = own(c);
 	struct lapic_now now = time_now(c);
 	u64 kick = 0;
+	bool intr;
 	u32 signals;
 
+	device_lock();
 	legacy_set_lines(&SH->legacy, SH->lines);
 	legacy_ioapic_send(&SH->legacy, &SH->apics, &kick);
+	intr = legacy_interrupt_pending(&SH->legacy);
+	device_unlock();
 	tell(c, kick);
 	lapic_advance(l, &now);
 	signals = lapic_collect(l);
 	if (!c->apic_id)
-		signals |= lapic_set_lint(l, 0, legacy_interrupt_pending(&SH->legacy));
+		signals |= lapic_set_lint(l, 0, intr);
 	if (signals & LAPIC_NMI)
 		c->nmi_pending = 1;
 }
@@ -93,8 +99,12 @@ int apic_interrupt_accept(struct cpu *c)
 {
 	int vector;
 
-	if (extint_pending(c))
-		return legacy_interrupt_acknowledge(&SH->legacy);
+	if (extint_pending(c)) {
+		device_lock();
+		vector = legacy_interrupt_acknowledge(&SH->legacy);
+		device_unlock();
+		return vector;
+	}
 	vector = lapic_pending(own(c));
 	lapic_accept(own(c), vector);
 	return vector;
@@ -103,8 +113,13 @@ int apic_interrupt_accept(struct cpu *c)
 u64 apic_deadline(const struct cpu *c)
 {
 	struct lapic_now now = time_now(c);
-	u64 timer = lapic_deadline(own(c), &now), legacy = legacy_next_deadline(&SH->legacy);
+	u64 timer = lapic_deadline(own(c), &now), legacy;
 
+	if (c->apic_id)
+		return timer;
+	device_lock();
+	legacy = legacy_next_deadline(&SH->legacy);
+	device_unlock();
 	return MIN(timer, legacy);
 }
 
@@ -165,7 +180,9 @@ void device_read(struct cpu *c, u64 pa, void *buffer, size_t n)
 		now = time_now(c);
 		value = lapic_mmio_read(own(c), offset & ~3u, &now) >> (offset & 3) * 8;
 	} else if (region == IO_APIC) {
+		device_lock();
 		value = legacy_ioapic_read(&SH->legacy, offset & ~3u) >> (offset & 3) * 8;
+		device_unlock();
 	}
 	__builtin_memcpy(buffer, &value, MIN(n, sizeof value - (offset & 3)));
 }
@@ -191,8 +208,10 @@ void device_write(struct cpu *c, u64 pa, const void *buffer, size_t n)
 		apply(c, &effect);
 		break;
 	case IO_APIC:
+		device_lock();
 		legacy_set_lines(&SH->legacy, SH->lines);
 		legacy_ioapic_write(&SH->legacy, offset, value);
+		device_unlock();
 		SPILL_K->pending = 1;
 		break;
 	case ELSEWHERE:

@@ -52,8 +52,7 @@ void carrier_catch_up(void)
 	if (space_code_changed() || my.generation != CACHE->generation || debug_on(CPU)) {
 		code_reset();
 	} else {
-		for (; my.slots < CACHE->n_slots; my.slots++)
-			SLOTS[my.slots] = (u64)CODE_BASE + CACHE->slot_stub[my.slots];
+		slots_catch_up();
 	}
 }
 
@@ -175,8 +174,9 @@ void carrier_switch(u64 cr3)
 	if (SHADOW_COUNT->fills - my.vmas_at > VMAS_EVERY)
 		carrier_count_vmas();
 	/* Its own slots are up to date, those made from now on are not. */
-	my.slots = CACHE->n_slots;
+	my.slots = slots_ready();
 	xsave();
+	cache_rest();
 	atomic_store(&VCPU->current, to);
 	atomic_store(&s->run, 1);
 	futex_wake(&s->run);
@@ -189,14 +189,15 @@ void carrier_sleep(void)
 
 	while (!atomic_exchange(&s->run, 0))
 		futex_wait(&s->run, 0, NULL);
+	cache_work();
 	carrier_keep_place();
 	xrstor();
 	carrier_catch_up();
 }
 
-void carrier_arm_timer(void)
+void carrier_arm_timer(u64 deadline)
 {
-	u64 deadline = apic_deadline(CPU), now;
+	u64 now;
 	struct { struct host_timespec interval, value; } t = { { 0, 0 }, { 0, 0 } };
 
 	if (deadline == LEGACY_NEVER || (my.armed && my.armed <= deadline && my.armed > now_ns()))
@@ -222,5 +223,8 @@ void carrier_idle(u64 deadline)
 		deadline = now + NSEC;
 	t.sec = (s64)((deadline - now) / NSEC);
 	t.nsec = (s64)((deadline - now) % NSEC);
+	if (smp())
+		atomic_store(&VCPU->where, IDLE);
 	futex_wait(&VCPU->kick, VCPU->kick_seen, &t);
+	cache_work();
 }

@@ -11,9 +11,11 @@
  * Invariants:
  *  C1  After confine_zygote() no process of the family can open anything, make an executable mapping,
  *      map anything but guest RAM, or gain a privilege.
- *  C2  Only the zygote, which never runs translated code, makes processes or signals them.
+ *  C2  Only the zygote, which never runs translated code, makes processes.  Carriers signal their own family
+ *      only, with SIGUSR1: by number where the family has process numbers of its own, else all of it at once.
  *  C3  Below the spill area and above guest RAM nothing is mapped but what shadow/space.c mapped. */
 #include <linux/capability.h>
+#include <linux/membarrier.h>
 #include <linux/prctl.h>
 
 #include "base/syscall_filter.h"
@@ -23,6 +25,8 @@
 
 #define BY_ZYGOTE 1   /* also by a carrier before it is settled */
 #define BY_ALL 2      /* and for ever by carriers */
+
+#define BY_NOBODY 4   /* by a carrier that shares the host's process numbers */
 
 #define CLOCK_MONOTONIC 1
 #define SIGUSR1 10
@@ -47,12 +51,15 @@ static const struct syscall_rule rules[] = {
 	{ __NR_exit_group, BY_ALL, { } },
 	{ __NR_clone, BY_ZYGOTE, { ARG_LONG(0, SIGCHLD), ARG_LONG(1, 0) } },
 	{ __NR_wait4, BY_ZYGOTE, { } },
-	{ __NR_kill, BY_ZYGOTE, { ARG_INT(1, SIGUSR1) } },
+	{ __NR_kill, BY_ALL, { ARG_INT(1, SIGUSR1) } },
+	{ __NR_membarrier, BY_ALL, { ARG_INT(0, MEMBARRIER_CMD_GLOBAL_EXPEDITED) } },
 	{ __NR_getpid, BY_ZYGOTE, { } },
 	{ __NR_getppid, BY_ZYGOTE, { } },
 	{ __NR_mremap, BY_ZYGOTE, { ARG_LONG(1, 0) } },
 	{ __NR_timer_create, BY_ZYGOTE, { ARG_INT(0, CLOCK_MONOTONIC) } },
 	{ __NR_prctl, BY_ZYGOTE, { ARG_INT(0, PR_SET_PDEATHSIG) } },
+	{ __NR_membarrier, BY_ZYGOTE, { ARG_INT(0, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) } },
+	{ __NR_kill, BY_NOBODY, { ARG_NOT(0, 0) } },
 	{ __NR_seccomp, BY_ZYGOTE, { ARG_INT(0, SECCOMP_SET_MODE_FILTER) } },
 };
 
@@ -117,6 +124,8 @@ void confine_zygote(void)
 /* Once in each carrier, when it needs nothing more of the zygote's rights. */
 void confine_carrier(void)
 {
-	if (install(BY_ZYGOTE, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ALLOW) < 0)
+	u16 nobody = SH->flags & MON_OWN_NUMBERS ? 0 : BY_NOBODY;
+
+	if (install(BY_ZYGOTE | nobody, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ALLOW) < 0)
 		monitor_fail("cannot install the filter of a carrier process");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What is known of each page of guest RAM: whether it holds translated code, and which blocks. */
-#include "monitor/state.h"
+#include "monitor/private.h"
 #include "shadow/shadow.h"
 #include "translate/targets.h"
 
@@ -32,17 +32,22 @@ void frame_node_free(struct frame_node *node)
 	FRAMES->free_nodes = (u32)(node - FRAMES->nodes) + 1;
 }
 
-/* Devices write RAM and then look at the flag (device/dma.h): it is set before the bytes are read. */
+/* Whoever writes after this has either been seen by the translator, or sees the flag (frame_written(), and
+ * device/dma.h, look at it after they wrote), or has the page mapped and is told. */
 void frame_announce(u64 pa)
 {
-	u64 frame = ram_offset(pa) >> PAGE_SHIFT;
+	u64 frame = ram_offset(pa) >> PAGE_SHIFT, epoch = SHADOW->code_epoch;
 	u32 f = (u32)frame;
 
 	if (frame >= MAX_FRAMES || (FRAMES->flags[frame] & FRAME_CODE))
 		return;
 	__atomic_fetch_or(&FRAMES->flags[frame], FRAME_CODE, __ATOMIC_SEQ_CST);
-	FRAMES->log[SHADOW->code_epoch++ % CODE_LOG] = f;
+	FRAMES->log[epoch % CODE_LOG] = f;
+	__atomic_store_n(&SHADOW->code_epoch, epoch + 1, __ATOMIC_SEQ_CST);
+	if (my.code_epoch == epoch)
+		my.code_epoch++;
 	space_protect_code(&f, 1);
+	world_notice();
 }
 
 static void add(u64 pa, u32 block)
@@ -81,15 +86,19 @@ void frames_reset(void)
 
 void frame_clear_code(u64 frame)
 {
+	cache_lock();
 	SHADOW_COUNT->invalidations++;
 	block_kill_frame(CACHE, frame);
 	FRAMES->flags[frame] &= (u8)~FRAME_CODE;
+	cache_unlock();
 }
 
 void frame_written(u64 pa)
 {
 	u64 off = ram_offset(pa);
 
+	if (smp())
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (off != ~0ull && (FRAMES->flags[off >> PAGE_SHIFT] & FRAME_CODE))
 		frame_clear_code(off >> PAGE_SHIFT);
 }

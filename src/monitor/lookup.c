@@ -67,15 +67,51 @@ static void slot_enter(u32 slot, struct block *b)
 	SLOTS[slot] = block_host(b);
 }
 
+/* Slots that others have made since. */
+void slots_catch_up(void)
+{
+	for (; my.slots < slots_ready(); my.slots++)
+		SLOTS[my.slots] = (u64)CODE_BASE + CACHE->slot_stub[my.slots];
+}
+
+/* Another vCPU may make a slot, and code that uses it, at any time: a slot that this carrier has not met faults at
+ * the jump through it (slot_missing()). */
+void slots_init(void)
+{
+	for (u32 i = 0; i < SLOT_MAX; i++)
+		if (SLOTS[i] != SLOT_UNKNOWN)
+			SLOTS[i] = SLOT_UNKNOWN;
+}
+
+bool slot_missing(u64 at)
+{
+	const u8 *p = (const u8 *)at;
+	s32 disp;
+	u32 slot;
+
+	if (p[0] != 0x65 || p[1] != 0xff || p[2] != 0x24 || p[3] != 0x25)
+		return false;
+	__builtin_memcpy(&disp, p + 4, 4);
+	slot = (u32)(disp - SLOT_DISP) / 8;
+	if (slot >= SLOT_MAX || SLOTS[slot] != SLOT_UNKNOWN)
+		return false;
+	SLOTS[slot] = (u64)CODE_BASE + CACHE->slot_stub[slot];
+	for (u32 i = my.slots; i < slots_ready(); i++)
+		if (SLOTS[i] == SLOT_UNKNOWN)
+			SLOTS[i] = (u64)CODE_BASE + CACHE->slot_stub[i];
+	return true;
+}
+
 /* Makes every slot lead to its stub and every table entry to a miss: all of them after a flush, else
  * those that were filled. */
 void code_reset(void)
 {
 	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
-	bool fresh = my.generation != CACHE->generation;
+	bool fresh;
 
-	if (!fresh)
+	if (my.generation == CACHE->generation)
 		instances_release(my.number);
+	fresh = my.generation != CACHE->generation;
 	VCPU->carriers[my.number].n_instances = 0;
 	if (fresh || my.n_filled > FILLED_MAX)
 		for (u32 i = 0; i < n; i++)
@@ -83,13 +119,14 @@ void code_reset(void)
 	else
 		for (u32 i = 0; i < my.n_filled; i++)
 			ULOOKUP[my.filled[i]] = (u64)lookup_miss_user;
+	if (fresh && smp())
+		slots_init();
 	if (fresh || my.n_slots_filled > FILLED_MAX)
 		my.slots = 0;
 	else
 		for (u32 i = 0; i < my.n_slots_filled; i++)
 			SLOTS[my.slots_filled[i]] = (u64)CODE_BASE + CACHE->slot_stub[my.slots_filled[i]];
-	for (; my.slots < CACHE->n_slots; my.slots++)
-		SLOTS[my.slots] = (u64)CODE_BASE + CACHE->slot_stub[my.slots];
+	slots_catch_up();
 	my.n_filled = my.n_slots_filled = 0;
 	my.generation = CACHE->generation;
 	itlb_clear();
@@ -99,6 +136,8 @@ void translations_flush(void)
 {
 	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
 
+	cache_lock();
+	world_empty();
 	cache_flush(CACHE);
 	frames_reset();
 	for (u32 v = 0; v < SH->n_vcpus; v++) {
@@ -109,7 +148,10 @@ void translations_flush(void)
 	SH->n_kexec = 0;
 	for (u32 i = 0; i < n; i++)
 		KLOOKUP[i] = (u64)lookup_miss_kernel;
+	SH->slots_ready = 0;
+	world_fill();
 	code_reset();
+	cache_unlock();
 }
 
 /* Kernel translations are linked to each other whatever the address space, so the pages they came from
@@ -119,18 +161,26 @@ static void kernel_code_note(u64 va, u64 pa)
 	u64 page = va & PAGE_MASK;
 
 	for (u32 i = 0; i < SH->n_kexec; i++)
+		if (SH->kexec[i].va == page && SH->kexec[i].pa == (pa & PAGE_MASK))
+			return;
+	cache_lock();
+	for (u32 i = 0; i < SH->n_kexec; i++)
 		if (SH->kexec[i].va == page) {
 			SH->kexec[i].pa = pa & PAGE_MASK;
+			cache_unlock();
 			return;
 		}
 	if (SH->n_kexec == MAX_KEXEC)
 		translations_flush();
 	SH->kexec[SH->n_kexec].va = page;
-	SH->kexec[SH->n_kexec++].pa = pa & PAGE_MASK;
+	SH->kexec[SH->n_kexec].pa = pa & PAGE_MASK;
+	SH->n_kexec++;
+	cache_unlock();
 }
 
 void kernel_code_check(struct cpu *c, u64 va)
 {
+	cache_lock();
 	for (u32 i = 0; i < SH->n_kexec; i++) {
 		u64 at = SH->kexec[i].va, pa, e;
 		int level;
@@ -146,6 +196,7 @@ void kernel_code_check(struct cpu *c, u64 va)
 		block_kill_page(CACHE, ram_offset(SH->kexec[i].pa) >> PAGE_SHIFT, at);
 		SH->kexec[i--] = SH->kexec[--SH->n_kexec];
 	}
+	cache_unlock();
 	itlb_clear();
 }
 
@@ -197,20 +248,17 @@ static void slot_guess(const struct exit_record *x)
 		slot_enter(x->patch, b);
 }
 
-/* This carrier may from now on hold addresses of the block's instance. */
-static void note_user(struct block *b)
+/* The same for a page that this carrier meets for the first time: what others have found out about it. */
+static void note_instance(struct instance *i)
 {
-	struct instance *i = &CACHE->instances[b->instance - 1];
 	struct carrier_slot *s = &VCPU->carriers[my.number];
+	struct block *b;
 
-	if (!b->instance || instance_used_by(i, my.user))
-		return;
 	i->users[my.user / 64] |= BIT(my.user % 64);
 	if (s->n_instances < MAX_HELD)
-		s->instances[s->n_instances++] = b->instance;
+		s->instances[s->n_instances++] = (u32)(i - CACHE->instances) + 1;
 	else
 		__builtin_memset(i->users, 0xff, sizeof i->users); /* cannot be taken back: never moved */
-	/* What others have found out about the page holds here too. */
 	for (u32 n = i->blocks; n; n = CACHE->blocks[n - 1].instance_next) {
 		struct block *at = &CACHE->blocks[n - 1];
 
@@ -234,12 +282,33 @@ static void note_user(struct block *b)
 	}
 }
 
+/* This carrier may from now on hold addresses of the block's instance, which stays where it is as long as it does.
+ * False where it has moved or gone before that, or the whole cache has. */
+static bool note_user(struct block *b, u64 pc)
+{
+	u32 n = b->instance, generation = CACHE->generation;
+
+	if (!n)
+		return b->pc == pc;
+	if (!instance_used_by(&CACHE->instances[n - 1], my.user)) {
+		if (!cache_lock_if(generation))
+			return false;
+		n = b->instance;
+		if (n && b->pc == pc)
+			note_instance(&CACHE->instances[n - 1]);
+		cache_unlock();
+	}
+	return b->pc == pc && generation == CACHE->generation;
+}
+
 /* Forgets what carrier n holds; its slots and tables are about to be cleared, or will be before it runs. */
 void instances_release(u32 n)
 {
 	struct carrier_slot *s = &VCPU->carriers[n];
 	u32 user = my.user - my.number + n;
 
+	if (!s->n_instances || !cache_lock_if(CACHE->generation))
+		return;
 	for (u32 i = 0; i < s->n_instances; i++) {
 		struct instance *at = &CACHE->instances[s->instances[i] - 1];
 
@@ -247,6 +316,34 @@ void instances_release(u32 n)
 			at->users[user / 64] &= ~BIT(user % 64);
 	}
 	s->n_instances = 0;
+	cache_unlock();
+}
+
+/* Another vCPU may have made it meanwhile.  NULL: with an exception pending, or to be looked for again. */
+static struct block *make_block(struct cpu *c, struct translate_request *r, u32 generation)
+{
+	u64 pc = r->pc;
+	struct block *b;
+
+	if (!cache_lock_if(generation))
+		return NULL;
+	b = block_find(CACHE, r->pa, pc, r->mode);
+	if (b || (r->mode == TM_USER && instance_adopt(CACHE, r->pa, pc, r->mode))) {
+		cache_unlock();
+		return b && (b->flags & BLOCK_SPANS) ? NULL : b;
+	}
+	frame_announce(r->pa);
+	r->bytes = ram_pointer(r->pa);
+	b = translate_block(CACHE, r);
+	if (!b && r->need_next && !fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r->pa2)) {
+		frame_announce(r->pa2);
+		r->next = ram_pointer(r->pa2);
+		b = translate_block(CACHE, r);
+	}
+	if (!b && !c->exc.pending)
+		translations_flush();
+	cache_unlock();
+	return b;
 }
 
 struct block *lookup_at(struct cpu *c, u64 pc, u8 mode)
@@ -256,42 +353,37 @@ struct block *lookup_at(struct cpu *c, u64 pc, u8 mode)
 		u32 generation = CACHE->generation;
 		struct block *b;
 
+		if (my.generation != generation)
+			code_reset();
 		r.fsgsbase = c->cr4 & CR4_FSGSBASE;
 		r.rdtsc_exits = (c->cr4 & CR4_TSD) || c->tsc_offset;
 		if (fetch_address(c, pc, &r.pa))
 			return NULL;
+		if (generation != CACHE->generation)
+			continue;
 		b = block_find(CACHE, r.pa, pc, mode);
 		if (b && (b->flags & BLOCK_SPANS)) {
 			if (fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r.pa2))
 				return NULL;
+			if (generation != CACHE->generation)
+				continue;
 			if (r.pa2 != b->pa2) {
-				block_kill(CACHE, b);
+				if (cache_lock_if(generation)) {
+					block_kill(CACHE, b);
+					cache_unlock();
+				}
 				continue;
 			}
 		}
-		if (!b && mode == TM_USER && instance_adopt(CACHE, r.pa, pc, mode))
-			continue;
-		r.bytes = ram_pointer(r.pa);
 		if (!b)
-			frame_announce(r.pa);
-		if (!b)
-			b = translate_block(CACHE, &r);
-		if (!b && r.need_next) {
-			if (fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r.pa2))
-				return NULL;
-			r.next = ram_pointer(r.pa2);
-			frame_announce(r.pa2);
-			b = translate_block(CACHE, &r);
-		}
-		if (!b) {
-			translations_flush();
-			continue;
-		}
+			b = make_block(c, &r, generation);
+		if (!b && c->exc.pending)
+			return NULL;
 		/* Looking may itself have flushed the cache, or dropped the note that watches the page. */
 		if (generation == CACHE->generation && !space_code_changed()) {
-			if (mode == TM_USER)
-				note_user(b);
-			return b;
+			if (b && (mode != TM_USER || note_user(b, pc)))
+				return b;
+			continue;
 		}
 		code_reset();
 	}
@@ -309,9 +401,12 @@ void slot_resolved(u32 id, struct block *b)
 	struct exit_record *x = &CACHE->exits[id];
 
 	slot_enter(x->patch, b);
-	if (x->listed || !b->instance)
+	if (x->listed || !b->instance || !cache_lock_if(CACHE->generation))
 		return;
-	x->listed = true;
-	x->incoming = CACHE->instances[b->instance - 1].incoming;
-	CACHE->instances[b->instance - 1].incoming = id + 1;
+	if (!x->listed && b->instance) {
+		x->listed = true;
+		x->incoming = CACHE->instances[b->instance - 1].incoming;
+		CACHE->instances[b->instance - 1].incoming = id + 1;
+	}
+	cache_unlock();
 }

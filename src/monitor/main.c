@@ -135,6 +135,8 @@ static _Noreturn void carrier_main(u32 vcpu, u32 number)
 	if (sys0(__NR_getppid) != zygote)
 		sys1(__NR_exit_group, 106); /* it died before the line above */
 	need(sys3(__NR_timer_create, CLOCK_MONOTONIC, &event, &my.timer), 105);
+	if (SH->flags & MON_MEMBARRIER)
+		sys2(__NR_membarrier, 4 /* REGISTER_GLOBAL_EXPEDITED */, 0);
 	confine_carrier();
 	carrier_sleep();
 	run_loop();
@@ -149,6 +151,7 @@ static void make_carrier(u32 vcpu, u32 number)
 	if (pid < 0)
 		monitor_fail("cannot make another carrier process: error %d", (int)-pid);
 	pids[vcpu][number] = pid;
+	VCPU_AT(vcpu)->pids[number] = (u32)pid;
 }
 
 /* A carrier never ends before its machine does. */
@@ -199,6 +202,7 @@ static void vcpu_init(u32 n)
 	struct vcpu *v = VCPU_AT(n);
 
 	v->number = n;
+	v->parked = n != 0;
 	__asm__("rdtscp" : "=c"(v->host_cpu) : : "eax", "edx");
 	v->host_cpu &= 0xfff;
 	*vcpu_constants(n) = (struct constants){
@@ -240,6 +244,7 @@ _Noreturn void monitor_main(void)
 		.lookup_miss_user = lookup_miss_user, .lookup_miss_kernel = lookup_miss_kernel,
 		.pkru_kernel = SH->pkru_kernel, .pkru_access = SH->pkru_access,
 		.protection_keys = SHADOW->keys & 1,
+		.smp = SH->n_vcpus > 1 || SH->knobs.smp,
 	};
 	for (u32 n = 0; n < SH->n_vcpus; n++)
 		vcpu_init(n);
@@ -250,6 +255,10 @@ _Noreturn void monitor_main(void)
 	apic_setup(SH->n_vcpus);
 	translations_flush();
 	zygote = sys0(__NR_getpid);
+	if (zygote == 1) /* of a PID namespace */
+		SH->flags |= MON_OWN_NUMBERS;
+	if (!SH->knobs.no_membarrier && sys2(__NR_membarrier, 4, 0) >= 0)
+		SH->flags |= MON_MEMBARRIER;
 	confine_zygote();
 	for (;;) {
 		seen = SH->fork_wanted;

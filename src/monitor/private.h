@@ -8,6 +8,7 @@
 
 #define ITLB_SIZE 1024
 #define FILLED_MAX 8192
+#define SLOT_UNKNOWN BIT(62) /* not canonical */
 
 struct mine {
 	u32 number;             /* of this carrier among those of its vCPU */
@@ -15,6 +16,7 @@ struct mine {
 	u64 code_epoch, kernel_epoch, folds_epoch;
 	u32 generation;         /* of the code cache that slots and lookup table belong to */
 	u32 slots;              /* slots that are set up */
+	u32 lock_depth;         /* how often it has taken the cache's lock */
 	u64 armed;              /* deadline for which the timer is set, ns; 0: none */
 	int timer;
 	u32 n_filled, n_slots_filled; /* more than FILLED_MAX: not all are listed */
@@ -60,6 +62,10 @@ void slot_resolved(u32 exit, struct block *b);
 struct block *lookup_block(struct cpu *c);
 void code_reset(void);          /* slots, lookup table and fetch cache of this carrier */
 void instances_release(u32 n);
+void slots_init(void);
+void slots_catch_up(void);
+/* The jump at host address `at` leads through a slot that this carrier had not met: now it has. */
+bool slot_missing(u64 at);
 void itlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
@@ -97,6 +103,42 @@ u64 apic_deadline(const struct cpu *c);                 /* when a device or the 
 void apic_cr8_written(struct cpu *c);
 void device_read(struct cpu *c, u64 pa, void *buffer, size_t n); /* physical memory that is not RAM */
 void device_write(struct cpu *c, u64 pa, const void *buffer, size_t n);
+/* smp.c */
+/* Several vCPUs may run at once. */
+static inline bool smp(void) { return CACHE->targets.smp; }
+void lock_acquire(_Atomic u32 *word);
+void lock_release(_Atomic u32 *word);
+/* The lock on the cache and its records; nests.  Blocks and records found before are still what they were only
+ * if the generation is the same; cache_lock_if() takes the lock only then. */
+void cache_lock(void);
+void cache_unlock(void);
+bool cache_lock_if(u32 generation);
+/* The lock on the devices and the console's rings. */
+static inline void device_lock(void)
+{
+	if (smp())
+		lock_acquire(&SH->device_lock);
+}
+static inline void device_unlock(void)
+{
+	if (smp())
+		lock_release(&SH->device_lock);
+}
+/* From now on this vCPU may, or does not, use blocks and records. */
+void cache_work(void);
+void cache_rest(void);
+/* Slots whose stubs this vCPU may look up. */
+u32 slots_ready(void);
+/* All other vCPUs notice what became code, or was claimed, before they run another guest instruction. */
+void world_notice(void);
+/* All vCPUs have left the cache, until world_fill(). */
+void world_empty(void);
+void world_fill(void);
+/* Before guest code runs: in the run loop, in a signal handler, and last of all. */
+void smp_turn(void);
+void smp_serve(void);
+bool smp_may_enter(void);
+void vcpu_signal(const struct vcpu *v);
 /* vcpu.c */
 /* Makes the calling process a carrier of vCPU n: maps its area and spill pages at their fixed addresses. */
 void vcpu_attach(u32 n);

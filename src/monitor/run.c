@@ -24,7 +24,7 @@ _Noreturn void monitor_end(enum monitor_end why)
 	u32 running = MEND_RUNNING;
 
 	carrier_count_vmas();
-
+	cache_rest();
 	atomic_compare_exchange_strong(&SH->end, &running, why);
 	futex_wake(&SH->end);
 	atomic_fetch_add(&SH->output, 1);
@@ -43,40 +43,70 @@ _Noreturn void monitor_fail(const char *format, ...)
 	monitor_end(MEND_ERROR);
 }
 
+/* No vCPU is left that an interrupt could reach. */
+static bool all_halted(void)
+{
+	for (u32 n = 0; n < SH->n_vcpus; n++) {
+		const struct vcpu *v = VCPU_AT(n);
+
+		if (!v->parked && !(v->cpu.halted && !(v->cpu.rflags & RF_IF)))
+			return false;
+	}
+	return true;
+}
+
+/* Brings devices and interrupt controllers up to date.  The vector of the interrupt that is due, -1 none; the first
+ * vCPU keeps the time of the machine's devices, each of its own APIC. */
+static int interrupt_due(struct cpu *c, u64 *deadline)
+{
+	int vector = -1;
+
+	if (VCPU->number == 0) {
+		device_lock();
+		io_poll_input();
+		legacy_advance(&SH->legacy, now_ns());
+		device_unlock();
+	}
+	apic_update(c);
+	if (!(c->nmi_pending && !c->nmi_masked) && apic_interrupt_pending(c)) {
+		if (c->rflags & RF_IF)
+			vector = apic_interrupt_accept(c);
+		else
+			SPILL_K->pending = 1;
+	}
+	*deadline = apic_deadline(c);
+	return vector;
+}
+
 /* Timers, input and interrupts. */
 static void events(struct cpu *c)
 {
 	u64 deadline;
+	int vector;
 
 	SPILL_K->pending = 0;
 	VCPU->kick_seen = VCPU->kick;
 	VCPU->count.events++;
 	carrier_place();
-	io_poll_input();
-	device_events();
-	legacy_advance(&SH->legacy, now_ns());
-	apic_update(c);
+	if (VCPU->number == 0)
+		device_events();
+	vector = interrupt_due(c, &deadline);
 	if (c->nmi_pending && !c->nmi_masked) {
 		c->nmi_pending = 0;
 		c->halted = 0;
 		sys_deliver_nmi(c);
-	} else if (apic_interrupt_pending(c)) {
-		if (c->rflags & RF_IF) {
-			c->halted = 0;
-			VCPU->count.interrupts++;
-			sys_deliver_interrupt(c, apic_interrupt_accept(c));
-		} else {
-			SPILL_K->pending = 1;
-		}
+	} else if (vector >= 0) {
+		c->halted = 0;
+		VCPU->count.interrupts++;
+		sys_deliver_interrupt(c, vector);
 	}
-	deadline = apic_deadline(c);
 	if (c->halted) {
-		if (!(c->rflags & RF_IF))
+		if (!(c->rflags & RF_IF) && all_halted())
 			monitor_end(MEND_HALTED);
 		carrier_idle(deadline);
 		SPILL_K->pending = 1;
 	} else {
-		carrier_arm_timer();
+		carrier_arm_timer(deadline);
 	}
 }
 
@@ -141,10 +171,12 @@ static u64 test_random(void)
 /* Before a block is looked up: tests invalidate others at random. */
 static void test_kill(void)
 {
-	u32 n = CACHE->n_blocks;
-
-	if (SH->knobs.kill && n && test_random() % SH->knobs.kill == 0)
-		block_kill(CACHE, &CACHE->blocks[test_random() % n]);
+	if (!SH->knobs.kill || test_random() % SH->knobs.kill)
+		return;
+	cache_lock();
+	if (CACHE->n_blocks)
+		block_kill(CACHE, &CACHE->blocks[test_random() % CACHE->n_blocks]);
+	cache_unlock();
 }
 
 /* Tests step the host from here to an event at a random instruction. */
@@ -157,6 +189,14 @@ static void test_storm(const struct cpu *c)
 		return;
 	my.storm = 1 + (u32)(test_random() % SH->knobs.storm);
 	VCPU->host_flags |= RF_TF;
+}
+
+/* Last of all: other vCPUs see that this one runs guest code.  Where there is something to notice first, the run
+ * loop starts afresh: struct cpu is still the whole truth. */
+static void go(void)
+{
+	if (smp() && !smp_may_enter())
+		((void (*)(void))(u64)run_loop_fresh)();
 }
 
 static _Noreturn void enter(struct cpu *c, struct block *b)
@@ -194,6 +234,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 		s->gs_base = c->seg[SEG_GS].base;
 		VCPU->pkru = SH->pkru_user;
 		choose_gates(c);
+		go();
 		enter_user();
 	}
 	VCPU->gpr[RSP] += FOLD_OFF;
@@ -206,6 +247,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 		CONSTANTS->sysret_gate = (u64)exit_kernel;
 	else
 		choose_sysret(c);
+	go();
 	enter_kernel();
 }
 
@@ -218,6 +260,13 @@ _Noreturn void run_loop(void)
 
 		if (SH->stop)
 			monitor_end(MEND_STOPPED);
+		if (smp())
+			smp_turn();
+		if (VCPU->parked) {
+			carrier_idle(~0ull);
+			VCPU->kick_seen = VCPU->kick;
+			continue;
+		}
 		if (my.want_switch && (c->cpl == 3 || my.must_switch)) {
 			my.want_switch = my.must_switch = false;
 			carrier_switch(c->cr3);
@@ -316,6 +365,19 @@ static void state_in(struct cpu *c)
 	c->rflags |= (SPILL_K->vif ? 0 : RF_IF) | SPILL_K->vac;
 }
 
+static u64 indirect_entry(struct block *b)
+{
+	u64 entry = 0;
+
+	if (b->indirect)
+		return (u64)CODE_BASE + b->indirect;
+	if (!cache_lock_if(CACHE->generation))
+		return 0;
+	entry = block_indirect_entry(CACHE, b);
+	cache_unlock();
+	return entry;
+}
+
 static void exit_lookup(struct cpu *c)
 {
 	volatile struct spill *s = VCPU->world ? SPILL_U : SPILL_K;
@@ -338,18 +400,18 @@ static void exit_lookup(struct cpu *c)
 	}
 	b = lookup_block(c);
 	if (b) {
-		u64 entry = block_indirect_entry(CACHE, b);
+		u64 entry = indirect_entry(b);
 
 		if (entry)
 			lookup_enter(target, entry, VCPU->world);
 	}
 }
 
-static void exit_predict(struct cpu *c, u32 id)
+static void exit_predict(struct cpu *c, u32 id, u32 generation)
 {
 	volatile struct spill *s = VCPU->world ? SPILL_U : SPILL_K;
-	u32 generation = CACHE->generation;
 	struct block *b;
+	bool others;
 
 	c->rip = c->gpr[RDX];
 	c->gpr[RCX] = s->reg[RCX];
@@ -357,17 +419,20 @@ static void exit_predict(struct cpu *c, u32 id)
 	if (debug_on(c))
 		return;
 	b = lookup_block(c);
-	if (!b || generation != CACHE->generation)
+	if (!b || generation != CACHE->generation || !cache_lock_if(generation))
 		return;
 	u32 i = CACHE->blocks[CACHE->exits[id].block].instance;
-	bool others = VCPU->world && (!i || instance_used(&CACHE->instances[i - 1], my.user));
 
-	if (!predict_set(CACHE, id, c->rip, others))
-		return;
-	if (VCPU->world)
-		slot_resolved(id + 1, b);
-	else
-		block_link(CACHE, id + 1, b);
+	others = smp() || (VCPU->world && (!i || instance_used(&CACHE->instances[i - 1], my.user)));
+	/* The branch that a hit takes is right before anybody can hit. */
+	if (predict_missed(CACHE, id, c->rip, others)) {
+		if (VCPU->world)
+			slot_resolved(id + 1, b);
+		else
+			block_link(CACHE, id + 1, b);
+		predict_set(CACHE, id, c->rip);
+	}
+	cache_unlock();
 }
 
 /* Called by entry.S on the monitor's stack, with what was left saved in the shared state. */
@@ -375,6 +440,8 @@ _Noreturn void exit_dispatch(u32 id)
 {
 	struct cpu *c = CPU;
 
+	if (smp())
+		atomic_store_explicit(&VCPU->where, AT_WORK, memory_order_relaxed);
 	state_in(c);
 	if (id == EXIT_LOOKUP) {
 		exit_lookup(c);
@@ -389,14 +456,16 @@ _Noreturn void exit_dispatch(u32 id)
 	if (debug_on(c) && x.kind != X_INSN && x.kind != X_STEPPED && x.kind != X_PREDICT)
 		run_loop(); /* nothing may lead past its look at each address */
 	if (x.kind == X_PREDICT) {
-		exit_predict(c, id);
+		exit_predict(c, id, generation);
 		run_loop();
 	}
 	switch (x.kind) {
 	case X_LINK:
 		b = lookup_block(c);
-		if (b && generation == CACHE->generation)
+		if (b && cache_lock_if(generation)) {
 			block_link(CACHE, id, b);
+			cache_unlock();
+		}
 		break;
 	case X_SLOT:
 		b = lookup_block(c);
@@ -405,8 +474,10 @@ _Noreturn void exit_dispatch(u32 id)
 		break;
 	case X_DEAD:
 		b = lookup_block(c);
-		if (b && generation == CACHE->generation)
+		if (b && cache_lock_if(generation)) {
 			block_forward(CACHE, &CACHE->blocks[x.block], b);
+			cache_unlock();
+		}
 		break;
 	case X_INSN:
 		execute(c);

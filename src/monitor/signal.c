@@ -115,6 +115,12 @@ static void state_from(struct cpu *c, struct ucontext *uc, struct block *b, stru
 
 static bool in_cache(u64 pc) { return pc - (u64)CODE_BASE < CODE_SIZE; }
 
+/* The guest's code, or the doors: no C code was interrupted. */
+static bool in_guest(u64 pc)
+{
+	return in_cache(pc) || (pc >= (u64)monitor_text_begin && pc < (u64)run_loop_fresh);
+}
+
 /* The timer was armed, or the kick sent, before another carrier took over.  That one looks for events
  * when it starts; one that runs already is told by the zygote. */
 static void forward_event(void)
@@ -145,7 +151,8 @@ static void handle_event(struct ucontext *uc)
 		to_run_loop(uc);
 		return;
 	}
-	if (uc->rip >= (u64)gates_begin && uc->rip < (u64)gates_end) {
+	if ((uc->rip >= (u64)gates_begin || (SH->emptying && uc->rip >= (u64)syscall_gate)) && uc->rip < (u64)gates_end) {
+		my.fix_pushf = *(u8 *)uc->rip == 0x9c;
 		step(uc);
 		return;
 	}
@@ -256,18 +263,19 @@ static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *r
 }
 
 /* Returns whether it was already. */
-static bool site_to_both(struct cpu *c, struct block *b, struct insn_record *rec)
+static bool site_to_both(struct block *b, struct insn_record *rec)
 {
 	u64 pc = b->pc + rec->guest;
 	u64 pa = ((pc ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK) | (pc & ~PAGE_MASK);
+	bool known;
 
-	bool known = site_is_both(CACHE, pa);
-
-	(void)c;
+	cache_lock();
+	known = site_is_both(CACHE, pa);
 	VCPU->count.both_sites++;
 	site_set_both(CACHE, pa);
 	/* Every block that contains the instruction has to go. */
 	block_kill_site(CACHE, ram_offset(pa) >> PAGE_SHIFT, pa);
+	cache_unlock();
 	return known;
 }
 
@@ -321,7 +329,7 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 {
 	bool write = uc->err & 2, user = b->mode & TM_USER;
 	u64 host = uc->cr2, va = host;
-	u32 error;
+	u32 error, generation = CACHE->generation;
 	struct walk w;
 
 	if (!user) {
@@ -337,14 +345,14 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 				return false;
 			if (rec->access == AK_FOLD) {
 				/* A site that was one already has no other form. */
-				my.execute = site_to_both(c, b, rec);
+				my.execute = site_to_both(b, rec);
 			} else {
 				my.execute = true;
 			}
 			return false;
 		}
 		if (!is_kernel_half(va) && rec->access == AK_FOLD) {
-			site_to_both(c, b, rec);
+			site_to_both(b, rec);
 			/* It was both already: an access through GS, whose base no fold is chosen for. */
 			if (my.fault_rip == c->rip)
 				my.execute = true;
@@ -367,6 +375,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		raise(c, VEC_PF, true, error, va);
 		return false;
 	}
+	if (generation != CACHE->generation)
+		return false;
 	if (my.want_switch && !is_kernel_half(va)) {
 		if (w.user || ++my.foreign_accesses > FOREIGN_MAX)
 			root_is_eager(c);
@@ -399,9 +409,14 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 
 		if (frame_flags(frame) & FRAME_CODE) {
 			frame_clear_code(frame);
+			if (generation != CACHE->generation)
+				return false;
 			if (b->flags & BLOCK_DEAD) {
 				my.stop_at_point = true;
 				my.stepping = true;
+			}
+			/* What others may run begins with a NOP, and needs not be put back (B4). */
+			if ((b->flags & BLOCK_DEAD) && !smp()) {
 				block_entry_restore(b);
 				my.finishing = b;
 			}
@@ -415,6 +430,9 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		debug_close(c);
 	if (space_code_changed())
 		code_reset();
+	/* The lock was waited for: others may have changed what this one goes back to. */
+	if (smp() && VCPU->where != IN_GUEST && (generation != CACHE->generation || !smp_may_enter()))
+		return false;
 	return true;
 }
 
@@ -459,6 +477,31 @@ static void guest_fault(int sig, struct ucontext *uc)
 	}
 }
 
+/* A timer, a kick, or another vCPU that wants something noticed. */
+static void notified(int sig, struct ucontext *uc)
+{
+	bool guest = in_guest(uc->rip);
+
+	if (sig == SIGALRM)
+		my.armed = 0;
+	if (VCPU->current != my.number) {
+		/* Whoever starts to run looks by itself. */
+		if (sig == SIGALRM || !smp())
+			forward_event();
+		return;
+	}
+	if (smp() && !guest)
+		signal_noted = 1;
+	if (smp() && guest)
+		smp_serve();
+	if (smp() && sig == SIGUSR1 && VCPU->kick == VCPU->kick_seen && !SH->emptying)
+		return;
+	if (smp() && guest && SH->emptying)
+		my.stop_at_point = true;
+	SPILL_K->pending = 1;
+	handle_event(uc);
+}
+
 void signal_handler(int sig, void *info, struct ucontext *uc)
 {
 	(void)info;
@@ -467,15 +510,11 @@ void signal_handler(int sig, void *info, struct ucontext *uc)
 		return;
 	}
 	if (sig == SIGALRM || sig == SIGUSR1) {
-		if (sig == SIGALRM)
-			my.armed = 0;
-		SPILL_K->pending = 1;
-		if (VCPU->current == my.number)
-			handle_event(uc);
-		else
-			forward_event();
+		notified(sig, uc);
 		return;
 	}
+	if (sig == SIGSEGV && smp() && uc->trapno == 13 && in_cache(uc->rip) && slot_missing(uc->rip))
+		return;
 	if (sig == SIGTRAP && my.storm && !my.stepping) {
 		handle_storm(uc);
 		return;

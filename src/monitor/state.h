@@ -30,6 +30,9 @@ struct ring {
 };
 
 
+/* Where a vCPU is: see smp.c. */
+enum vcpu_where { AT_REST, AT_WORK, IN_GUEST, IDLE };
+
 enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_STOPPED, MEND_ERROR };
 
 struct carrier_slot {
@@ -46,7 +49,7 @@ struct carrier_slot {
 struct monitor_counters {
 	u64 exits[X_KINDS], lookups, events, faults, exceptions, page_faults, interrupts;
 	u64 cr3_loads, switches, carriers, steps, classes[IC_COUNT];
-	u64 both_sites, vmas_peak;
+	u64 both_sites, vmas_peak, shootdowns;
 };
 
 /* What tests turn on through PENUMBRA_TEST_KNOBS (accel/bt.c); 0: off. */
@@ -57,6 +60,8 @@ struct monitor_counters {
 	K(storm)        /* an event after 1..storm host instructions of each entry */  \
 	K(from) K(to)   /* ... where the low half of the guest's PC is in this range */ \
 	K(no_keys)      /* as on a host without protection keys */                      \
+	K(no_membarrier) /* as on a host without membarrier(2) */                       \
+	K(smp)          /* one vCPU runs as one of several would */                     \
 	K(seed)
 struct test_knobs {
 #define TEST_KNOB_FIELD(name) u64 name;
@@ -72,6 +77,10 @@ struct shared {
 	s64 utc_offset;         /* ns to add to monotonic time for UTC */
 	u32 n_vcpus;
 	u32 max_carriers;       /* of each vCPU */
+	_Atomic u32 cache_lock, device_lock; /* see smp.c: 0 free, 1 held, 2 and waited for */
+	_Atomic u32 stopped;    /* futex: no vCPU may run guest code */
+	_Atomic u32 emptying;   /* futex: every vCPU must leave the code cache */
+	_Atomic u32 slots_ready;/* slots whose stubs are known to all */
 	/* Life cycle. */
 	_Atomic u32 end;        /* futex: enum monitor_end */
 	_Atomic u32 stop;       /* (front-end) asks for the end */
@@ -101,9 +110,13 @@ struct vcpu {
 	u32 world;
 	struct cpu cpu;
 	u32 number;
+	_Atomic u32 where;      /* enum vcpu_where */
+	_Atomic u32 served;     /* futex: requests of other vCPUs that it has noticed, without membarrier */
+	_Atomic u32 parked;     /* waits to be started */
 	_Atomic u32 kick;       /* futex: bumped when there may be an event for this vCPU */
 	u32 kick_seen;
 	_Atomic u32 current;    /* its carrier that runs */
+	u32 pids[MAX_CARRIERS];
 	u32 host_cpu;           /* the processor that its carriers keep to, for a while */
 	u64 use_counter;
 	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
@@ -119,6 +132,9 @@ struct vcpu {
 /* The host writes signal frames with the rights of the code that was interrupted (before Linux 6.12):
  * the alternate stack must be open to guest code. */
 #define MON_OPEN_STACK 4
+/* The family has process numbers of its own, so that a number from shared memory reaches nobody else. */
+#define MON_OWN_NUMBERS 8
+#define MON_MEMBARRIER 16
 
 _Static_assert(offsetof(struct vcpu, gpr) == VC_GPR, "vcpu");
 _Static_assert(offsetof(struct vcpu, host_flags) == VC_HOST_FLAGS, "vcpu");
@@ -166,7 +182,7 @@ extern const u8 monitor_text_begin[], monitor_text_end[];
 /* ---- carrier.c ---- */
 void carrier_switch(u64 cr3);
 void carrier_idle(u64 deadline_ns);
-void carrier_arm_timer(void);
+void carrier_arm_timer(u64 deadline_ns);
 void carrier_catch_up(void);
 void carrier_sleep(void);
 /* ---- signal.c ---- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * One vCPU among others: where its state is mapped, and how the others reach it. */
+ * One vCPU among others: where its state is mapped. */
 #include "monitor/private.h"
 #include "base/sys.h"
 
@@ -40,15 +40,4 @@ void vcpu_attach(u32 n)
 	alias(VCPU_DISP, VCPU_AT(n), VCPU_AREA);
 	alias(SPILL_DISP, (u8 *)VCPU_AT(n) + VCPU_SPILL, SPILL_PAGES);
 	vcpu_protect_spill();
-}
-
-void vcpu_kick(u32 n)
-{
-	struct vcpu *v = VCPU_AT(n);
-
-	atomic_fetch_add(&v->kick, 1);
-	futex_wake(&v->kick);
-	/* The zygote signals the carrier that runs. */
-	atomic_fetch_add(&SH->fork_wanted, 1);
-	futex_wake(&SH->fork_wanted);
 }

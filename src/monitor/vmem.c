@@ -6,7 +6,23 @@
 #include "shadow/shadow.h"
 #include "x86/system.h"
 
+typedef u16 __attribute__((may_alias, aligned(1))) u16_any;
+typedef u32 __attribute__((may_alias, aligned(1))) u32_any;
+typedef u64 __attribute__((may_alias, aligned(1))) u64_any;
+
 static bool canonical(u64 va) { return (s64)(va << 16) >> 16 == (s64)va; }
+
+/* One access where the size has one, as other processors expect of aligned operands. */
+static void copy(u8 *to, const u8 *from, size_t n)
+{
+	switch (n) {
+	case 1: *(volatile u8 *)to = *(const volatile u8 *)from; break;
+	case 2: *(volatile u16_any *)to = *(const volatile u16_any *)from; break;
+	case 4: *(volatile u32_any *)to = *(const volatile u32_any *)from; break;
+	case 8: *(volatile u64_any *)to = *(const volatile u64_any *)from; break;
+	default: __builtin_memcpy(to, from, n);
+	}
+}
 
 static int translate(struct cpu *c, u64 va, size_t n, u32 access, u64 pa[2])
 {
@@ -51,7 +67,7 @@ int vmem_read(struct cpu *c, gva_t address, void *buffer, size_t n, u32 access)
 			const u8 *from = part ? ram_pointer(pa[i]) : NULL;
 
 			if (part && from)
-				__builtin_memcpy(to, from, part);
+				copy(to, from, part);
 			else if (part)
 				device_read(c, pa[i], to, part);
 			to += part;
@@ -79,8 +95,8 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 			u8 *to = part ? ram_pointer(pa[i]) : NULL;
 
 			if (to) {
+				copy(to, from, part);
 				frame_written(pa[i]);
-				__builtin_memcpy(to, from, part);
 			} else if (part) {
 				device_write(c, pa[i], from, part);
 			}
@@ -155,6 +171,13 @@ static void after_io(void)
 		monitor_end(MEND_RESET);
 }
 
+/* The first vCPU takes the legacy devices' interrupts and keeps their time. */
+static void tell_first(void)
+{
+	if (VCPU->number)
+		vcpu_kick(0);
+}
+
 u32 io_in(struct cpu *c, u16 port, int size)
 {
 	u32 v;
@@ -162,9 +185,12 @@ u32 io_in(struct cpu *c, u16 port, int size)
 	(void)c;
 	if (device_port(port, size, false, &v))
 		return v;
+	device_lock();
 	v = legacy_io_read(&SH->legacy, port, size, now_ns());
 	io_poll_input();
 	after_io();
+	device_unlock();
+	tell_first();
 	SPILL_K->pending = 1;
 	return v;
 }
@@ -174,8 +200,11 @@ void io_out(struct cpu *c, u16 port, int size, u32 value)
 	(void)c;
 	if (device_port(port, size, true, &value))
 		return;
+	device_lock();
 	legacy_io_write(&SH->legacy, port, size, value, now_ns());
 	after_io();
+	device_unlock();
+	tell_first();
 	/* A deadline or a line may have changed. */
 	SPILL_K->pending = 1;
 }
@@ -206,7 +235,6 @@ void clock_write_system_time(struct cpu *c, gpa_t page)
 		mult <<= 1;
 		shift--;
 	}
-	frame_written(page.v);
 	p->version |= 1;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	p->tsc_timestamp = tsc + c->tsc_offset;
@@ -216,6 +244,7 @@ void clock_write_system_time(struct cpu *c, gpa_t page)
 	p->flags = PVCLOCK_TSC_STABLE;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	p->version++;
+	frame_written(page.v);
 }
 
 void clock_write_wall_clock(struct cpu *c, gpa_t page)
@@ -227,9 +256,9 @@ void clock_write_wall_clock(struct cpu *c, gpa_t page)
 	(void)c;
 	if (!p || !ram_pointer(page.v + 12))
 		return;
-	frame_written(page.v);
 	p[0] |= 1;
 	p[1] = (u32)(at / 1000000000u);
 	p[2] = (u32)(at % 1000000000u);
 	p[0]++;
+	frame_written(page.v);
 }

@@ -62,13 +62,16 @@ u32 space_vmas(void);
 /* ---- hooks, implemented by the monitor ---- */
 /* The host failed in a way that leaves no choice: ends the machine with a message. */
 _Noreturn void monitor_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Between the two no other vCPU runs guest code. */
+void world_stop(void);
+void world_go(void);
 /* monitor/frames.c: one entry a page of RAM */
 #define FRAME_CODE 1
 u8 frame_flags(u64 frame);
 void frames_reset(void);
-/* A write by the monitor or a device to physical memory. */
+/* The monitor or a device has written to physical memory. */
 void frame_written(u64 pa);
-/* The bytes of this page are about to be read for translation. */
+/* The bytes of this page are about to be read for translation: from now on nobody writes to it unnoticed. */
 void frame_announce(u64 pa);
 /* Write-protects, in this carrier, what became code since the epoch *seen. */
 void frames_catch_up(u64 *seen);

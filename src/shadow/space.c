@@ -142,12 +142,13 @@ static void leaf_unmap(struct leaf *l)
 	__builtin_memset(l->writable, 0, sizeof l->writable);
 }
 
-static struct leaf *leaf_get(struct cpu *c, u64 va, bool large)
+/* `pde`: the entry by which the caller's walk came here, which the guest may have changed since. */
+static struct leaf *leaf_get(u64 va, bool large, u64 pde)
 {
 	struct leaf *l = leaf_find(va);
-	u64 gpa, pde = mmu_peek_table(c, va, &gpa) & PTE_COMPARE;
 	u32 n, h = hash_of(va);
 
+	pde &= PTE_COMPARE;
 	if (l) {
 		if (l->pde == pde && l->large == large)
 			return l;
@@ -200,17 +201,20 @@ static void claim(u64 va, u64 length)
 {
 	bool news = false;
 
+	for (u64 at = va; at - va < length && !news; at = (at | 0x3fffffff) + 1)
+		news = FOLDS[FOLD_INDEX(at)] == FOLD_BAD;
+	if (!news)
+		return;
+	world_stop();
 	for (u64 at = va; at - va < length; at = (at | 0x3fffffff) + 1) {
 		if (FOLDS[FOLD_INDEX(at)] != FOLD_BAD)
 			continue;
 		FOLDS[FOLD_INDEX(at)] = FOLD_OFF;
 		FOLDS[FOLD_INDEX(at + FOLD_OFF)] = FOLD_BAD;
-		news = true;
 	}
-	if (!news)
-		return;
-	SHADOW->folds_epoch++;
+	__atomic_fetch_add(&SHADOW->folds_epoch, 1, __ATOMIC_SEQ_CST);
 	space_yield_contested();
+	world_go();
 }
 
 bool space_claim(struct cpu *c, u64 va)
@@ -378,8 +382,9 @@ static bool entry_writable(struct cpu *c, u64 e, const struct walk *w)
 
 static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 {
-	struct leaf *l = leaf_get(c, va, false);
-	u64 *table = ram_pointer(w->entry_gpa & PAGE_MASK);
+	struct leaf *l = leaf_get(va, false, w->table);
+	const volatile u64 *table = ram_pointer(w->entry_gpa & PAGE_MASK);
+	u64 entry[WINDOW]; /* as they permitted the mapping: the guest may change them at any time */
 	int at = (int)(va >> PAGE_SHIFT & 511), from = at, to = at + 1, low = at & ~(WINDOW - 1);
 	u64 same = PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | (w->write ? PTE_D : 0);
 	u64 pa = w->entry & PTE_ADDR;
@@ -387,13 +392,16 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 
 	if (!l || !table || ram_offset(pa) == ~0ull)
 		return -1;
-	while (to < low + WINDOW && !BITTEST(l->mapped, to) && !((table[to] ^ w->entry) & same) &&
-	       (table[to] & PTE_ADDR) == pa + (u64)(to - at) * PAGE_SIZE &&
-	       ram_offset(table[to] & PTE_ADDR) != ~0ull && entry_writable(c, table[to], w) == write)
+	for (int i = 0; i < WINDOW; i++)
+		entry[i] = table[low + i];
+	entry[at - low] = w->entry;
+	while (to < low + WINDOW && !BITTEST(l->mapped, to) && !((entry[to - low] ^ w->entry) & same) &&
+	       (entry[to - low] & PTE_ADDR) == pa + (u64)(to - at) * PAGE_SIZE &&
+	       ram_offset(entry[to - low] & PTE_ADDR) != ~0ull && entry_writable(c, entry[to - low], w) == write)
 		to++;
-	while (from > low && !BITTEST(l->mapped, from - 1) && !((table[from - 1] ^ w->entry) & same) &&
-	       (table[from - 1] & PTE_ADDR) == pa - (u64)(at - from + 1) * PAGE_SIZE &&
-	       ram_offset(table[from - 1] & PTE_ADDR) != ~0ull && entry_writable(c, table[from - 1], w) == write)
+	while (from > low && !BITTEST(l->mapped, from - 1) && !((entry[from - 1 - low] ^ w->entry) & same) &&
+	       (entry[from - 1 - low] & PTE_ADDR) == pa - (u64)(at - from + 1) * PAGE_SIZE &&
+	       ram_offset(entry[from - 1 - low] & PTE_ADDR) != ~0ull && entry_writable(c, entry[from - 1 - low], w) == write)
 		from--;
 	u64 first = l->va + (u64)from * PAGE_SIZE, length = (u64)(to - from) * PAGE_SIZE;
 
@@ -402,7 +410,7 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 	if (map_pages(first, pa - (u64)(at - from) * PAGE_SIZE, length, write, w->user, true))
 		return -1;
 	for (int i = from; i < to; i++) {
-		l->snap[i] = table[i];
+		l->snap[i] = entry[i - low];
 		BITSET(l->mapped, i);
 		if (write)
 			BITSET(l->writable, i);
@@ -412,9 +420,9 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 	return 0;
 }
 
-static int fill_large(struct cpu *c, u64 va, const struct walk *w)
+static int fill_large(u64 va, const struct walk *w)
 {
-	struct leaf *l = leaf_get(c, va, true);
+	struct leaf *l = leaf_get(va, true, w->table);
 	u64 pa = w->entry & PTE_ADDR & ~0x1fffffull;
 	bool write = w->write && (w->entry & PTE_D);
 
@@ -453,7 +461,7 @@ static int fill(struct cpu *c, u64 va, const struct walk *w)
 	if (w->level == 1)
 		return fill_leaf(c, va, w);
 	if (w->level == 2 && w->user)
-		return fill_large(c, va, w);
+		return fill_large(va, w);
 	return fill_run(c, va, w, (w->write || !(c->cr0 & CR0_WP)) && (w->entry & PTE_D));
 }
 
@@ -631,10 +639,11 @@ void space_note_exec(struct cpu *c, u64 va, const struct walk *w)
 
 	if (is_kernel_half(va) || w->level > 2)
 		return;
-	l = leaf_get(c, va, w->level == 2);
+	(void)c;
+	l = leaf_get(va, w->level == 2, w->table);
 	if (!l) {
 		settle();
-		l = leaf_get(c, va, w->level == 2);
+		l = leaf_get(va, w->level == 2, w->table);
 	}
 	if (w->level == 2) {
 		l->exec[0] = 1;

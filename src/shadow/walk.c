@@ -7,12 +7,18 @@ static u64 *entry_at(u64 gpa) { return ram_pointer(gpa & ~7ull); }
 
 static bool canonical(u64 va) { return (s64)(va << 16) >> 16 == (s64)va; }
 
-static void set_bits(u64 *entry, u64 gpa, u64 bits)
+/* False where the entry is no longer what was walked: another processor has changed it. */
+static bool set_bits(u64 *entry, u64 gpa, u64 *value, u64 bits)
 {
-	if ((*entry & bits) != bits) {
-		__atomic_fetch_or(entry, bits, __ATOMIC_SEQ_CST);
-		frame_written(gpa);
-	}
+	u64 seen = *value;
+
+	if ((seen & bits) == bits)
+		return true;
+	if (!__atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return false;
+	*value |= bits;
+	frame_written(gpa);
+	return true;
 }
 
 static bool permitted(struct cpu *c, const struct walk *w, u32 access, bool implicit)
@@ -29,10 +35,12 @@ static bool permitted(struct cpu *c, const struct walk *w, u32 access, bool impl
 	return !(access & PF_W) || w->write || !(c->cr0 & CR0_WP);
 }
 
-int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error)
+#define WALK_AGAIN 1
+
+static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error)
 {
 	u64 table = c->cr3 & PTE_ADDR, reserved = c->efer & EFER_NX ? 0 : PTE_NX;
-	u64 *path[4], gpas[4];
+	u64 *path[4], gpas[4], entries[4];
 	u32 base = access & (PF_W | PF_U);
 	int n = 0;
 
@@ -65,6 +73,7 @@ int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u
 		w->user &= !!(e & PTE_U);
 		w->exec &= !(e & PTE_NX);
 		path[n] = p;
+		entries[n] = e;
 		gpas[n++] = gpa;
 		if (level == 1 || (level < 4 && (e & PTE_PS))) {
 			u64 size = 1ull << (12 + 9 * (level - 1));
@@ -80,11 +89,22 @@ int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u
 	*error = base | PF_P;
 	if (!permitted(c, w, access, implicit))
 		return -1;
-	for (int i = 0; i < n - 1; i++)
-		set_bits(path[i], gpas[i], PTE_A);
-	set_bits(path[n - 1], gpas[n - 1], PTE_A | (access & PF_W ? PTE_D : 0));
-	w->entry = *path[n - 1];
+	for (int i = 0; i < n; i++)
+		if (!set_bits(path[i], gpas[i], &entries[i], PTE_A | (i == n - 1 && (access & PF_W) ? PTE_D : 0)))
+			return WALK_AGAIN;
+	w->entry = entries[n - 1];
+	w->table = w->level == 1 ? entries[n - 2] : w->level == 2 ? w->entry : 0;
 	return 0;
+}
+
+int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error)
+{
+	int r;
+
+	do
+		r = walk_once(c, va, access, implicit, w, error);
+	while (r == WALK_AGAIN);
+	return r;
 }
 
 u64 mmu_peek_table(struct cpu *c, u64 va, u64 *gpa)
@@ -92,15 +112,16 @@ u64 mmu_peek_table(struct cpu *c, u64 va, u64 *gpa)
 	u64 table = c->cr3 & PTE_ADDR;
 
 	for (int level = 4; level >= 2; level--) {
-		u64 *p;
+		u64 *p, e;
 
 		*gpa = table + (va >> (12 + 9 * (level - 1)) & 511) * 8;
 		p = entry_at(*gpa);
-		if (!p || !(*p & PTE_P) || (level > 2 && (*p & PTE_PS)))
+		e = p ? *(volatile u64 *)p : 0;
+		if (!(e & PTE_P) || (level > 2 && (e & PTE_PS)))
 			return 0;
 		if (level == 2)
-			return *p;
-		table = *p & PTE_ADDR;
+			return e;
+		table = e & PTE_ADDR;
 	}
 	return 0;
 }
@@ -112,12 +133,14 @@ int mmu_peek(struct cpu *c, u64 va, u64 *entry)
 	for (int level = 4; level >= 1; level--) {
 		u64 *p = entry_at(table + (va >> (12 + 9 * (level - 1)) & 511) * 8);
 
-		if (!p || !(*p & PTE_P))
+		u64 e = p ? *(volatile u64 *)p : 0;
+
+		if (!(e & PTE_P))
 			return 0;
-		*entry = *p;
-		if (level == 1 || (level < 4 && (*p & PTE_PS)))
+		*entry = e;
+		if (level == 1 || (level < 4 && (e & PTE_PS)))
 			return level;
-		table = *p & PTE_ADDR;
+		table = e & PTE_ADDR;
 	}
 	return 0;
 }

@@ -8,6 +8,17 @@
 #define DEAD_JUMP 5
 #define INDIRECT_STUB 64
 
+/* Five bytes within eight aligned ones, at once (B4). */
+static void put_jump(u8 *at, const u8 *target)
+{
+	u64 *word = (u64 *)((u64)at & ~7ull), v = *word;
+	s32 d = (s32)(target - (at + DEAD_JUMP));
+
+	((u8 *)&v)[at - (u8 *)word] = 0xe9;
+	__builtin_memcpy((u8 *)&v + (at - (u8 *)word) + 1, &d, 4);
+	__atomic_store_n(word, v, __ATOMIC_RELEASE);
+}
+
 /* Not by virtual address: a block that moves stays in its chain. */
 static u32 hash_key(u64 pa, u8 mode)
 {
@@ -122,10 +133,14 @@ void block_kill(struct cache *k, struct block *b)
 		return;
 	block_unhash(k, b);
 	b->flags |= BLOCK_DEAD;
-	__builtin_memcpy(b->entry, CODE_BASE + b->host, sizeof b->entry);
-	/* The dead stub is the first thing in the cold part. */
-	put_dead_jump(b);
 	k->stats.killed++;
+	/* The dead stub is the first thing in the cold part. */
+	if (k->targets.smp) {
+		put_jump(CODE_BASE + b->host, CODE_BASE + b->cold);
+		return;
+	}
+	__builtin_memcpy(b->entry, CODE_BASE + b->host, sizeof b->entry);
+	put_dead_jump(b);
 }
 
 void block_entry_restore(struct block *b)
@@ -189,7 +204,8 @@ u64 block_indirect_entry(struct cache *k, struct block *b)
 		return (u64)CODE_BASE + b->indirect;
 	if (k->cold + INDIRECT_STUB > k->limit_cold)
 		return 0;
-	b->indirect = k->cold;
+	u32 start = k->cold;
+
 	e_mov_imm(&e, RDX, -key);
 	e_lea_bi(&e, RCX, RCX, RDX);
 	e8(&e, 0xe3); /* jrcxz */
@@ -208,6 +224,7 @@ u64 block_indirect_entry(struct cache *k, struct block *b)
 	}
 	e_jmp(&e, CODE_BASE + b->host);
 	k->cold = (u32)(e.p - CODE_BASE);
+	b->indirect = start; /* others may jump there from now on */
 	/* The stub belongs to the cold part of the newest block, which keeps those parts contiguous. */
 	last->cold_end = k->cold;
 	return (u64)CODE_BASE + b->indirect;
@@ -261,8 +278,10 @@ void block_forward(struct cache *k, struct block *from, struct block *to)
 	if (from == to || from->mode != to->mode || from->pc != to->pc || (to->flags & BLOCK_DEAD) ||
 	    (!EXEC && (to->mode & TM_USER) && (from->pa != to->pa || (to->flags & BLOCK_SPANS))))
 		return;
-	(void)k;
-	e_jmp(&e, CODE_BASE + to->host);
+	if (k->targets.smp)
+		put_jump(e.p, CODE_BASE + to->host);
+	else
+		e_jmp(&e, CODE_BASE + to->host);
 }
 
 bool cache_full(const struct cache *k)

@@ -6,13 +6,16 @@
  * that dies has its entry overwritten with a jump to its own dead stub, so nobody needs to be told.
  * The whole cache is dropped when it is full.
  *
- * Owner: the running carrier of the vCPU (one at a time); shared by all its carriers.
+ * Owner: all carriers; changes under the lock of monitor/smp.c, blocks are found and run without it.
  *
  * Invariants:
  *  B1  A direct rel32 link joins two kernel blocks, or two user blocks of one page of which the target
  *      does not span into the next; every other user transfer goes through a per-carrier slot or table.
  *  B2  A frame with a live block is flagged FRAME_CODE and no carrier that runs maps it writable.
- *  B3  Every host instruction that can fault lies in a block's hot part and has an insn record. */
+ *  B3  Every host instruction that can fault lies in a block's hot part and has an insn record.
+ *  B4  With several vCPUs code that can be run is changed only by stores of at most 8 aligned bytes, which replace
+ *      either an operand within one instruction or one whole instruction: a block begins with a NOP for that,
+ *      its cold part with an instruction as long.  Others run the old code or the new. */
 #ifndef PENUMBRA_TRANSLATE_BLOCK_H
 #define PENUMBRA_TRANSLATE_BLOCK_H
 
@@ -155,6 +158,7 @@ struct translate_targets {
 	const u8 *lookup_miss_user, *lookup_miss_kernel; /* target in RCX; RCX, RDX spilled */
 	u32 pkru_kernel, pkru_access;                    /* kernel world with AC clear, set */
 	bool protection_keys;
+	bool smp;           /* others run the code while it is changed */
 };
 
 struct cache {
@@ -198,9 +202,14 @@ void block_kill_page(struct cache *k, u64 frame, u64 page);
 /* The indirect entry of a block, made at its first use: host address for the lookup tables. */
 u64 block_indirect_entry(struct cache *k, struct block *b);
 void block_link(struct cache *k, u32 exit, struct block *to);
-/* Predicts `target` for the branch of the X_PREDICT exit; false where it cannot.  The next exit is the link
- * to it.  `others`: another carrier's slot may lead to an earlier prediction, which therefore stays. */
-bool predict_set(struct cache *k, u32 exit, u64 target, bool others);
+/* The branch of the X_PREDICT exit missed its prediction: whether `target` may become it.  The next exit is then
+ * the link to it.  `others`: another carrier's slot, or a vCPU between check and branch, may lead to an earlier
+ * prediction, which therefore stays. */
+bool predict_missed(struct cache *k, u32 exit, u64 target, bool others);
+void predict_set(struct cache *k, u32 exit, u64 target);
+/* Predictions to begin with: no branch goes there. */
+#define PREDICT_NONE_USER BIT(63)
+#define PREDICT_NONE_KERNEL (~0ull)
 void predict_move(const struct block *b, u8 *imm, const u8 *learn, u64 delta);
 /* Whether nothing before a SWAPGS at the head of the block touches memory. */
 bool block_begins_with_swapgs(const struct block *b);

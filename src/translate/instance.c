@@ -126,7 +126,7 @@ static void move_block(struct cache *k, struct block *b, u64 delta)
 	for (int i = 0; i < b->n_exits; i++) {
 		struct exit_record *x = &k->exits[b->exits + (u32)i];
 
-		if (x->target || !x->learned)
+		if (!x->learned || x->target != PREDICT_NONE_USER)
 			x->target += delta;
 		if (x->linked == LINKED_BY_SLOT)
 			unlink_exit(k, b, x);
@@ -156,7 +156,8 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 	u32 hot = from->host_end - from->host, cold = from->own_cold_end - from->cold;
 	const struct reloc *r = &k->relocs[from->relocs];
 
-	k->hot += (u32)((from->pc - k->hot) & 15);
+	k->hot += (from->host - k->hot) & 15;
+	k->cold += (from->cold - k->cold) & 7;
 	*b = *from;
 	b->pc = from->pc + delta;
 	b->host = k->hot;
@@ -175,7 +176,7 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		struct exit_record *x = &k->exits[k->n_exits++];
 
 		*x = k->exits[from->exits + (u32)i];
-		if (x->target || !x->learned)
+		if (!x->learned || x->target != PREDICT_NONE_USER)
 			x->target += delta;
 		x->block = (u32)(b - k->blocks);
 		x->linked = x->kind == X_PREDICT ? x->linked : 0;

@@ -91,6 +91,25 @@ static void tx_patchable(struct tx *t, unsigned opcode)
 		e8(&t->hot, 0x90);
 }
 
+/* One instruction of n bytes that does nothing. */
+static void nop(struct emit *e, u32 n)
+{
+	static const u8 forms[10][9] = {
+		"", "\x90", "\x66\x90", "\x0f\x1f", "\x0f\x1f\x40", "\x0f\x1f\x44", "\x66\x0f\x1f\x44", "\x0f\x1f\x80",
+		"\x0f\x1f\x84", "\x66\x0f\x1f\x84",
+	};
+
+	e_bytes(e, forms[n], n);
+}
+
+/* The next instruction's operand of `size` bytes, which begins `at` bytes into it, will be changed while others
+ * run it: it must not lie across a boundary of eight bytes (B4).  The prefix means nothing to it. */
+static void align_operand(struct tx *t, int at, int size)
+{
+	while (t->k->targets.smp && ((u64)t->hot.p + (u64)at) % 8 > 8u - (u32)size)
+		e8(&t->hot, 0x2e);
+}
+
 void tx_branch(struct tx *t, int cond, u64 target)
 {
 	bool step = t->b->mode & TM_STEP;
@@ -109,6 +128,8 @@ void tx_branch(struct tx *t, int cond, u64 target)
 
 		tx_patchable(t, cond < 0 ? 1 : 2);
 		u8 *stub = tx_exit(t, X_LINK, target, 0);
+
+		align_operand(t, cond < 0 ? 1 : 2, 4);
 		u8 *where = cond < 0 ? e_jmp(&t->hot, stub) : e_jcc(&t->hot, cond, stub);
 
 		tx_reloc(t, RL_HOT_COLD, where, stub, t->b->exits);
@@ -171,14 +192,19 @@ static void indirect_tail(struct tx *t)
 		e_jmp(e, t->kernel ? t->k->targets.lookup_miss_kernel : t->k->targets.lookup_miss_user);
 		return;
 	}
+	/* With the jump to the learn stub, too, within eight bytes. */
 	if (t->kernel) {
-		e_lea_bd(e, RCX, RDX, 0);
+		while (t->k->targets.smp && (((u64)e->p + 3) % 8 < 1 || ((u64)e->p + 3) % 8 > 4))
+			e8(e, 0x2e);
+		e_lea_bd(e, RCX, RDX, (s32)-PREDICT_NONE_KERNEL);
 		imm = e->p - 4;
 	} else {
+		if (t->k->targets.smp)
+			nop(e, (u32)-((u64)e->p + 2) % 8);
 		e8(e, 0x48);
 		e8(e, 0xb9);
 		imm = e->p;
-		e64(e, 0);
+		e64(e, -PREDICT_NONE_USER);
 		e_lea_bi(e, RCX, RCX, RDX);
 	}
 	e8(e, 0xe3);
@@ -198,11 +224,12 @@ static void indirect_tail(struct tx *t)
 	tx_return(t, RDX);
 	tx_return(t, RCX);
 	if (t->kernel) {
-		u8 *stub = tx_exit(t, X_LINK, 0, 0);
+		u8 *stub = tx_exit(t, X_LINK, PREDICT_NONE_KERNEL, 0);
 
+		align_operand(t, 1, 4);
 		t->k->exits[n + 1].patch = (u32)(e_jmp(e, stub) - CODE_BASE);
 	} else {
-		e_jmp_gs(e, SLOT_DISP + 8 * (s32)new_slot(t, 0));
+		e_jmp_gs(e, SLOT_DISP + 8 * (s32)new_slot(t, PREDICT_NONE_USER));
 		tx_reloc(t, RL_HOT_SLOT, e->p - 4, NULL, n + 1);
 	}
 	t->k->exits[n + 1].learned = true;
@@ -214,11 +241,11 @@ static u8 *predict_jump(const struct block *b, u8 *imm)
 	return b->mode & TM_USER ? imm + 8 + PREDICT_LEA + PREDICT_JRCXZ : imm + 4 + PREDICT_JRCXZ;
 }
 
-bool predict_set(struct cache *k, u32 exit, u64 target, bool others)
+bool predict_missed(struct cache *k, u32 exit, u64 target, bool others)
 {
 	const struct exit_record *x = &k->exits[exit];
 	const struct block *b = &k->blocks[x->block];
-	u8 *imm = CODE_BASE + x->patch;
+	u8 *imm = CODE_BASE + x->patch, *learn = predict_jump(b, imm);
 	u64 minus = -target;
 	bool fits = (b->mode & TM_USER) || (s64)minus == (s32)minus;
 
@@ -227,13 +254,26 @@ bool predict_set(struct cache *k, u32 exit, u64 target, bool others)
 	/* The first targets are often those of some initialisation: look again a few times. */
 	if (++k->exits[exit].linked > 1 && others)
 		fits = false;
-	if (k->exits[exit].linked >= PREDICT_TRIES || !fits)
-		__builtin_memcpy(predict_jump(b, imm), "\x0f\x1f\x44\x00\x00", 5);
-	if (fits)
-		__builtin_memcpy(imm, &minus, b->mode & TM_USER ? 8 : 4);
+	if (k->exits[exit].linked >= PREDICT_TRIES || !fits) {
+		if (k->targets.smp)
+			e_patch(learn + 1, learn + 5);
+		else
+			__builtin_memcpy(learn, "\x0f\x1f\x44\x00\x00", 5);
+	}
 	if (fits)
 		k->exits[exit + 1].target = target;
 	return fits;
+}
+
+void predict_set(struct cache *k, u32 exit, u64 target)
+{
+	const struct exit_record *x = &k->exits[exit];
+	u64 minus = -target;
+
+	if (k->blocks[x->block].mode & TM_USER)
+		__atomic_store_n((u64 *)(CODE_BASE + x->patch), minus, __ATOMIC_RELEASE);
+	else
+		__atomic_store_n((u32 *)(CODE_BASE + x->patch), (u32)minus, __ATOMIC_RELEASE);
 }
 
 /* The block's page moved by `delta`: most targets are in the same module and moved with it; where not, the
@@ -242,13 +282,15 @@ void predict_move(const struct block *b, u8 *imm, const u8 *learn, u64 delta)
 {
 	struct emit e = { predict_jump(b, imm), NULL };
 	u64 minus;
+	u32 jump;
 
 	__builtin_memcpy(&minus, imm, 8);
-	if (minus) {
+	if (minus != -PREDICT_NONE_USER) {
 		minus -= delta;
 		__builtin_memcpy(imm, &minus, 8);
 	}
-	if (*e.p == 0xe9)
+	__builtin_memcpy(&jump, e.p + 1, 4);
+	if (*e.p == 0xe9 && jump)
 		e_jmp(&e, learn);
 }
 
@@ -527,11 +569,16 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 {
 	struct block *b = &k->blocks[k->n_blocks];
 	static struct tx t;
+	u32 pad = 0;
 
 	if (cache_full(k))
 		return NULL;
 	/* The same alignment as the guest's keeps what its compiler arranged. */
-	k->hot += (u32)((r->pc - k->hot) & (BLOCK_ALIGN - 1));
+	if (k->targets.smp) {
+		pad = (r->pc - 5) % 8 <= 3 ? 5 : 9;
+		k->cold = ALIGN_UP(k->cold, 8u);
+	}
+	k->hot += (u32)((r->pc - pad - k->hot) & (BLOCK_ALIGN - 1));
 	*b = (struct block){
 		.pc = r->pc, .pa = r->pa, .host = k->hot, .cold = k->cold, .mode = r->mode,
 		.records = k->n_records, .exits = k->n_exits, .relocs = k->n_relocs,
@@ -551,6 +598,8 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	if (!decode(&t))
 		return NULL;
 	tx_exit(&t, X_DEAD, r->pc, 0);
+	/* What block_kill() replaces (B4): five bytes of it within eight aligned ones. */
+	nop(&t.hot, pad);
 	if (!EXEC && (r->mode & TM_COMPAT))
 		compat_emit(&t);
 	else
