@@ -19,6 +19,7 @@ monitor    3
 exec       3
 translate  2
 shadow     2
+optimise   2
 x86        1
 base       0
 '

@@ -1,0 +1,679 @@
+/* SPDX-License-Identifier: MIT
+ * Control flow of a region: entry, edges between nodes, exits, calls and returns, and the order of the nodes.
+ *
+ * A node with one way in starts with the values as they are where that way leaves; one with several starts
+ * with every value in its home, save what is a known distance from RSP, and each way there arranges that.
+ * Freestanding; owner as ir.h. */
+#include "optimise/ir.h"
+
+static void swap_streams(struct optimiser *o)
+{
+	struct emit t = o->hot;
+
+	o->hot = o->cold;
+	o->cold = t;
+}
+
+/* A jump for the caller to direct; its displacement lies in one cache line. */
+static void jump_out(struct optimiser *o, struct emit *e, u64 pc, bool plain)
+{
+	if (o->n_exits == MAX_EXITS_REGION) {
+		o->failed = true;
+		return;
+	}
+	while ((((u64)(uintptr_t)e->p + 1) & 63) > 60)
+		e8(e, 0x90);
+	o->exits[o->n_exits++] = (struct opt_exit){ e_jmp(e, e->p + 5), pc, plain };
+}
+
+/* Makes the guest's state and goes on at pc, in the hot stream. */
+static void leave_here(struct optimiser *o, u64 pc)
+{
+	flags_home(o);
+	for (int i = 0; i < 16; i++)
+		if (i != RSP)
+			bring_home(o, i);
+	bring_home(o, RSP);
+	for (int i = 0; i < 16; i++)
+		if (o->pool & BIT(i))
+			e_load_gs(&o->hot, i, o->r->spill + 8 * i);
+	jump_out(o, &o->hot, pc, false);
+}
+
+/* The same in the cold stream; the values stay as they are. */
+void emit_exit(struct optimiser *o, u64 pc)
+{
+	struct state s = o->s;
+
+	swap_streams(o);
+	leave_here(o, pc);
+	swap_streams(o);
+	o->s = s;
+}
+
+/* ---- edges ---- */
+
+static void fix_to(struct optimiser *o, u8 *at, u16 node)
+{
+	if (o->n_fixups == MAX_FIXUPS) {
+		o->failed = true;
+		return;
+	}
+	o->fixups[o->n_fixups++] = (struct fixup){ at, node };
+}
+
+static void jump_to(struct optimiser *o, u16 node)
+{
+	fix_to(o, e_jmp(&o->hot, o->hot.p + 5), node);
+}
+
+static bool distances(const struct optimiser *o) { return ON(o, stack) && ON(o, copies); }
+
+/* Host RSP at the head of a merge, relative to RSP at entry. */
+static s32 merge_rsp(const struct optimiser *o, const struct node *n)
+{
+	return distances(o) ? 0 : n->in.frame[RSP];
+}
+
+/* Saves the values for a node with this one way in. */
+static bool state_save(struct optimiser *o, u16 node)
+{
+	for (u32 i = 0; i < MAX_STATES; i++) {
+		if (o->states_used[i / 32] >> (i % 32) & 1)
+			continue;
+		o->states_used[i / 32] |= 1u << (i % 32);
+		o->states[i].s = o->s;
+		o->nodes[node].state = i + 1;
+		return true;
+	}
+	return false;
+}
+
+/* Whether the values can be what the merge expects of known distances. */
+static bool merge_agrees(const struct optimiser *o, const struct node *n)
+{
+	s32 at;
+
+	if (!(n->in.regs & BIT(RSP)))
+		return true;
+	if (!o->s.rsp_known || !val_frame(o, val_of(o, RSP), &at) || at != n->in.frame[RSP])
+		return false;
+	for (int i = 0; i < 16 && distances(o); i++)
+		if ((n->in.regs & BIT(i)) && (!val_frame(o, val_of(o, i), &at) || at != n->in.frame[i]))
+			return false;
+	return true;
+}
+
+static void merge_slots(struct optimiser *o, const struct node *n)
+{
+	for (u32 i = 0; i < o->n_slots; i++) {
+		struct slot *s = &o->slots[i];
+		struct rm rm = { .mem = true, .base = RSP, .index = REG_NONE, .seg = SEG_NONE, .disp = s->off - o->s.rsp_host };
+
+		if (!(n->valid >> i & 1)) {
+			o->s.v[16 + i].kind = VAL_NONE;
+			continue;
+		}
+		if (o->s.v[16 + i].kind == VAL_NONE) {
+			record(o);
+			encode_rm(&o->hot, 0x8b, s->size, s->home, &rm, 0);
+			set_home(o, 16 + (int)i, s->size == 4);
+		}
+		bring_home(o, 16 + (int)i);
+	}
+}
+
+/* Arranges the values for a merge.  False: cannot be; the edge leaves the region. */
+static bool merge_enter(struct optimiser *o, u16 node)
+{
+	struct node *n = &o->nodes[node];
+	struct op at = { .pc = n->pc };
+	const struct op *op = o->op;
+	u16 keep = distances(o) && (n->in.regs & BIT(RSP)) ? n->in.regs : 0;
+
+	if (!merge_agrees(o, n))
+		return false;
+	o->op = &at;
+	if (!n->hard_in)
+		flags_home(o);
+	else
+		o->s.fl = (struct flags_val){ .kind = FL_LAZY };
+	for (u32 i = 0; i < o->n_slots; i++)
+		if (!(n->valid >> i & 1))
+			o->s.v[16 + i].kind = VAL_NONE;
+	for (int i = 0; i < 16; i++)
+		if (i != RSP && !(keep & BIT(i)))
+			bring_home(o, i);
+	for (u32 i = 0; i < o->n_slots; i++)
+		bring_home(o, 16 + (int)i);
+	if (n->in.regs & BIT(RSP)) {
+		s32 to = merge_rsp(o, n);
+
+		if (o->s.rsp_host != to) {
+			e_lea_bd(&o->hot, RSP, RSP, to - o->s.rsp_host);
+			for (int i = 0; i < VARS; i++)
+				if (o->s.v[i].kind == VAL_EXPR && o->s.v[i].base == RSP)
+					o->s.v[i].disp -= to - o->s.rsp_host;
+			if (o->s.v[RSP].kind == VAL_HOME)
+				o->s.v[RSP] = val_expr(RSP, o->s.rsp_host - to, true);
+			if (!o->s.v[RSP].disp)
+				o->s.v[RSP].kind = VAL_HOME;
+			o->s.rsp_host = to;
+		}
+		o->s.fl.op = FLG_NONE;
+		merge_slots(o, n);
+	} else {
+		bring_home(o, RSP);
+	}
+	o->op = op;
+	return true;
+}
+
+/* The values with which a merge begins. */
+static void merge_state(struct optimiser *o, const struct node *n)
+{
+	bool sp = n->in.regs & BIT(RSP);
+
+	o->s.rsp_known = sp;
+	o->s.rsp_host = sp ? merge_rsp(o, n) : 0;
+	o->s.zx = 0;
+	for (int i = 0; i < 16; i++) {
+		o->s.v[i] = (struct val){ .kind = o->pool & BIT(i) ? VAL_SPILL : VAL_HOME, .disp = i };
+		if (sp && distances(o) && (n->in.regs & BIT(i)) && (i != RSP || n->in.frame[i] != 0))
+			o->s.v[i] = val_expr(RSP, n->in.frame[i], true);
+	}
+	for (u32 i = 0; i < o->n_slots; i++) {
+		bool valid = n->valid >> i & 1;
+
+		o->s.v[16 + i].kind = valid ? VAL_HOME : VAL_NONE;
+		if (valid && o->slots[i].size == 4)
+			o->s.zx |= (u16)BIT(o->slots[i].home);
+	}
+	o->s.fl = (struct flags_val){ .kind = n->hard_in ? FL_LAZY : FL_HOST };
+}
+
+/* Goes to a node from here; `next`: it is placed right behind. */
+static void edge(struct optimiser *o, u16 node, bool next)
+{
+	struct node *n = &o->nodes[node];
+
+	if (!n->merge) {
+		if (!state_save(o, node)) {
+			leave_here(o, n->pc);
+			n->reached = false;
+			return;
+		}
+	} else if (!merge_enter(o, node)) {
+		leave_here(o, n->pc);
+		return;
+	}
+	if (!next)
+		jump_to(o, node);
+}
+
+/* A conditional jump to a node, with what the edge needs in the cold stream. */
+static void edge_if(struct optimiser *o, int cond, u16 node)
+{
+	struct state s = o->s;
+	u8 *where = e_jcc(&o->hot, cond, o->hot.p + 6), *stub;
+	u32 records = o->n_records;
+
+	if (!o->nodes[node].merge && state_save(o, node)) {
+		fix_to(o, where, node);
+		return;
+	}
+	swap_streams(o);
+	stub = o->hot.p;
+	if (o->nodes[node].merge && merge_enter(o, node)) {
+		if (o->hot.p == stub)
+			fix_to(o, where, node);
+		else
+			jump_to(o, node);
+	} else {
+		leave_here(o, o->nodes[node].pc);
+		if (!o->nodes[node].merge)
+			o->nodes[node].reached = false;
+	}
+	if (o->hot.p != stub)
+		e_patch(where, stub);
+	swap_streams(o);
+	/* Records are in the order of hot addresses; a reload in a cold edge has none, and needs none: the word
+	 * was accessed on every way here. */
+	if (o->n_records > records)
+		o->n_records = records;
+	o->s = s;
+}
+
+static void exit_if(struct optimiser *o, int cond, u64 pc)
+{
+	e_jcc(&o->hot, cond, o->cold.p);
+	emit_exit(o, pc);
+}
+
+/* ---- ends of nodes ---- */
+
+/* Whether a successor can be placed right behind. */
+static bool placeable(const struct optimiser *o, u16 node)
+{
+	return node != NO_NODE && !o->nodes[node].placed && ON(o, layout);
+}
+
+static u16 end_jcc(struct optimiser *o, struct node *n)
+{
+	const struct op *op = o->op;
+	int cond = op->in.op & 15, hot = n->taken[0] > n->taken[1] ? 0 : 1;
+	u16 a, b;
+
+	flags_home(o);
+	if (n->succ[hot] == NO_NODE || (!placeable(o, n->succ[hot]) && placeable(o, n->succ[!hot])))
+		hot = !hot;
+	a = n->succ[hot];
+	b = n->succ[!hot];
+	/* `hot` falls through: the condition that leads to the other way. */
+	if (hot == 0)
+		cond ^= 1;
+	if (b == NO_NODE)
+		exit_if(o, cond, n->target[!hot]);
+	else
+		edge_if(o, cond, b);
+	if (a == NO_NODE) {
+		leave_here(o, n->target[hot]);
+		return NO_NODE;
+	}
+	edge(o, a, placeable(o, a));
+	return placeable(o, a) ? a : NO_NODE;
+}
+
+/* Pushes a return address. */
+static void push_return(struct optimiser *o, u64 ret)
+{
+	struct val sp, v = val_const((s64)ret);
+	struct rm at = { .mem = true, .index = REG_NONE, .seg = SEG_NONE };
+	s32 off;
+	int slot;
+
+	if (!ON(o, stack))
+		bring_home(o, RSP);
+	sp = val_of(o, RSP);
+	at.base = sp.base;
+	at.disp = sp.disp - 8;
+	emit_store_reg(o, at, 8, v);
+	sp.disp -= 8;
+	slot = val_frame(o, sp, &off) ? slot_find(o, off, 8) : -1;
+	if (val_frame(o, sp, &off))
+		slots_stored(o, true, off, 8, slot);
+	else
+		slots_stored(o, false, 0, 8, -1);
+	set_val(o, RSP, sp, ON(o, stack));
+	if (slot >= 0)
+		set_val(o, 16 + slot, v, true);
+}
+
+/* cmp reg, constant */
+static void compare_const(struct optimiser *o, int reg, u64 c, u16 avoid)
+{
+	struct rm rm = rm_reg(reg);
+	int t;
+
+	if ((s64)c == (s32)c) {
+		encode_alu_imm(&o->hot, ALU_CMP, 8, &rm, (s32)c);
+		return;
+	}
+	t = scratch_get(o, (u16)(avoid | BIT(reg)));
+	e_mov_imm(&o->hot, t, c);
+	encode_rm(&o->hot, 0x39, 8, t, &rm, 0);
+	scratch_put(o, t);
+}
+
+/* Flags that a guard would spoil and that cannot be had again go to RAX, and RAX to a word of its own. */
+static void guard_save(struct optimiser *o, bool save)
+{
+	if (!save)
+		return;
+	e_store_gs(&o->hot, o->r->spill + 8 * RSP, RAX);
+	e8(&o->hot, 0x9f);
+	e8(&o->hot, 0x0f); e8(&o->hot, 0x90); e8(&o->hot, 0xc0);
+}
+
+static void guard_restore(struct optimiser *o, bool save)
+{
+	if (!save)
+		return;
+	e8(&o->hot, 0x04); e8(&o->hot, 0x7f);
+	e8(&o->hot, 0x9e);
+	e_load_gs(&o->hot, RAX, o->r->spill + 8 * RSP);
+}
+
+static void guard_exit(struct optimiser *o, bool save, u64 pc)
+{
+	struct state s = o->s;
+
+	e_jcc(&o->hot, 5, o->cold.p);
+	swap_streams(o);
+	guard_restore(o, save);
+	leave_here(o, pc);
+	swap_streams(o);
+	o->s = s;
+	guard_restore(o, save);
+}
+
+static u16 end_ret(struct optimiser *o, struct node *n)
+{
+	const struct op *op = o->op;
+	u16 to = n->succ[0];
+	u64 ret = n->target[0];
+	struct val sp, v = { .kind = VAL_NONE };
+	struct rm at = { .mem = true, .index = REG_NONE, .seg = SEG_NONE };
+	s32 off;
+	int slot, t;
+
+	if (to == NO_NODE) {
+		leave_here(o, op->pc);
+		return NO_NODE;
+	}
+	sp = val_of(o, RSP);
+	slot = val_frame(o, sp, &off) ? slot_find(o, off, 8) : -1;
+	if (slot >= 0)
+		v = o->s.v[16 + slot];
+	if (!ON(o, returns) || v.kind != VAL_CONST || (u64)v.disp != ret) {
+		bool save = !flags_release(o, false);
+
+		at.base = sp.base;
+		at.disp = sp.disp;
+		t = scratch_get(o, BIT(sp.base) | BIT(RAX));
+		record(o);
+		encode_rm(&o->hot, 0x8b, 8, t, &at, 0);
+		guard_save(o, save);
+		compare_const(o, t, ret, BIT(RAX));
+		scratch_put(o, t);
+		guard_exit(o, save, op->pc);
+	}
+	sp.disp += 8 + (u16)op->in.imm;
+	set_val(o, RSP, sp, ON(o, stack));
+	edge(o, to, placeable(o, to));
+	return placeable(o, to) ? to : NO_NODE;
+}
+
+/* The target of an indirect branch in a register; *got is to be put back. */
+static int branch_target(struct optimiser *o, int *got)
+{
+	const struct op *op = o->op;
+	struct val v;
+	struct rm rm;
+	int g2;
+
+	*got = -1;
+	if (!op->in.has_mem) {
+		v = val_of(o, op->in.rm);
+		if (val_is_reg(v) && v.wide && v.base != RSP)
+			return v.base;
+		bring_home(o, op->in.rm);
+		return op->in.rm;
+	}
+	rm = operand_mem(o, op, &g2);
+	*got = g2 >= 0 ? g2 : scratch_get(o, op->in.reg_touch);
+	record(o);
+	encode_rm(&o->hot, 0x8b, 8, *got, &rm, 0);
+	if (!o->r->own_memory)
+		slots_stored(o, false, 0, 0, -1);
+	return *got;
+}
+
+static u16 end_indirect(struct optimiser *o, struct node *n)
+{
+	const struct op *op = o->op;
+	bool call = op->kind == OP_ICALL;
+	int best = -1, got, reg;
+	u16 to = NO_NODE;
+
+	for (int i = 0; i < n->n_succ; i++)
+		if (n->succ[i] != NO_NODE && (best < 0 || n->taken[i] > n->taken[best]))
+			best = i;
+	if (best < 0) {
+		leave_here(o, op->pc);
+		return NO_NODE;
+	}
+	bool save = !flags_release(o, false);
+
+	reg = branch_target(o, &got);
+	if (o->spilled || (save && reg == RAX)) { /* rare: no register is free; the values in memory would have to come back on each way */
+		if (got >= 0)
+			scratch_put(o, got);
+		leave_here(o, op->pc);
+		return NO_NODE;
+	}
+	for (int i = 0; i < n->n_succ; i++) {
+		struct state s;
+		u8 *over;
+
+		if (i == best || n->succ[i] == NO_NODE || save)
+			continue;
+		compare_const(o, reg, n->target[i], op->in.reg_touch);
+		over = e_jcc(&o->hot, 5, o->hot.p + 6);
+		s = o->s;
+		u16 busy = o->busy;
+
+		if (got >= 0)
+			scratch_put(o, got);
+		if (call)
+			push_return(o, n->next_pc);
+		edge(o, n->succ[i], false);
+		o->s = s;
+		o->busy = busy;
+		e_patch(over, o->hot.p);
+	}
+	guard_save(o, save);
+	compare_const(o, reg, n->target[best], (u16)(op->in.reg_touch | (save ? BIT(RAX) : 0)));
+	if (got >= 0)
+		scratch_put(o, got);
+	guard_exit(o, save, op->pc);
+	if (call)
+		push_return(o, n->next_pc);
+	o->n_calls += call;
+	to = n->succ[best];
+	edge(o, to, placeable(o, to));
+	return placeable(o, to) ? to : NO_NODE;
+}
+
+/* The end of a node; returns the one to place next, or NO_NODE. */
+static u16 node_end(struct optimiser *o, struct node *n)
+{
+	const struct op *last = &o->ops[n->first + n->n - 1];
+	u16 to = n->n_succ ? n->succ[0] : NO_NODE;
+
+	o->op = last;
+	if (n->end != OP_NOP)
+		record(o);
+	switch (n->end) {
+	case OP_JCC: {
+		/* never taken either way in the trace: it ended here */
+		if (!n->n_succ) {
+			leave_here(o, last->pc);
+			return NO_NODE;
+		}
+		return end_jcc(o, n);
+	}
+	case OP_RET:
+		return end_ret(o, n);
+	case OP_IJMP: case OP_ICALL:
+		return end_indirect(o, n);
+	case OP_CALL:
+		if (to == NO_NODE) {
+			leave_here(o, last->pc);
+			return NO_NODE;
+		}
+		push_return(o, n->next_pc);
+		o->n_calls++;
+		break;
+	case OP_STOP:
+		leave_here(o, last->pc);
+		return NO_NODE;
+	default:
+		if (to == NO_NODE) {
+			leave_here(o, n->end == OP_JMP ? last->pc : n->next_pc);
+			return NO_NODE;
+		}
+		break;
+	}
+	edge(o, to, placeable(o, to));
+	return placeable(o, to) ? to : NO_NODE;
+}
+
+/* ---- the whole ---- */
+
+static void align(struct optimiser *o, const struct node *n)
+{
+	static const u8 nops[9][9] = { { 0 }, { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0 }, { 0x0f, 0x1f, 0x40, 0 },
+		{ 0x0f, 0x1f, 0x44, 0, 0 }, { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 },
+		{ 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 } };
+	unsigned pad = (unsigned)-(uintptr_t)o->hot.p & 31;
+
+	if (!ON(o, align) || !n->loop || pad > 16)
+		return;
+	while (pad) {
+		unsigned k = MIN(pad, 8u);
+
+		e_bytes(&o->hot, nops[k], k);
+		pad -= k;
+	}
+}
+
+static u16 emit_node(struct optimiser *o, u16 id)
+{
+	struct node *n = &o->nodes[id];
+	u32 ops = n->end == OP_NOP ? n->n : n->n - 1u;
+	u8 *start;
+
+	n->placed = true;
+	if (n->merge)
+		align(o, n);
+	n->host = start = o->hot.p;
+	if (n->merge || id == 0) {
+		merge_state(o, n);
+	} else {
+		u32 i = n->state - 1;
+
+		o->s = o->states[i].s;
+		o->states_used[i / 32] &= ~(1u << (i % 32));
+	}
+	for (u32 i = 0; i < ops; i++) {
+		if (o->hot.end - o->hot.p < 2048 || o->cold.end - o->cold.p < 4096)
+			o->failed = true;
+		if (o->failed)
+			return NO_NODE;
+		emit_op(o, &o->ops[n->first + i]);
+		if (o->busy || o->spilled)
+			o->failed = true;
+	}
+	u16 next = node_end(o, n);
+
+	(void)start;
+	o->original_weight += (u64)n->count * n->n;
+	return next;
+}
+
+/* Borrows registers, checks the frame, loads slots.  Guest registers stay what they are. */
+static void emit_entry(struct optimiser *o)
+{
+	struct op at = { .pc = o->r->head };
+	struct emit *e = &o->hot;
+	s32 spill = o->r->spill;
+
+	o->op = &at;
+	e_bytes(e, (const u8 *)"\x0f\x1f\x84\0\0\0\0", 8);
+	for (int i = 0; i < 16; i++)
+		o->s.v[i] = (struct val){ .kind = VAL_HOME };
+	o->s.fl = (struct flags_val){ .kind = FL_HOST };
+	if (o->frame_check && o->r->frame) {
+		/* rcx = ~rsp + rbp + 1 - frame, without flags */
+		struct rm sum = { .mem = true, .base = RCX, .index = RBP, .seg = SEG_NONE, .disp = 1 - o->r->frame };
+		u8 *ok, *miss;
+
+		e_store_gs(e, spill + 8 * RSP, RCX);
+		e_mov_rr(e, RCX, RSP);
+		e_not(e, RCX);
+		encode_rm(e, 0x8d, 8, RCX, &sum, 0);
+		e8(e, 0xe3);
+		ok = e->p;
+		e8(e, 0);
+		miss = e_jmp(e, o->cold.p);
+		(void)miss;
+		*ok = (u8)(e->p - ok - 1);
+		e_load_gs(e, RCX, spill + 8 * RSP);
+		e_load_gs(&o->cold, RCX, spill + 8 * RSP);
+		jump_out(o, &o->cold, o->r->head, true);
+	} else if (o->frame_check) {
+		o->frame_check = false;
+	}
+	for (int i = 0; i < 16; i++)
+		if (o->pool & BIT(i)) {
+			e_store_gs(e, spill + 8 * i, i);
+			o->s.v[i] = (struct val){ .kind = VAL_SPILL, .disp = i };
+		}
+	for (u32 i = 0; i < o->n_slots; i++) {
+		const struct slot *s = &o->slots[i];
+		struct rm rm = { .mem = true, .base = RSP, .index = REG_NONE, .seg = SEG_NONE, .disp = s->off };
+
+		if (!(o->preload >> i & 1))
+			continue;
+		record(o);
+		encode_rm(e, 0x8b, s->size, s->home, &rm, 0);
+	}
+}
+
+static void place_all(struct optimiser *o)
+{
+	u16 next = 0;
+
+	while (!o->failed && next != NO_NODE) {
+		next = emit_node(o, next);
+		if (next != NO_NODE)
+			continue;
+		for (u16 i = 0; i < o->n_nodes; i++) {
+			const struct node *n = &o->nodes[i];
+
+			if (n->reached && !n->placed && (n->merge ? true : n->state != 0) && (next == NO_NODE || n->count > o->nodes[next].count))
+				next = i;
+		}
+	}
+}
+
+static bool patch_all(struct optimiser *o)
+{
+	for (u32 i = 0; i < o->n_fixups; i++) {
+		u8 *to = o->nodes[o->fixups[i].node].host;
+
+		if (!to)
+			return false;
+		e_patch(o->fixups[i].at, to);
+	}
+	return true;
+}
+
+int emit_region(struct optimiser *o, struct opt_region *out)
+{
+	o->hot = (struct emit){ o->r->hot, o->r->hot_end };
+	o->cold = (struct emit){ o->r->cold, o->r->cold_end };
+	o->n_records = o->n_snapshot_bytes = o->last_snapshot = o->n_fixups = o->n_exits = o->n_calls = 0;
+	o->failed = false;
+	o->busy = o->spilled = 0;
+	o->original_weight = 0;
+	o->s = (struct state){ .rsp_known = true };
+	__builtin_memset(o->states_used, 0, sizeof(o->states_used));
+	for (u32 i = 0; i < o->n_nodes; i++)
+		o->nodes[i].placed = false;
+	for (u32 i = 0; i < MAX_SLOTS; i++)
+		o->s.v[16 + i].kind = VAL_NONE;
+	emit_entry(o);
+	place_all(o);
+	if (o->failed || !patch_all(o))
+		return -2;
+	*out = (struct opt_region){
+		.head = o->r->head, .code = o->r->hot, .code_end = o->hot.p, .cold = o->r->cold, .cold_end = o->cold.p,
+		.borrowed = o->pool, .records = o->records, .snapshots = o->snapshots, .n_records = o->n_records,
+		.n_snapshot_bytes = o->n_snapshot_bytes, .sources = o->sources, .n_sources = o->n_sources,
+		.n_insns = o->n_ops, .exits = o->exits, .n_exits = o->n_exits, .n_nodes = o->n_nodes, .n_calls = o->n_calls, .seen = o->seen, .covered = o->covered,
+		.entries = o->entries, .loop = o->nodes[0].host,
+	};
+	return 0;
+}
