@@ -258,6 +258,11 @@ int file_printf_at(int dirfd, const char *name, const char *format, ...)
 
 int file_replace_at(int dirfd, const char *name, const char *text, size_t length, u32 mode)
 {
+	return file_replace_known(dirfd, name, text, length, mode, false);
+}
+
+int file_replace_known(int dirfd, const char *name, const char *text, size_t length, u32 mode, bool there)
+{
 	char temporary[NAME_MAX + 1];
 	_cleanup_fd_ int fd = -1;
 	int r;
@@ -267,7 +272,7 @@ int file_replace_at(int dirfd, const char *name, const char *text, size_t length
 	if (fd < 0)
 		return -errno;
 	r = fd_write_all(fd, text, length);
-	if (r || !renameat2(dirfd, temporary, dirfd, name, RENAME_NOREPLACE)) {
+	if (r || (!there && !renameat2(dirfd, temporary, dirfd, name, RENAME_NOREPLACE))) {
 		if (r)
 			unlinkat(dirfd, temporary, 0);
 		return r;

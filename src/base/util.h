@@ -70,6 +70,8 @@ int __attribute__((format(printf, 3, 4)))
 file_printf_at(int dirfd, const char *name, const char *format, ...);
 /* Replaces `name` atomically: a temporary file, then rename. */
 int file_replace_at(int dirfd, const char *name, const char *text, size_t length, u32 mode);
+/* The same; `there` is a guess at whether the name exists. */
+int file_replace_known(int dirfd, const char *name, const char *text, size_t length, u32 mode, bool there);
 int fd_write_all(int fd, const void *data, size_t length);
 
 /* Growing text.  After a failed append .failed stays set and .text is still valid or NULL. */

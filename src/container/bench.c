@@ -21,7 +21,8 @@
 #define RUNS_MAX 101
 
 struct measured {
-	double wall_ms, calls, rss_kib;
+	double wall_ms, cpu_ms, calls, rss_kib;
+	double wall_ratio, cpu_ratio; /* of the first runtime to this one: the median of the rounds' ratios */
 	bool there;
 };
 
@@ -68,7 +69,7 @@ static void __attribute__((noreturn)) run_child(const struct runtime *r, const c
 }
 
 static int run_timed(const struct runtime *r, const char *bundle, const char *state, double *wall,
-		     double *rss)
+		     double *rss, double *cpu)
 {
 	double from = now_ms();
 	struct rusage use;
@@ -81,6 +82,8 @@ static int run_timed(const struct runtime *r, const char *bundle, const char *st
 		return -errno;
 	*wall = now_ms() - from;
 	*rss = (double)use.ru_maxrss;
+	*cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1e3 +
+	       (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e3;
 	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -ECANCELED;
 }
 
@@ -120,16 +123,16 @@ static int run_traced(const struct runtime *r, const char *bundle, const char *s
 static int measure(struct runtime *all, size_t n, unsigned which, const char *bundle,
 		   const char *state, size_t runs, struct err *e)
 {
-	double wall[8][RUNS_MAX], rss[8][RUNS_MAX];
+	static double wall[8][RUNS_MAX], rss[8][RUNS_MAX], cpu[8][RUNS_MAX], ratio[RUNS_MAX];
 	size_t i, k;
 
 	for (k = 0; k <= runs; k++) /* in turn, so that noise meets all; the first is not counted */
 		for (i = 0; i < n; i++) {
-			double w = 0, m = 0;
+			double w = 0, m = 0, c = 0;
 
 			if (!all[i].m[which].there)
 				continue;
-			if (run_timed(&all[i], bundle, state, &w, &m)) {
+			if (run_timed(&all[i], bundle, state, &w, &m, &c)) {
 				if (!i)
 					return err_set(e, -ECANCELED, "bench: a run of %s failed",
 						       all[i].name);
@@ -139,13 +142,21 @@ static int measure(struct runtime *all, size_t n, unsigned which, const char *bu
 			if (k) {
 				wall[i][k - 1] = w;
 				rss[i][k - 1] = m;
+				cpu[i][k - 1] = c;
 			}
 		}
-	for (i = 0; i < n; i++) {
+	for (i = n; i-- > 0;) { /* the first last: taking the median sorts */
 		struct measured *m = &all[i].m[which];
 
 		if (!m->there)
 			continue;
+		for (k = 0; k < runs; k++)
+			ratio[k] = wall[0][k] / wall[i][k];
+		m->wall_ratio = median(ratio, runs);
+		for (k = 0; k < runs; k++)
+			ratio[k] = cpu[0][k] / cpu[i][k];
+		m->cpu_ratio = median(ratio, runs);
+		m->cpu_ms = median(cpu[i], runs);
 		m->wall_ms = median(wall[i], runs);
 		m->rss_kib = median(rss[i], runs);
 		if (run_traced(&all[i], bundle, state, &m->calls))
@@ -246,8 +257,9 @@ static void print_table(const struct runtime *all, size_t n)
 	size_t which, i;
 
 	for (which = 0; which < 2; which++) {
-		printf("%s\n  %-14s %9s %9s %9s\n", which ? "without a system call filter" :
-		       "with the system call filter", "runtime", "wall ms", "calls", "RSS KiB");
+		printf("%s\n  %-14s %9s %9s %9s %9s   ours to it: wall, processor, calls, memory\n",
+		       which ? "without a system call filter" : "with the system call filter", "runtime", "wall ms",
+		       "cpu ms", "calls", "RSS KiB");
 		for (i = 0; i < n; i++) {
 			const struct measured *m = &all[i].m[which], *to = &all[0].m[which];
 
@@ -255,9 +267,10 @@ static void print_table(const struct runtime *all, size_t n)
 				printf("  %-14s not measured\n", all[i].name);
 				continue;
 			}
-			printf("  %-14s %9.2f %9.0f %9.0f", all[i].name, m->wall_ms, m->calls, m->rss_kib);
+			printf("  %-14s %9.2f %9.2f %9.0f %9.0f", all[i].name, m->wall_ms, m->cpu_ms, m->calls,
+			       m->rss_kib);
 			if (i)
-				printf("   ours to it: %.2f %.2f %.2f", to->wall_ms / m->wall_ms,
+				printf("   %.2f %.2f %.2f %.2f", m->wall_ratio, m->cpu_ratio,
 				       m->calls ? to->calls / m->calls : 0, to->rss_kib / m->rss_kib);
 			printf("\n");
 		}
@@ -273,9 +286,11 @@ static void write_json(FILE *f, const struct runtime *all, size_t n, size_t runs
 		for (i = 0; i < n; i++)
 			if (all[i].m[which].there)
 				fprintf(f, "%s\n{\"runtime\":\"%s\",\"filter\":%s,\"wallMs\":%.3f,"
+					"\"cpuMs\":%.3f,\"wallRatio\":%.3f,\"cpuRatio\":%.3f,"
 					"\"systemCalls\":%.0f,\"rssKiB\":%.0f}", which || i ? "," : "",
 					all[i].name, which ? "false" : "true", all[i].m[which].wall_ms,
-					all[i].m[which].calls, all[i].m[which].rss_kib);
+					all[i].m[which].cpu_ms, all[i].m[which].wall_ratio,
+					all[i].m[which].cpu_ratio, all[i].m[which].calls, all[i].m[which].rss_kib);
 	fprintf(f, "\n]}\n");
 }
 

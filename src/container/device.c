@@ -141,7 +141,7 @@ int devices_make(struct launch *l, struct rootfs *r, struct err *e)
 	size_t i;
 	int status;
 
-	if (r->has_dev) {
+	if (r->has_dev && r->dev < 0) {
 		r->dev = path_open(r->root, "/dev", PATH_IN_ROOT, O_PATH | O_DIRECTORY, 0);
 		if (r->dev < 0)
 			return err_sys(e, -r->dev, "open the container's /dev");

@@ -19,6 +19,7 @@
 #include "container/harden.h"
 #include "container/mounts.h"
 #include "container/process.h"
+#include "container/seal.h"
 #include "container/seccomp.h"
 #include "image/store.h"
 
@@ -759,9 +760,12 @@ int launch_create(struct launch *l, int *master, struct err *e)
 	fd_close_later = true;
 	l->quick = o->run && !l->user_ns;
 	l->state.owner = geteuid();
+	if (!o->run && (r = seal_identity(&l->state.runtime_device, &l->state.runtime_inode)))
+		r = err_sys(e, -r, "read the runtime's own file");
 	l->state.id_slot = o->id_slot;
 	l->state.root_copy = o->root_copy ? strdup(o->root_copy) : NULL;
-	r = cgroup_plan(&l->cgroup, l->spec->linux_->cgroups_path, o->id, l->global->rootless_now, e);
+	if (!r)
+		r = cgroup_plan(&l->cgroup, l->spec->linux_->cgroups_path, o->id, l->global->rootless_now, e);
 	if (!r && cgroup_describe(&l->cgroup, &l->state.cgroups))
 		r = err_set(e, -ENOMEM, "state: out of memory");
 	if (!r)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/close_range.h>
 #include <malloc.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -184,13 +185,13 @@ static int close_inherited(const struct command_line *c, struct err *e)
 /* Descriptors 0 to 2 must exist, or what we open next would take their place. */
 static void ensure_stdio(void)
 {
-	int fd;
+	struct pollfd p[3] = { { .fd = 0 }, { .fd = 1 }, { .fd = 2 } };
+	int i, fd = -1;
 
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= 2);
-	if (fd > 2)
-		close(fd);
+	poll(p, 3, 0);
+	for (i = 0; i < 3 && fd < 3; i++)
+		if (p[i].revents & POLLNVAL)
+			fd = open("/dev/null", O_RDWR); /* takes the lowest that is free */
 }
 
 static int run_verb(const struct verb *v, const char *program, struct global_options *g, int argc,

@@ -18,6 +18,9 @@ enum option_kind {
 	O_NOTHING, /* accepted, no effect on Linux today */
 };
 
+#ifndef SYS_open_tree_attr
+#define SYS_open_tree_attr 467
+#endif
 #define ATIME MOUNT_ATTR__ATIME
 /* name, kind, set, clear; sorted by name */
 #define MOUNT_OPTIONS(F) \
@@ -244,6 +247,29 @@ int mount_filesystem(const char *type, const char *source, const struct mount_op
 	mount = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC,
 			     (unsigned)(o->attr_set | (o->recursive_set & ~MOUNT_ATTR_RDONLY)));
 	return mount < 0 ? err_sys(e, errno, "%s: mount", type) : mount;
+}
+
+int mount_clone(int dirfd, const char *path, bool recursive, const struct mount_options *o)
+{
+	static bool separate; /* kernels before 6.15 need two calls */
+	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0 : AT_EMPTY_PATH) |
+			 (recursive ? AT_RECURSIVE : 0);
+	struct mount_attr a = { .attr_set = o ? recursive ? o->recursive_set : o->attr_set : 0 };
+	int fd = -1, r;
+
+	if (a.attr_set && !(a.attr_set & ATIME) && !separate) {
+		fd = (int)syscall(SYS_open_tree_attr, dirfd, path, flags, &a, sizeof a);
+		separate = fd < 0;
+	}
+	if (fd >= 0)
+		return fd;
+	fd = (int)syscall(SYS_open_tree, dirfd, path, flags);
+	if (fd < 0)
+		return -errno;
+	r = a.attr_set ? mount_apply(fd, o) : 0;
+	if (r)
+		close(fd);
+	return r ? r : fd;
 }
 
 int mount_attach(int tree, int target)

@@ -52,6 +52,9 @@ int mount_options_parse(const struct oci_mount *m, struct mount_options *o, stru
 int mount_filesystem(const char *type, const char *source, const struct mount_options *o,
 		     struct err *e);
 int mount_attach(int tree, int target);
+/* A detached clone of what `path` names, or of `dirfd` itself when it is empty, with the attributes of `o` (NULL for
+ * none; propagation is not looked at). */
+int mount_clone(int dirfd, const char *path, bool recursive, const struct mount_options *o);
 /* Applies attributes and propagation to an attached or detached tree. */
 int mount_apply(int tree, const struct mount_options *o);
 /* A user namespace with these mappings and nobody in it. */

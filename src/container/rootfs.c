@@ -28,10 +28,7 @@ int mount(const char *, const char *, const char *, unsigned long, const void *)
 
 static int open_tree_at(int dirfd, const char *path, bool recursive)
 {
-	int fd = (int)syscall(SYS_open_tree, dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-			      (*path ? 0 : AT_EMPTY_PATH) | (recursive ? AT_RECURSIVE : 0));
-
-	return fd < 0 ? -errno : fd;
+	return mount_clone(dirfd, path, recursive, NULL);
 }
 
 /* Below /proc only these may be covered: files that show a container its own limits. */
@@ -390,6 +387,16 @@ static int open_kernel_target(struct rootfs *r, const char *destination)
 	return target;
 }
 
+/* A mount point right below a /dev that was mounted just now, whose root we hold; -ENOENT: look for it in full. */
+static int make_below_dev(struct rootfs *r, const char *destination)
+{
+	const char *name = destination + 5;
+
+	if (r->dev < 0 || strncmp(destination, "/dev/", 5) || strchr(name, '/') || mkdirat(r->dev, name, 0755) < 0)
+		return -ENOENT;
+	return path_open(r->dev, name, PATH_BENEATH, O_PATH | O_DIRECTORY, 0);
+}
+
 static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount *m,
 		      const struct mount_options *o, struct err *e)
 {
@@ -402,8 +409,11 @@ static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount
 
 	if (rest && (*rest ? !proc_cover_allowed(rest) : strcmp(m->type, "proc")))
 		return err_set(e, -EPERM, "%s: must not be covered", m->destination);
-	target = kernel ? open_kernel_target(r, m->destination) :
-		 path_make_plain(r->root, m->destination, false, 0755, &plain);
+	target = kernel ? open_kernel_target(r, m->destination) : -ENOENT;
+	if (target == -ENOENT && !kernel)
+		target = make_below_dev(r, m->destination);
+	if (target == -ENOENT && !kernel)
+		target = path_make_plain(r->root, m->destination, false, 0755, &plain);
 	if (target < 0)
 		return err_sys(e, -target, kernel && (target == -ENOTDIR || target == -ELOOP) ?
 			       "the mount point must be a directory, not a link" :
@@ -431,7 +441,11 @@ static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount
 	status = mount_apply(tree, &rest_of);
 	if (!status)
 		status = mount_attach(tree, target);
-	return status ? err_sys(e, -status, "attach") : 0;
+	if (status)
+		return err_sys(e, -status, "attach");
+	if (plain && !strcmp(m->destination, "/dev"))
+		r->dev = fd_take(&tree);
+	return 0;
 }
 
 static int remount(struct rootfs *r, const struct oci_mount *m, const struct mount_options *o,
@@ -515,14 +529,30 @@ void rootfs_leave_host(const struct state *s)
 		umount2(s->rootfs, MNT_DETACH | 8 /* UMOUNT_NOFOLLOW */);
 }
 
+/* File systems that are never bound from a path of the bundle, whatever their options. */
+static bool kernel_type(const char *type)
+{
+	static const char *const types[] = { "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++)
+		if (!strcmp(type, types[i]))
+			return true;
+	return false;
+}
+
 /* A descriptor names a mount of the namespace it was opened in; trees are cloned from our own. */
 static int reopen_bundle(struct launch *l, struct err *e)
 {
 	size_t i;
 
-	for (i = 0; i < l->spec->mounts.n; i++)
-		if (l->spec->mounts.v[i].source && l->spec->mounts.v[i].source[0] != '/')
+	for (i = 0; i < l->spec->mounts.n; i++) {
+		const struct oci_mount *m = &l->spec->mounts.v[i];
+
+		/* a file system's source is only a word */
+		if (m->source && m->source[0] != '/' && !(m->type && kernel_type(m->type)))
 			break;
+	}
 	if (i == l->spec->mounts.n) /* nothing is relative to it */
 		return 0;
 	close(l->bundle);
@@ -560,6 +590,8 @@ int rootfs_build(struct launch *l, struct rootfs *r, struct err *e)
 		}
 		if (!strcmp(m->destination, "/dev") && !o.bind)
 			r->has_dev = true;
+		else if (!strcmp(m->destination, "/dev"))
+			r->dev = -1; /* covered */
 	}
 	return status ? status : devices_make(l, r, e);
 }
@@ -601,31 +633,49 @@ int rootfs_console(struct launch *l, struct rootfs *r, int *master, struct err *
 	return 0;
 }
 
-static int mask_one(struct rootfs *r, const char *path, int *empty, struct err *e)
+static int cover(struct rootfs *r, int target, bool directory, int *empty, struct err *e)
 {
-	_cleanup_fd_ int target = path_open(r->root, path, PATH_IN_ROOT, O_PATH, 0), tree = -1;
 	struct mount_options o = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
 				   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
-	struct stat st;
+	_cleanup_fd_ int tree = -1;
 	int status;
 
-	if (target == -ENOENT || target == -ENOTDIR) /* this kernel has no such file */
-		return 0;
-	if (target < 0 || fstat(target, &st) < 0)
-		return err_sys(e, target < 0 ? -target : errno, "linux.maskedPaths: %s", path);
-	if (!S_ISDIR(st.st_mode)) {
+	if (!directory) {
 		tree = open_tree_at(r->null_tree, "", false);
 	} else if (*empty < 0) {
 		tree = mount_filesystem("tmpfs", NULL, &o, e);
 		if (tree < 0)
 			return tree;
-		*empty = tree; /* once attached, it is what the next ones are cloned from */
 	} else {
 		tree = open_tree_at(*empty, "", false);
 	}
 	status = tree < 0 ? tree : mount_attach(tree, target);
-	if (tree == *empty)
-		tree = -1;
+	if (!status && directory && *empty < 0) /* once attached, it is what the next ones are cloned from */
+		*empty = fd_take(&tree);
+	return status;
+}
+
+/* Files and directories are covered by their like.  Which of the two a path is, is guessed, since the kernel refuses
+ * (EINVAL) what does not fit. */
+static int mask_one(struct rootfs *r, const char *path, int *empty, struct err *e)
+{
+	static const char *const directories[] = { "/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/firmware",
+						   "/sys/devices/virtual/powercap" };
+	_cleanup_fd_ int target = path_open(r->root, path, PATH_IN_ROOT, O_PATH, 0);
+	bool directory = strncmp(path, "/proc/", 6) != 0;
+	struct stat st;
+	size_t i;
+	int status;
+
+	if (target == -ENOENT || target == -ENOTDIR) /* this kernel has no such file */
+		return 0;
+	if (target < 0)
+		return err_sys(e, -target, "linux.maskedPaths: %s", path);
+	for (i = 0; i < ARRAY_SIZE(directories); i++)
+		directory |= !strcmp(path, directories[i]);
+	status = cover(r, target, directory, empty, e);
+	if (status == -EINVAL && !fstat(target, &st) && S_ISDIR(st.st_mode) != directory)
+		status = cover(r, target, !directory, empty, e);
 	return status ? err_sys(e, -status, "linux.maskedPaths: cover %s", path) : 0;
 }
 
@@ -639,10 +689,8 @@ static int make_readonly(struct rootfs *r, const char *path, struct err *e)
 		return 0;
 	if (target < 0)
 		return err_sys(e, -target, "linux.readonlyPaths: %s", path);
-	tree = open_tree_at(target, "", true);
-	status = tree < 0 ? tree : mount_apply(tree, &o);
-	if (!status)
-		status = mount_attach(tree, target);
+	tree = mount_clone(target, "", true, &o);
+	status = tree < 0 ? tree : mount_attach(tree, target);
 	return status ? err_sys(e, -status, "linux.readonlyPaths: %s", path) : 0;
 }
 

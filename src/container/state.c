@@ -51,7 +51,7 @@ int state_root_open(const char *root, bool make, struct err *e)
 	/* whoever else may write here could hand us states of their making */
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, errno, "state directory %s", root);
-	if ((st.st_uid != geteuid() && st.st_uid != 0) ||
+	if ((st.st_uid && st.st_uid != geteuid()) ||
 	    ((st.st_mode & 022) && !(st.st_mode & S_ISVTX)))
 		return err_set(e, -EPERM, "state directory %s: others may write to it", root);
 	return fd_take(&fd);
@@ -242,7 +242,8 @@ int state_store(int dir, const struct state *s, struct err *e)
 	text_add(&t, "{");
 	STATE_FIELDS(STORE_ROW)
 	text_add(&t, "}\n");
-	r = t.failed ? -ENOMEM : file_replace_at(dir, "state.json", t.text, t.length, 0600);
+	/* written first without a pid, then again */
+	r = t.failed ? -ENOMEM : file_replace_known(dir, "state.json", t.text, t.length, 0600, s->pid != 0);
 	return r ? err_sys(e, -r, "write state.json") : 0;
 }
 
@@ -297,7 +298,7 @@ enum container_status state_status(int dir, const struct state *s)
 		return STATUS_CREATING;
 	if (!faccessat(dir, "start.sock", F_OK, AT_SYMLINK_NOFOLLOW)) {
 		/* until its execve the process still runs our sealed copy */
-		int ours = seal_process_is_ours((pid_t)s->pid);
+		int ours = seal_process_is_ours((pid_t)s->pid, s->runtime_device, s->runtime_inode);
 
 		if (ours != 0)
 			return STATUS_CREATED;

@@ -25,6 +25,8 @@
 	F(NUM, pid, "pid") \
 	F(NUM, start_time, "startTime") \
 	F(NUM, owner, "owner") \
+	F(NUM, runtime_device, "runtimeDevice") /* file that the process runs until it is started */ \
+	F(NUM, runtime_inode, "runtimeInode") \
 	F(NUM, host_mounts, "hostMounts") /* made in the runtime's mount namespace */ \
 	F(NUM, id_slot, "idSlot") /* 1 + number of the id range of a hardened container */ \
 	F(LIST, cgroups, "cgroups") /* "controllers:directory" */ \
