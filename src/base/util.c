@@ -437,13 +437,16 @@ ssize_t message_receive(int sock, void *data, size_t size, int *fd)
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1,
 				  .msg_control = &control, .msg_controllen = sizeof control };
 	struct cmsghdr *c;
+	int reset = 0;
 	ssize_t r;
 
 	if (fd)
 		*fd = -1;
+	/* ECONNRESET: the peer ended without reading all that we sent; it is told once, and what the peer had sent before
+	 * comes after it */
 	do
 		r = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
-	while (r < 0 && errno == EINTR);
+	while (r < 0 && (errno == EINTR || (errno == ECONNRESET && !reset++)));
 	if (r < 0)
 		return -errno;
 	c = CMSG_FIRSTHDR(&message);

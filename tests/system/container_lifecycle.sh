@@ -17,10 +17,14 @@ run_oci create --bundle "$b" --pid-file "$tmp/pid" "$id" </dev/null >"$tmp/out" 
 result $? "create" "$(cat "$tmp/out")"
 same "$(run_oci state "$id" | jq -r '.status + " " + .id + " " + (.pid|tostring)')" \
 	"created $id $(cat "$tmp/pid")" "state tells of a created container"
-has "$(readlink "/proc/$(cat "$tmp/pid")/exe")" "^/memfd:penumbra-oci" "until its execve it runs the sealed copy"
+exec 9<"/proc/$(cat "$tmp/pid")/exe" # held until it is no longer run, when "text file busy" protects it no more
+has "$(touch -c "/proc/$(cat "$tmp/pid")/exe" 2>&1)" "Read-only file system" "until its execve it runs where nobody can write"
+same "$(stat -Lc %d:%i "/proc/$(cat "$tmp/pid")/exe")" "$(stat -Lc %d:%i "$oci")" "which is the runtime's own file"
+has "$(nsenter -t "$(cat "$tmp/pid")" -m mount -o remount,bind,rw "/proc/$(cat "$tmp/pid")/exe" 2>&1)" . "and no namespace has that mount"
 run_oci create --bundle "$b" "$id" </dev/null >"$tmp/out" 2>&1
 has "$? $(cat "$tmp/out")" "^1 .*already exists" "an id is taken once"
 run_oci start "$id"; result $? "start"
+has "$(bash -c 'echo x >/proc/self/fd/9' 2>&1)" "Read-only file system" "nor afterwards through a descriptor"; exec 9<&-
 run_oci start "$id" 2>"$tmp/out"; has "$? $(cat "$tmp/out")" "^1 .*running" "a second start is refused"
 same "$(run_oci state "$id" | jq -r .status)" running "state tells of a running container"
 same "$(run_oci list -q)" "$id" "list"
