@@ -10,6 +10,7 @@
 
 #include "accel/probe.h"
 #include "cli/commands.h"
+#include "cli/disk_files.h"
 #include "cli/guest_files.h"
 #include "cli/terminal.h"
 #include "machine/machine.h"
@@ -25,10 +26,10 @@ struct run_values {
 #define FIELD(f) offsetof(struct run_values, f)
 static const struct option_row run_options[] = {
 	{ "kernel", "FILE", OPTION_TEXT, FIELD(kernel),
-	  "Linux kernel to boot, bzImage or vmlinux; without it the default guest's", NULL, NULL },
+	  "Linux kernel to boot, bzImage or vmlinux; without it the first disk's, without one the default guest's", NULL, NULL },
 	{ "initrd", "FILE", OPTION_TEXT, FIELD(initrd),
-	  "initial RAM disk; without it and without --kernel the default guest's", NULL, NULL },
-	{ "append", "STRING", OPTION_TEXT, FIELD(append), "kernel command line", "console=ttyS0", NULL },
+	  "initial RAM disk; without it and without --kernel as the kernel", NULL, NULL },
+	{ "append", "STRING", OPTION_TEXT, FIELD(append), "kernel command line; added to the disk's own where that is booted", "console=ttyS0", NULL },
 	{ "memory", "SIZE", OPTION_SIZE, FIELD(memory),
 	  "guest memory, with K, M, G or T, a plain number in MiB", "512M", NULL },
 	{ "disk", "FILE[,OPTION...]", OPTION_LIST, FIELD(disks),
@@ -167,10 +168,32 @@ static enum cli_status run_machine(struct machine *m, const struct run_values *v
 	return status == STATUS_OK ? stats_status : status;
 }
 
+/* Where the kernel is: where the user says, on the first disk, or the default guest's. */
+static int choose_files(const struct run_values *v, struct machine_config *config, struct disk_files *disk, struct err *e)
+{
+	static struct guest_files files; /* the configuration points into it */
+	int rc;
+
+	if (v->kernel)
+		return 0;
+	if (v->disks.count && !v->initrd) {
+		rc = disk_files_find(v->disks.word[0], v->append, disk, e);
+		config->kernel = disk->kernel;
+		config->initrd = *disk->initrd ? disk->initrd : NULL;
+		config->command_line = disk->command_line;
+		return rc;
+	}
+	rc = guest_files_find(&files, e);
+	config->kernel = files.kernel;
+	if (!v->initrd)
+		config->initrd = files.initrd;
+	return rc;
+}
+
 static enum cli_status run(const void *values, const struct operands *operands)
 {
 	const struct run_values *v = values;
-	struct guest_files files;
+	struct disk_files disk = { .boot = { -1, -1, "" } };
 	struct device_spec devices[DEVICES_MAX];
 	struct machine_config config = {
 		.name = v->name, .kernel = v->kernel, .initrd = v->initrd,
@@ -181,17 +204,13 @@ static enum cli_status run(const void *values, const struct operands *operands)
 	struct machine *m;
 	struct err e = { 0 };
 	FILE *stats = NULL;
+	int rc;
 
 	(void)operands;
 	config.devices = devices;
 	config.n_devices = collect_devices(v, devices);
-	if (!v->kernel) {
-		if (guest_files_find(&files, &e))
-			return failed(&e);
-		config.kernel = files.kernel;
-		if (!v->initrd)
-			config.initrd = files.initrd;
-	}
+	if (choose_files(v, &config, &disk, &e))
+		return failed(&e);
 	host_probe(&host);
 	config.host = &host;
 	config.accel = accel_select(&host, v->accel, NULL, 0, &e);
@@ -201,7 +220,9 @@ static enum cli_status run(const void *values, const struct operands *operands)
 		err_sys(&e, errno, "%s", v->stats);
 		return failed(&e);
 	}
-	if (machine_create(&m, &config, &e)) {
+	rc = machine_create(&m, &config, &e);
+	disk_files_close(&disk);
+	if (rc) {
 		status = failed(&e);
 	} else {
 		status = run_machine(m, v, stats);
@@ -218,7 +239,7 @@ const struct command command_run = {
 	.name = "run",
 	.summary = "boot a Linux machine, with its console on this terminal",
 	.description =
-		"Boots a Linux kernel. The guest's first serial port is standard input and output.\n\n"
+		"Boots a Linux kernel: the one given, else the one on the first disk, else the default guest's. The guest's first serial port is standard input and output.\n\n"
 		"On a terminal, Ctrl-a x leaves, Ctrl-a h shows the keys, and Ctrl-a Ctrl-a sends Ctrl-a. "
 		"The end of standard input does not end the machine; poweroff and reboot in the guest do.",
 	.options = run_options,
