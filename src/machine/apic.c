@@ -83,6 +83,7 @@ static bool deliver(struct lapic *l, const struct apic_message *m, bool *told)
 		*told = post_signal(l, LAPIC_NMI);
 		return true;
 	case APIC_INIT:
+		__atomic_fetch_and(&l->signals, ~LAPIC_STARTUP, __ATOMIC_SEQ_CST); /* one that came before is void */
 		*told = post_signal(l, LAPIC_INIT);
 		return true;
 	case APIC_STARTUP:

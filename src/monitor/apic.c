@@ -5,7 +5,8 @@
  *   device line -> IO-APIC pin --message--> local APIC --vector--> vCPU
  *              `-> 8259 --INTR--> LINT0 of the first local APIC ("virtual wire") --'
  *
- * Owner: the running carrier has its vCPU's local APIC; the device lock guards the rest.  The local APIC's hot registers (EOI, TPR, ICR, timer) never leave this process. */
+ * Owner: the running carrier has its vCPU's local APIC; the device lock guards the rest.  The local APIC's hot
+ * registers (EOI, TPR, ICR, timer) never leave this process. */
 #include "monitor/devices.h"
 #include "monitor/private.h"
 #include "base/sys.h"
@@ -24,10 +25,15 @@ void apic_setup(u32 count)
 {
 	SH->apics.count = count;
 	for (u32 i = 0; i < count; i++) {
+		struct cpu *c = &VCPU_AT(i)->cpu;
+
 		lapic_init(&SH->apics.cpu[i], i);
-		VCPU_AT(i)->cpu.apic_id = i;
-		if (i)
-			VCPU_AT(i)->cpu.apic_base &= ~APIC_BASE_BSP;
+		if (i) {
+			cpu_reset(c);
+			c->apic_base &= ~APIC_BASE_BSP;
+			c->halted = c->wait_startup = 1;
+		}
+		c->apic_id = i;
 	}
 }
 
@@ -62,6 +68,25 @@ static void apply(struct cpu *c, const struct lapic_effect *effect)
 
 /* ---- events ---- */
 
+/* SDM 3A 9.4.3: INIT takes a processor to wait for a start-up message; the first one would begin at the reset
+ * vector, where a machine without firmware can only start anew. */
+static void init_and_startup(struct cpu *c, u32 signals)
+{
+	u64 cr0 = c->cr0, cr4 = c->cr4, efer = c->efer;
+
+	if (signals & LAPIC_INIT) {
+		if (c->apic_base & APIC_BASE_BSP)
+			monitor_end(MEND_RESET);
+		cpu_init(c);
+		lapic_reset(own(c));
+		c->halted = c->wait_startup = 1;
+		mmu_control_changed(c, cr0, cr4, efer);
+		mmu_msr_changed(c, SYS_CHANGED_DR);
+	}
+	if ((signals & LAPIC_STARTUP) && c->wait_startup)
+		cpu_startup(c, (u8)own(c)->sipi);
+}
+
 void apic_update(struct cpu *c)
 {
 	struct lapic *l = own(c);
@@ -80,7 +105,9 @@ void apic_update(struct cpu *c)
 	signals = lapic_collect(l);
 	if (!c->apic_id)
 		signals |= lapic_set_lint(l, 0, intr);
-	if (signals & LAPIC_NMI)
+	if (signals & (LAPIC_INIT | LAPIC_STARTUP))
+		init_and_startup(c, signals);
+	if ((signals & LAPIC_NMI) && !c->wait_startup)
 		c->nmi_pending = 1;
 }
 

@@ -25,7 +25,7 @@ static void prefill(struct cpu *c)
 }
 
 /* Instructions that enter the kernel clear TF as a part of what they do; others that clear it still trap. */
-static bool clears_trap(const struct insn *in)
+bool clears_trap(const struct insn *in)
 {
 	return in->klass == IC_INT || in->klass == IC_INT1 || in->klass == IC_INT3 || in->klass == IC_INTO ||
 	       in->klass == IC_SYSCALL || in->klass == IC_SYSENTER;

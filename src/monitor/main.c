@@ -202,7 +202,6 @@ static void vcpu_init(u32 n)
 	struct vcpu *v = VCPU_AT(n);
 
 	v->number = n;
-	v->parked = n != 0;
 	__asm__("rdtscp" : "=c"(v->host_cpu) : : "eax", "edx");
 	v->host_cpu &= 0xfff;
 	*vcpu_constants(n) = (struct constants){

@@ -10,6 +10,8 @@
 #define FILLED_MAX 8192
 #define SLOT_UNKNOWN BIT(62) /* not canonical */
 
+struct insn;
+
 struct mine {
 	u32 number;             /* of this carrier among those of its vCPU */
 	u32 user;               /* among all: its bit in instance.users */
@@ -49,6 +51,15 @@ extern struct mine my;
 
 /* execute.c */
 void execute(struct cpu *c);
+bool clears_trap(const struct insn *in);
+/* interpret.c */
+/* Whether the processor is in a mode whose code is not translated: real mode, legacy protected mode, and kernel
+ * code of compatibility mode.  interpret() runs it for a while. */
+static inline bool is_interpreted(const struct cpu *c)
+{
+	return !(c->efer & EFER_LMA) || (c->cpl != 3 && !(c->seg[SEG_CS].attr & ATTR_L));
+}
+void interpret(struct cpu *c);
 /* lookup.c */
 /* The block at pc in a mode, translated if need be; NULL with an exception pending. */
 struct block *lookup_at(struct cpu *c, u64 pc, u8 mode);
@@ -89,7 +100,6 @@ void debug_trap(struct cpu *c, bool step);        /* after an instruction */
 void debug_stepped(struct cpu *c);                /* after one that ran as translated code */
 void debug_close(const struct cpu *c);
 void debug_changed(struct cpu *c);
-struct insn;
 void debug_alone(const struct cpu *c, const struct insn *in);
 /* vmem.c */
 void io_poll_input(void);

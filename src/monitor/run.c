@@ -49,7 +49,7 @@ static bool all_halted(void)
 	for (u32 n = 0; n < SH->n_vcpus; n++) {
 		const struct vcpu *v = VCPU_AT(n);
 
-		if (!v->parked && !(v->cpu.halted && !(v->cpu.rflags & RF_IF)))
+		if (!v->cpu.wait_startup && !(v->cpu.halted && !(v->cpu.rflags & RF_IF)))
 			return false;
 	}
 	return true;
@@ -262,12 +262,7 @@ _Noreturn void run_loop(void)
 			monitor_end(MEND_STOPPED);
 		if (smp())
 			smp_turn();
-		if (VCPU->parked) {
-			carrier_idle(~0ull);
-			VCPU->kick_seen = VCPU->kick;
-			continue;
-		}
-		if (my.want_switch && (c->cpl == 3 || my.must_switch)) {
+		if (my.want_switch && !is_interpreted(c) && (c->cpl == 3 || my.must_switch)) {
 			my.want_switch = my.must_switch = false;
 			carrier_switch(c->cr3);
 		}
@@ -298,6 +293,10 @@ _Noreturn void run_loop(void)
 			events(c);
 			if (c->halted || c->exc.pending)
 				continue;
+		}
+		if (is_interpreted(c)) {
+			interpret(c);
+			continue;
 		}
 		if (VCPU->gates_stale && c->cpl == 0) {
 			VCPU->gates_stale = false;

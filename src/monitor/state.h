@@ -112,7 +112,6 @@ struct vcpu {
 	u32 number;
 	_Atomic u32 where;      /* enum vcpu_where */
 	_Atomic u32 served;     /* futex: requests of other vCPUs that it has noticed, without membarrier */
-	_Atomic u32 parked;     /* waits to be started */
 	_Atomic u32 kick;       /* futex: bumped when there may be an event for this vCPU */
 	u32 kick_seen;
 	_Atomic u32 current;    /* its carrier that runs */

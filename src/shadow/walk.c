@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Guest page-table walks: long mode, four levels (Intel SDM 3A, 4.5 to 4.8). */
+ * Guest page-table walks (Intel SDM 3A, 4.3 to 4.8): long mode with four levels; PAE and 32-bit paging for
+ * interpreted code, which is never shadowed. */
 #include "shadow/shadow.h"
 #include "shadow/state.h"
 
@@ -35,6 +36,100 @@ static bool permitted(struct cpu *c, const struct walk *w, u32 access, bool impl
 	return !(access & PF_W) || w->write || !(c->cr0 & CR0_WP);
 }
 
+/* ---- PAE and 32-bit paging ---- */
+
+/* One level of a walk: entries of `bytes`, indexed by the address from bit `shift` on. */
+struct level { u8 shift, bits, bytes; };
+static const struct level levels_32[] = { { 22, 10, 4 }, { 12, 10, 4 } };
+static const struct level levels_pae[] = { { 30, 2, 8 }, { 21, 9, 8 }, { 12, 9, 8 } };
+
+#define PDPTE_RESERVED 0x1e6ull /* and what lies above the physical address */
+#define PDE32_PSE36(e) (((e) & 0x1fe000) << 19)
+#define PDE32_RESERVED 0x200000ull
+
+struct legacy_entry {
+	void *at;
+	u64 gpa, value;
+};
+
+static bool read_entry(const struct level *l, u64 table, u32 va, struct legacy_entry *e)
+{
+	u64 index = va >> l->shift & ((1u << l->bits) - 1);
+
+	e->gpa = table + index * l->bytes;
+	e->at = ram_pointer(e->gpa);
+	if (!e->at)
+		return false;
+	e->value = l->bytes == 4 ? *(volatile u32 *)e->at : *(volatile u64 *)e->at;
+	return e->value & PTE_P;
+}
+
+/* The low byte holds all flags that a walk sets. */
+static void mark_entry(const struct legacy_entry *e, u8 bits)
+{
+	if ((e->value & bits) == bits)
+		return;
+	__atomic_fetch_or((u8 *)e->at, bits, __ATOMIC_SEQ_CST);
+	frame_written(e->gpa);
+}
+
+static bool reserved_bits(const struct cpu *c, bool pae, int level, bool large, u64 e)
+{
+	if (!pae)
+		return large && (e & PDE32_RESERVED);
+	if (level == 0)
+		return e & PDPTE_RESERVED;
+	return ((e & PTE_NX) && !(c->efer & EFER_NX)) || (e & ~PTE_ADDR & ~PTE_NX & ~0xfffull) ||
+	       (large && (e & 0x1fe000));
+}
+
+static int walk_legacy(struct cpu *c, u32 va, u32 access, bool implicit, struct walk *w, u32 *error)
+{
+	bool pae = c->cr4 & CR4_PAE;
+	const struct level *l = pae ? levels_pae : levels_32;
+	int levels = pae ? 3 : 2;
+	u64 table = pae ? c->cr3 & 0xffffffe0 : c->cr3 & 0xfffff000;
+	struct legacy_entry e[3];
+	u8 dirty;
+
+	for (int i = 0; i < levels; i++) {
+		bool large = i == levels - 2 && (pae || (c->cr4 & CR4_PSE));
+
+		if (!read_entry(&l[i], table, va, &e[i]))
+			return -1;
+		large = large && (e[i].value & PTE_PS);
+		if (reserved_bits(c, pae, i, large, e[i].value)) {
+			*error |= PF_P | PF_RSVD;
+			return -1;
+		}
+		if (!pae || i) { /* a PDPTE has no rights */
+			w->write &= !!(e[i].value & PTE_W);
+			w->user &= !!(e[i].value & PTE_U);
+			w->exec &= !(pae && (e[i].value & PTE_NX));
+		}
+		table = pae ? e[i].value & PTE_ADDR : e[i].value & 0xfffff000;
+		if (large || i == levels - 1) {
+			u64 size = BIT(l[i].shift);
+
+			w->level = levels - i;
+			w->entry_gpa = e[i].gpa;
+			w->pa = (table & ~(size - 1)) | (va & (size - 1));
+			if (large && !pae)
+				w->pa |= PDE32_PSE36(e[i].value);
+			levels = i + 1;
+		}
+	}
+	*error |= PF_P;
+	if (!permitted(c, w, access, implicit))
+		return -1;
+	for (int i = pae; i < levels - 1; i++)
+		mark_entry(&e[i], PTE_A);
+	dirty = access & PF_W ? PTE_A | PTE_D : PTE_A;
+	mark_entry(&e[levels - 1], dirty);
+	w->entry = e[levels - 1].value | dirty;
+	return 0;
+}
+
 #define WALK_AGAIN 1
 
 static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error)
@@ -54,6 +149,8 @@ static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct wa
 		return 0;
 	}
 	*error = base;
+	if (!(c->efer & EFER_LMA))
+		return walk_legacy(c, (u32)va, access, implicit, w, error);
 	if (!canonical(va))
 		return -1;
 	for (int level = 4;; level--) {

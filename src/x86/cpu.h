@@ -119,7 +119,8 @@ struct cpu {
 	u8 nmi_masked;         /* between NMI delivery and IRET */
 	u8 nmi_pending;
 	u8 shutdown;           /* triple fault */
-	u8 pad[2];
+	u8 wait_startup;       /* after INIT: until a start-up message comes */
+	u8 pad;
 	u64 apic_id;           /* of the local APIC, as CPUID tells it */
 	u64 tsc_adjust;        /* IA32_TSC_ADJUST: what writes to it and to the TSC have added to tsc_offset */
 };

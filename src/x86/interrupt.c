@@ -9,8 +9,8 @@
  *        │                                         first was #DF ─► shutdown
  *
  * In long mode gates are 16 bytes and the frame is five quadwords; in legacy protected mode gates are
- * 8 bytes and the frame follows the gate's size.  Task gates, virtual-8086 mode and real mode are not
- * delivered: a guest entered in 64-bit mode has none of them, and comes to shutdown there.
+ * 8 bytes and the frame follows the gate's size; in real mode the table holds far pointers.  Task gates and
+ * virtual-8086 mode are not there: a guest comes to #GP or shutdown.
  *
  * Owner: the vCPU's thread; no lock.  Freestanding.
  * Source: Intel SDM volume 3 chapter 6 (delivery), volume 2 (INT n, IRET). */
@@ -179,6 +179,29 @@ static int frame_write(struct cpu *c, u32 ext, const struct gate *g, const struc
 	return vmem_write(c, GVA((u32)(ss->seg.base + low)), frame, bytes, access);
 }
 
+/* Real mode (SDM volume 3, 21.1.4): no error codes; a vector beyond the table is a double fault in the end. */
+static int deliver_real(struct cpu *c, const struct event *e)
+{
+	u32 offset = e->vector * 4u;
+	u64 rsp = c->gpr[RSP];
+	u16 to[2];
+
+	if (offset + 3 > c->idt.limit)
+		return fault(c, VEC_GP, 0);
+	if (vmem_read(c, GVA((u32)(c->idt.base + offset)), to, 4, VM_SYSTEM) ||
+	    sys_push(c, &rsp, (u16)e->rflags, 2) || sys_push(c, &rsp, c->seg[SEG_CS].sel, 2) ||
+	    sys_push(c, &rsp, (u16)e->rip, 2))
+		return -1;
+	sys_set_rsp(c, rsp);
+	c->seg[SEG_CS].sel = to[1];
+	c->seg[SEG_CS].base = (u64)to[1] << 4;
+	c->rip = to[0];
+	c->rflags &= ~(RF_TF | RF_IF | RF_AC | RF_RF);
+	c->sti_shadow = 0;
+	c->halted = 0;
+	return 0;
+}
+
 /* Delivers one event: 0, or -1 with the fault that stopped it in c->exc and the state unchanged. */
 static int deliver(struct cpu *c, const struct event *e)
 {
@@ -190,7 +213,7 @@ static int deliver(struct cpu *c, const struct event *e)
 	size_t n = 0;
 
 	if (!cpu_is_protected(c))
-		return fault(c, VEC_DF, 0);
+		return deliver_real(c, e);
 	memset(&g, 0, sizeof(g));
 	if (gate_read(c, e, &g) || gate_code(c, ext, &g) || gate_stack(c, ext, &g, &ss, &rsp))
 		return -1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Plain integer instructions with a memory operand, executed through vmem_*(): for MMIO, watchpoints and
- * pages that cannot be mapped.
+ * Plain integer instructions, executed through vmem_*(): with a memory operand for MMIO, watchpoints and
+ * pages that cannot be mapped; all of them for the interpreter.
  *
  * Arithmetic is done by the same instruction of the host on registers, so that results and flags, the
  * undefined ones included, are the processor's own.  Read-modify-write is a read and a write: LOCK is not
@@ -193,9 +193,12 @@ static int run_xadd(struct cpu *c, const struct insn *in, int size)
 	if (sys_rm_read(c, in, size, &old))
 		return SYS_FAULT;
 	sum = do_add(size, old, sys_reg_read(c, in, in->reg, size), &f);
+	if (!in->has_mem) /* the sum wins where both are one register */
+		sys_reg_write(c, in, in->reg, size, old);
 	if (sys_rm_write(c, in, size, sum))
 		return SYS_FAULT;
-	sys_reg_write(c, in, in->reg, size, old);
+	if (in->has_mem)
+		sys_reg_write(c, in, in->reg, size, old);
 	flags_out(c, f);
 	return sys_done(c, in);
 }
@@ -228,6 +231,8 @@ static int run_cmpxchg_pair(struct cpu *c, const struct insn *in)
 	u8 bytes[16];
 	bool equal;
 
+	if (!in->has_mem)
+		return UNCOVERED;
 	if (half == 8 && (sys_operand_address(c, in).v & 15))
 		return sys_raise_error(c, VEC_GP, 0);
 	if (sys_read_for(c, seg, offset, bytes, 2 * (size_t)half, VM_WRITE))
@@ -258,6 +263,8 @@ static int run_bit_string(struct cpu *c, const struct insn *in, int size, binary
 	u64 offset = (sys_operand_offset(c, in) + (u64)((bit >> log2) * size)) & size_mask(in->asize);
 	u64 a = 0, f = flags_in(c);
 
+	if (!in->has_mem)
+		return modify(c, in, size, fn, (u64)bit & (u64)(size * 8 - 1));
 	if (sys_read_for(c, seg, offset, &a, (size_t)size, fn == do_bt ? VM_READ : VM_WRITE))
 		return SYS_FAULT;
 	a = fn(size, a, (u64)bit & (u64)(size * 8 - 1), &f);
@@ -485,7 +492,7 @@ static int run_movbe(struct cpu *c, const struct insn *in)
 	int size = wide(c, in);
 	u64 value;
 
-	if (in->rep == 0xf2 || (in->op & 0xfe) != 0xf0)
+	if (!in->has_mem || in->rep == 0xf2 || (in->op & 0xfe) != 0xf0)
 		return UNCOVERED;
 	if (in->op & 1)
 		return store(c, in, size, swap_bytes(sys_reg_read(c, in, in->reg, size), size));
@@ -585,6 +592,160 @@ static int run_xlat(struct cpu *c, const struct insn *in)
 		return SYS_FAULT;
 	c->gpr[RAX] = (c->gpr[RAX] & ~0xffull) | value;
 	return sys_done(c, in);
+}
+
+/* ---- instructions without a ModRM operand ---- */
+
+/* AL, AX, EAX, RAX or DL ...: the accumulator's upper half keeps, or loses, what register writes do to it. */
+static int run_accumulator(struct cpu *c, const struct insn *in, binary_fn *fn)
+{
+	int size = width(c, in);
+	u64 f = flags_in(c), result = fn(size, c->gpr[RAX] & size_mask(size), (u64)in->imm & size_mask(size), &f);
+
+	flags_out(c, f);
+	if (fn != do_cmp && fn != do_test)
+		sys_reg_write(c, in, RAX, size, result);
+	return sys_done(c, in);
+}
+
+/* 40-4F outside 64-bit mode. */
+static int run_short_inc_dec(struct cpu *c, const struct insn *in)
+{
+	int size = wide(c, in), reg = in->op & 7;
+	u64 f = flags_in(c), a = sys_reg_read(c, in, reg, size);
+
+	a = in->op & 8 ? do_dec(size, a, &f) : do_inc(size, a, &f);
+	sys_reg_write(c, in, reg, size, a);
+	flags_out(c, f);
+	return sys_done(c, in);
+}
+
+/* 90-97; 90 without REX.B is NOP or PAUSE. */
+static int run_short_xchg(struct cpu *c, const struct insn *in)
+{
+	int size = wide(c, in), reg = (in->op & 7) | (in->rex & 1) << 3;
+	u64 a = sys_reg_read(c, in, RAX, size), b = sys_reg_read(c, in, reg, size);
+
+	if (reg != RAX) {
+		sys_reg_write(c, in, RAX, size, b);
+		sys_reg_write(c, in, reg, size, a);
+	}
+	return sys_done(c, in);
+}
+
+/* CBW, CWDE, CDQE, and CWD, CDQ, CQO. */
+static int run_extend(struct cpu *c, const struct insn *in)
+{
+	int size = wide(c, in), shift = 64 - size * 8;
+	s64 a = (s64)(c->gpr[RAX] << shift) >> shift;
+
+	if (in->op & 1)
+		sys_reg_write(c, in, RDX, size, (u64)(a >> 63));
+	else
+		sys_reg_write(c, in, RAX, size, (u64)((s64)(c->gpr[RAX] << (shift + size * 4)) >> (shift + size * 4)));
+	return sys_done(c, in);
+}
+
+static int run_flag(struct cpu *c, const struct insn *in)
+{
+	static const struct { u8 op; u16 clear, set; } rows[] = {
+		{ 0xf8, FLAG_CF, 0 }, { 0xf9, 0, FLAG_CF }, { 0xfc, FLAG_DF, 0 }, { 0xfd, 0, FLAG_DF },
+	};
+
+	if (in->op == 0xf5)
+		c->rflags ^= FLAG_CF;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].op == in->op)
+			c->rflags = (c->rflags & ~(u64)rows[i].clear) | rows[i].set;
+	return sys_done(c, in);
+}
+
+#define AH_FLAGS (FLAG_SF | FLAG_ZF | FLAG_AF | FLAG_PF | FLAG_CF)
+
+static int run_ah(struct cpu *c, const struct insn *in)
+{
+	if (in->op == 0x9e)
+		c->rflags = (c->rflags & ~(u64)AH_FLAGS) | (c->gpr[RAX] >> 8 & AH_FLAGS);
+	else
+		c->gpr[RAX] = (c->gpr[RAX] & ~0xff00ull) | ((c->rflags & AH_FLAGS) | RF_FIXED) << 8;
+	return sys_done(c, in);
+}
+
+static int run_no_modrm(struct cpu *c, const struct insn *in)
+{
+	int size, reg = (in->op & 7) | (in->rex & 1) << 3;
+
+	if (in->op < 0x40 && (in->op & 6) == 4)
+		return run_accumulator(c, in, alu_ops[in->op >> 3]);
+	switch (in->op) {
+	case 0x40 ... 0x4f: return run_short_inc_dec(c, in);
+	case 0x90 ... 0x97: return run_short_xchg(c, in);
+	case 0x98: case 0x99: return run_extend(c, in);
+	case 0x9e: case 0x9f: return run_ah(c, in);
+	case 0xa8: case 0xa9: return run_accumulator(c, in, do_test);
+	case 0xb0 ... 0xbf:
+		size = in->op & 8 ? wide(c, in) : 1;
+		sys_reg_write(c, in, reg, size, (u64)in->imm);
+		return sys_done(c, in);
+	case 0xf5: case 0xf8: case 0xf9: case 0xfc: case 0xfd: return run_flag(c, in);
+	default: return UNCOVERED;
+	}
+}
+
+static int run_lea(struct cpu *c, const struct insn *in)
+{
+	if (!in->has_mem)
+		return UNCOVERED;
+	sys_reg_write(c, in, in->reg, wide(c, in), sys_operand_offset(c, in));
+	return sys_done(c, in);
+}
+
+/* A 16-bit BSWAP is undefined; processors give 0. */
+static int run_bswap(struct cpu *c, const struct insn *in)
+{
+	int size = wide(c, in), reg = (in->op & 7) | (in->rex & 1) << 3;
+
+	sys_reg_write(c, in, reg, size, size == 2 ? 0 : swap_bytes(sys_reg_read(c, in, reg, size), size));
+	return sys_done(c, in);
+}
+
+/* NOPs with an operand, prefetches, fences, cache line flushes: memory is coherent and in order here. */
+static bool has_no_effect(const struct insn *in)
+{
+	if (in->map != MAP_0F)
+		return false;
+	if (in->op == 0x0d || (in->op >= 0x18 && in->op <= 0x1f))
+		return true;
+	return in->op == 0xae && (in->has_mem ? (in->reg & 7) == 7 || ((in->reg & 7) == 6 && in->opsize_prefix) :
+				  (in->reg & 7) >= 5 && !in->rep);
+}
+
+int sys_execute_plain(struct cpu *c, const struct insn *in)
+{
+	int result = UNCOVERED;
+
+	/* LOCK belongs to an instruction that writes its memory operand. */
+	if (in->enc != ENC_LEGACY || in->klass != IC_PLAIN || (in->lock && !(in->has_mem && in->mem_write)))
+		return UNCOVERED;
+	if (has_no_effect(in))
+		result = sys_done(c, in);
+	else if (in->map == MAP_1B && !in->off_modrm)
+		result = run_no_modrm(c, in);
+	else if (in->map == MAP_1B && in->op == 0x8d)
+		result = run_lea(c, in);
+	else if (in->map == MAP_1B)
+		result = run_one_byte(c, in);
+	else if (in->map == MAP_0F && in->op >= 0xc8 && in->op <= 0xcf)
+		result = run_bswap(c, in);
+	else if (in->map == MAP_0F && (in->has_mem || in->op != 0xc3))
+		result = run_two_byte(c, in);
+	else if (in->map == MAP_0F38)
+		result = run_movbe(c, in);
+	if (result == SYS_DONE) {
+		c->rflags &= ~RF_RF;
+		c->sti_shadow = 0;
+	}
+	return result;
 }
 
 static int execute(struct cpu *c, const struct insn *in)

@@ -31,6 +31,33 @@ void cpu_reset(struct cpu *c)
 	c->gpr[RDX] = r[0]; /* the processor's signature */
 }
 
+/* What INIT leaves alone: a copy of these is put back. */
+#define INIT_KEEPS(K) \
+	K(xcr0) K(xss) K(pat) K(misc_enable) K(tsc_aux) K(tsc_offset) K(tsc_adjust) K(apic_base) K(apic_id) \
+	K(spec_ctrl) K(star) K(lstar) K(cstar) K(sfmask) K(kernel_gs_base) K(sysenter_cs) K(sysenter_esp) \
+	K(sysenter_eip) K(debugctl) K(kvm_system_time) K(kvm_wall_clock) K(kvm_async_pf) K(kvm_steal_time) \
+	K(kvm_pv_eoi) K(kvm_poll) K(mtrr_def) K(mtrr_fix) K(mtrr_base) K(mtrr_mask)
+
+void cpu_init(struct cpu *c)
+{
+	struct cpu was = *c;
+
+	cpu_reset(c);
+#define INIT_KEEP(field) memcpy(&c->field, &was.field, sizeof(c->field));
+	INIT_KEEPS(INIT_KEEP)
+#undef INIT_KEEP
+	c->cr0 |= was.cr0 & (CR0_NW | CR0_CD);
+}
+
+void cpu_startup(struct cpu *c, u8 vector)
+{
+	c->seg[SEG_CS].sel = (u16)(vector << 8);
+	c->seg[SEG_CS].base = (u64)vector << 12;
+	c->rip = 0;
+	c->halted = 0;
+	c->wait_startup = 0;
+}
+
 void cpu_enter_linux64(struct cpu *c, u64 entry, gpa_t boot_params, gpa_t page_table, gpa_t gdt)
 {
 	static const u8 data[] = { SEG_ES, SEG_SS, SEG_DS, SEG_FS, SEG_GS };

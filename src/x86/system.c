@@ -131,11 +131,13 @@ gva_t sys_operand_address(const struct cpu *c, const struct insn *in)
 	return GVA((u32)(offset + c->seg[seg].base));
 }
 
-static bool segment_permits(const struct cpu_seg *s, u64 offset, size_t size, u32 access)
+static bool segment_permits(const struct cpu *c, const struct cpu_seg *s, u64 offset, size_t size, u32 access)
 {
 	u64 last = offset + size - 1;
 	bool code = s->attr & TYPE_CODE;
 
+	if (!cpu_is_protected(c))
+		return last <= s->limit; /* real mode knows no types */
 	if (!(s->attr & ATTR_P))
 		return false;
 	if (access & VM_WRITE) {
@@ -163,7 +165,7 @@ int sys_linear(struct cpu *c, int seg, u64 offset, size_t size, u32 access, gva_
 			*linear = GVA(address);
 			return 0;
 		}
-	} else if (segment_permits(s, offset, size, access)) {
+	} else if (segment_permits(c, s, offset, size, access)) {
 		*linear = GVA((u32)(s->base + offset));
 		return 0;
 	}

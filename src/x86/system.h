@@ -32,6 +32,20 @@ enum sys_result sys_execute(struct cpu *c, const struct insn *in);
  * Returns -1 where the form is not covered, else enum sys_result. */
 int sys_execute_memory(struct cpu *c, const struct insn *in);
 
+/* Executes any IC_PLAIN instruction on general registers, flags and memory; as above.  The decimal ones are
+ * sys_execute()'s. */
+int sys_execute_plain(struct cpu *c, const struct insn *in);
+
+/* Fetches, decodes and executes the instruction at rip in whatever mode the processor is in: for the modes that
+ * are not translated.  `in` tells what it was (in->len 0: it could not be fetched).  x87, vector and
+ * extended-state instructions are not here: -1 with rip at one of them. */
+int sys_interpret(struct cpu *c, struct insn *in);
+
+/* INIT: the state after it (SDM 3A table 10-1); the local APIC, MTRRs, time-stamp counter and vector state stay. */
+void cpu_init(struct cpu *c);
+/* Start-up message: real mode at `vector` << 12. */
+void cpu_startup(struct cpu *c, u8 vector);
+
 /* Linear address of the ModRM memory operand, with segment base and address size applied (not canonical-checked). */
 gva_t sys_operand_address(const struct cpu *c, const struct insn *in);
 
