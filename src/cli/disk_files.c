@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "device/block.h"
 #include "device/disk.h"
-#include "device/virtio.h"
 
 static int read_bytes(void *opaque, u64 offset, void *to, size_t n)
 {
@@ -20,18 +20,14 @@ static int read_bytes(void *opaque, u64 offset, void *to, size_t n)
 /* Opens the disk for reading: only its name and format matter here, and its device looks at the rest. */
 static int open_disk(const char *description, struct disk **disk, char **path, struct err *e)
 {
-	char *text = strdup(description), *rest = text, *name, *value;
-	const char *format = NULL;
-	int rc;
+	struct block_options o;
+	int rc = block_options_parse(&o, description, e);
 
-	if (!text)
-		return err_sys(e, ENOMEM, "--disk");
-	*path = strdup(strsep(&rest, ","));
-	while (rest && virtio_option_next(&rest, &name, &value))
-		if (!strcmp(name, "format") && value)
-			format = value;
-	rc = *path ? disk_open(disk, *path, format, true, e) : err_sys(e, ENOMEM, "--disk");
-	free(text);
+	if (!rc)
+		rc = disk_open(disk, o.path, o.format, true, e);
+	*path = o.path;
+	o.path = NULL;
+	block_options_free(&o);
 	return rc;
 }
 

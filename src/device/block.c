@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/keys.h"
+#include "device/block.h"
 #include "device/devices.h"
 #include "device/disk.h"
 #include "device/pool.h"
@@ -96,35 +98,45 @@ struct blk {
 
 /* ---- options, in the front-end ---- */
 
-struct blk_options { const char *format; bool read_only; u32 queues; const char *cache; };
+#define AT(field) offsetof(struct block_options, field)
+static const struct key_row blk_keys[] = {
+	{ "format", KEY_TEXT, AT(format), false, 0, 0, NULL },
+	{ "serial", KEY_TEXT, AT(serial), false, 0, 0, NULL },
+	{ "readonly", KEY_FLAG, AT(read_only), false, 0, 0, NULL },
+	{ "queues", KEY_NUMBER, AT(queues), false, 1, QUEUES_MAX, NULL },
+	{ "cache", KEY_CHOICE, AT(cache), false, 0, 0, "writeback|writethrough|unsafe" },
+};
 
-static int take_option(struct blk *b, struct blk_options *o, const char *name, const char *value, struct err *e)
+int block_options_parse(struct block_options *o, const char *text, struct err *e)
 {
-	char *end;
+	size_t n = 0, used = 0;
+	int rc = 0;
 
-	if (!strcmp(name, "format")) {
-		o->format = value;
-	} else if (!strcmp(name, "readonly") && (!*value || !strcmp(value, "on"))) {
-		o->read_only = true;
-	} else if (!strcmp(name, "serial")) {
-		if (strlen(value) > BLK_ID_SIZE)
-			return err_set(e, -EINVAL, "disk: serial \"%s\" is longer than %d characters", value, BLK_ID_SIZE);
-		memcpy(b->serial, value, strlen(value));
-	} else if (!strcmp(name, "queues")) {
-		o->queues = (u32)strtoul(value, &end, 10);
-		if (*end || !o->queues || o->queues > QUEUES_MAX)
-			return err_set(e, -EINVAL, "disk: queues=%s is not a number from 1 to %d", value, QUEUES_MAX);
-	} else if (!strcmp(name, "cache")) {
-		o->cache = value;
-		if (strcmp(value, "writeback") && strcmp(value, "writethrough") && strcmp(value, "unsafe"))
-			return err_set(e, -EINVAL, "disk: cache=%s is none of writeback, writethrough, unsafe", value);
-	} else {
-		return err_set(e, -EINVAL, "disk: there is no option \"%s\" (format, readonly, serial, queues, cache)", name);
+	*o = (struct block_options){ .queues = QUEUES_DEFAULT };
+	o->path = malloc(strlen(text) + 1);
+	if (!o->path)
+		return err_set(e, -ENOMEM, "no memory");
+	for (; text[n] && (text[n] != ',' || text[n + 1] == ','); n++) {
+		n += text[n] == ',';
+		o->path[used++] = text[n];
 	}
-	return 0;
+	o->path[used] = 0;
+	if (!used)
+		return err_set(e, -EINVAL, "--disk: it needs a file");
+	if (text[n])
+		rc = keys_parse("--disk", text + n + 1, blk_keys, ARRAY_SIZE(blk_keys), o, &o->store, e);
+	if (!rc && o->serial && strlen(o->serial) > BLK_ID_SIZE)
+		return err_set(e, -EINVAL, "--disk: serial=%s is longer than %d characters", o->serial, BLK_ID_SIZE);
+	return rc;
 }
 
-static void describe(struct virtio_device *d, struct blk *b, const struct blk_options *o)
+void block_options_free(struct block_options *o)
+{
+	free(o->path);
+	free(o->store);
+}
+
+static void describe(struct virtio_device *d, struct blk *b, const struct block_options *o)
 {
 	bool writable = !b->disk->read_only;
 	struct blk_config c = {
@@ -132,7 +144,7 @@ static void describe(struct virtio_device *d, struct blk *b, const struct blk_op
 		.physical_exponent = 3, .min_io = 8, .writeback = !b->write_through, .num_queues = (u16)o->queues,
 	};
 
-	d->n_queues = o->queues;
+	d->n_queues = (u32)o->queues;
 	d->queue_size = QUEUE_SIZE;
 	d->features = BIT(BLK_F_SEG_MAX) | BIT(BLK_F_BLK_SIZE) | BIT(BLK_F_TOPOLOGY) | BIT(BLK_F_FLUSH) | BIT(BLK_F_CONFIG_WCE);
 	if (o->queues > 1)
@@ -153,34 +165,28 @@ static void describe(struct virtio_device *d, struct blk *b, const struct blk_op
 
 static int blk_create(struct virtio_device *d, const char *options, struct err *e)
 {
-	struct blk_options o = { .queues = QUEUES_DEFAULT, .cache = "writeback" };
-	char *text = strdup(options ? options : ""), *rest = text, *path, *name, *value;
 	struct blk *b = calloc(1, sizeof *b);
-	int rc = text && b ? 0 : err_set(e, -ENOMEM, "no memory");
+	struct block_options o;
+	int rc;
 
+	if (!b)
+		return err_set(e, -ENOMEM, "no memory");
 	d->data = b;
-	if (!rc && !*text)
-		rc = err_set(e, -EINVAL, "disk: it needs a file");
-	if (!rc) { /* the first word is the file's name, whatever it looks like */
-		path = rest;
-		rest += strcspn(rest, ",");
-		if (*rest)
-			*rest++ = 0;
-	}
-	while (!rc && virtio_option_next(&rest, &name, &value))
-		rc = take_option(b, &o, name, value, e);
+	rc = block_options_parse(&o, options ? options : "", e);
+	if (!rc && o.serial)
+		memcpy(b->serial, o.serial, strlen(o.serial));
 	if (!rc)
-		rc = disk_open(&b->disk, path, o.format, o.read_only, e);
+		rc = disk_open(&b->disk, o.path, o.format, o.read_only, e);
 	if (!rc) {
-		b->disk->unsafe = !strcmp(o.cache, "unsafe");
-		b->write_through = !strcmp(o.cache, "writethrough");
+		b->disk->unsafe = o.cache == CACHE_UNSAFE;
+		b->write_through = o.cache == CACHE_WRITETHROUGH;
 		describe(d, b, &o);
 		rc = disk_fds(b->disk, d->fds, WORKER_FDS_MAX);
 		d->n_fds = MAX(rc, 0);
 		rc = MIN(rc, 0);
 		b->handed = !rc;
 	}
-	free(text);
+	block_options_free(&o);
 	return rc;
 }
 
@@ -450,7 +456,7 @@ static void blk_end(struct worker *w)
 	struct blk *b = w->state;
 
 	if (!b->busy)
-		disk_flush(b->disk);
+		disk_close(b->disk);
 }
 
 #define ALLOW(call) { SYS_##call, 1, { } }

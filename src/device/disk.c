@@ -19,7 +19,7 @@
 #define ZERO_CHUNK 65536u
 
 /* The first whose probe says yes; raw, which takes everything, is last. */
-static const struct disk_format *const formats[] = { &disk_raw };
+static const struct disk_format *const formats[] = { &disk_qcow2, &disk_raw };
 
 /* ---- the file ---- */
 
@@ -136,9 +136,10 @@ static int raw_open(struct disk *disk, struct err *e)
 
 	if (end < 0)
 		return err_sys(e, errno, "%s", disk->path);
-	disk->size = (u64)end & ~(u64)(DISK_SECTOR - 1);
-	if (!disk->size)
-		return err_set(e, -EINVAL, "%s: the file is smaller than a sector", disk->path);
+	/* The last sector of a file may be cut short: what is missing reads as zeros, a write makes it whole. */
+	disk->size = ALIGN_UP((u64)end, DISK_SECTOR);
+	if (!end)
+		return err_set(e, -EINVAL, "%s: the file is empty", disk->path);
 	return 0;
 }
 
@@ -158,7 +159,7 @@ static int raw_write(struct disk *disk, const struct iovec *iov, u32 n, u64 at, 
 
 static int raw_flush(struct disk *disk)
 {
-	return fdatasync(disk->fd) ? -errno : 0;
+	return disk->unsafe || !fdatasync(disk->fd) ? 0 : -errno;
 }
 
 static int raw_discard(struct disk *disk, u64 at, u64 size)
@@ -298,7 +299,7 @@ int disk_write(struct disk *disk, const struct iovec *iov, u32 n, u64 at, u64 si
 
 int disk_flush(struct disk *disk)
 {
-	return disk->read_only || disk->unsafe ? 0 : disk->format->flush(disk);
+	return disk->read_only ? 0 : disk->format->flush(disk);
 }
 
 int disk_discard(struct disk *disk, u64 at, u64 size)

@@ -48,7 +48,7 @@ struct disk {
 	char *path;
 	int fd;
 	u64 size;              /* bytes that the guest sees, a multiple of DISK_SECTOR */
-	bool read_only, block_device, unsafe; /* unsafe: flush does nothing */
+	bool read_only, block_device, unsafe; /* unsafe: a flush does not wait for the host */
 	bool dirty_space;      /* holes can be punched (cleared at the first refusal) */
 	int depth;             /* images before it in the chain */
 	struct disk *backing;  /* NULL: what is not there reads as zeros */

@@ -88,9 +88,4 @@ void virtio_interrupt_locked(struct virtio_device *d, u64 queues);
 /* The worker died. */
 void virtio_gone_locked(struct virtio_device *d);
 
-/* ---- options ---- */
-
-/* Splits "a,b=c,..." in place: sets *name and *value ("" without =) to the next one; false at the end. */
-bool virtio_option_next(char **rest, char **name, char **value);
-
 #endif

@@ -455,19 +455,3 @@ int virtio_pci_attach(struct virtio_device *d, struct pci_bus *bus, struct err *
 	clear(d);
 	return pci_device_attach(bus, p, e);
 }
-
-bool virtio_option_next(char **rest, char **name, char **value)
-{
-	char *at = *rest, *end;
-
-	if (!at || !*at)
-		return false;
-	end = at + strcspn(at, ",");
-	*rest = *end ? end + 1 : end;
-	*end = 0;
-	*name = at;
-	*value = at + strcspn(at, "=");
-	if (**value)
-		*(*value)++ = 0;
-	return true;
-}
