@@ -174,6 +174,7 @@ struct accel {
 	int (*set_state)(struct vm *vm, const struct cpu *c, struct err *e);
 	/* The machine has local APICs and an IO-APIC; without, there are the 8259s only. */
 	bool local_apic;
+	u32 max_cpus;              /* vCPUs of one machine, at most */
 	/* Interrupts of the front-end's devices, from any thread.  set_irq() drives line `gsi` (0-23: IO-APIC
 	 * pin, and below 16 the ISA interrupt as well; one device a line, or they agree on the level among
 	 * themselves).  raise_msi() is a write of `data` to `address`; NULL without local APICs. */

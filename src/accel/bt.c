@@ -662,6 +662,7 @@ const struct accel accel_bt = {
 	.get_state = bt_get_state,
 	.set_state = bt_set_state,
 	.local_apic = true,
+	.max_cpus = MAX_VCPUS,
 	.set_irq = bt_set_irq,
 	.raise_msi = bt_raise_msi,
 	.set_bell = bt_set_bell,

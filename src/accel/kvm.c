@@ -494,6 +494,7 @@ static int kvm_read_dirty(struct vm *vm, u64 *bitmap, struct err *e)
 const struct accel accel_kvm = {
 	.name = "kvm",
 	.title = "processor virtualization by /dev/kvm",
+	.max_cpus = 1,
 	.probe = kvm_probe,
 	.create = kvm_create,
 	.run = kvm_run,

@@ -18,7 +18,7 @@
 
 struct run_values {
 	const char *kernel, *initrd, *append, *accel, *name, *stats;
-	u64 memory, timeout;
+	u64 memory, cpus, timeout;
 	struct option_list disks, nets, shares, vsocks, balloons;
 	const char *rng;
 };
@@ -32,6 +32,7 @@ static const struct option_row run_options[] = {
 	{ "append", "STRING", OPTION_TEXT, FIELD(append), "kernel command line; added to the disk's own where that is booted", "console=ttyS0", NULL },
 	{ "memory", "SIZE", OPTION_SIZE, FIELD(memory),
 	  "guest memory, with K, M, G or T, a plain number in MiB", "512M", NULL },
+	{ "cpus", "N", OPTION_COUNT, FIELD(cpus), "processors of the guest", "1", NULL },
 	{ "disk", "FILE[,OPTION...]", OPTION_LIST, FIELD(disks),
 	  "disk image, may be repeated: format=raw|qcow2, readonly, serial=TEXT, queues=N, "
 	  "cache=writeback|writethrough|unsafe", NULL, NULL },
@@ -197,7 +198,7 @@ static enum cli_status run(const void *values, const struct operands *operands)
 	struct device_spec devices[DEVICES_MAX];
 	struct machine_config config = {
 		.name = v->name, .kernel = v->kernel, .initrd = v->initrd,
-		.command_line = v->append, .ram_size = v->memory,
+		.command_line = v->append, .ram_size = v->memory, .cpus = (u32)v->cpus,
 	};
 	struct host_info host;
 	enum cli_status status;

@@ -37,6 +37,18 @@ static int parse_size(const char *text, u64 *bytes)
 	return 0;
 }
 
+#define COUNT_MAX 99999u
+
+static int parse_count(const char *text, u64 *n)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	if (!digits || digits > 5 || text[digits])
+		return -EINVAL;
+	*n = strtoull(text, NULL, 10);
+	return *n ? 0 : -EINVAL;
+}
+
 static int parse_seconds(const char *text, u64 *ns)
 {
 	u64 seconds = 0, fraction = 0, scale = 1000000000;
@@ -81,6 +93,10 @@ static int set_value(const struct option_row *o, const char *text, void *values,
 	case OPTION_SIZE:
 		if (parse_size(text, to))
 			return err_set(e, -EINVAL, "--%s: '%s' is not a size (512M, 2G)", o->name, text);
+		return 0;
+	case OPTION_COUNT:
+		if (parse_count(text, to))
+			return err_set(e, -EINVAL, "--%s: '%s' is not a number from 1 to %u", o->name, text, COUNT_MAX);
 		return 0;
 	case OPTION_SECONDS:
 		if (parse_seconds(text, to))

@@ -32,6 +32,7 @@ enum option_kind {
 	OPTION_NAME,    /* const char *: letters, digits, '.', '_', '-', at most 63 */
 	OPTION_SIZE,    /* u64 in bytes; number with K, M, G or T, without one: M */
 	OPTION_SECONDS, /* u64 in nanoseconds; decimal fraction allowed */
+	OPTION_COUNT,   /* u64 from 1 on, decimal */
 	OPTION_CHOICE,  /* const char *, one of the words in `choices` */
 	OPTION_LIST,    /* struct option_list: may be given up to OPTION_LIST_MAX times; no preset */
 };

@@ -278,9 +278,14 @@ static s64 utc_offset_ns(void)
 
 int machine_create(struct machine **out, const struct machine_config *config, struct err *e)
 {
-	struct machine *m = calloc(1, sizeof *m);
+	struct machine *m;
 	struct vm *vm;
 	int rc;
+
+	if (config->cpus < 1 || config->cpus > config->accel->max_cpus)
+		return err_set(e, -EINVAL, "--cpus %u: the accelerator '%s' runs 1 to %u processors", config->cpus,
+			       config->accel->name, config->accel->max_cpus);
+	m = calloc(1, sizeof *m);
 
 	if (!m)
 		return err_set(e, -ENOMEM, "no memory");
@@ -291,7 +296,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	vm->ops = &machine_ops;
 	vm->machine = m;
 	vm->ram_fd = -1;
-	vm->n_cpus = 1;
+	vm->n_cpus = config->cpus;
 	for (int i = 0; i < VM_BELLS; i++)
 		vm->bells[i] = -1;
 	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -17,6 +17,7 @@ struct machine_config {
 	const char *initrd;      /* path, NULL: none */
 	const char *command_line;
 	u64 ram_size;            /* bytes */
+	u32 cpus;                /* from 1 to the accelerator's max_cpus */
 	const struct device_spec *devices;
 	size_t n_devices;
 	const struct accel *accel;
