@@ -46,7 +46,8 @@ void block_register(struct cache *k, struct block *b)
 	u32 h = hash_key(b->pa, b->mode);
 
 	b->hash_next = k->hash[h];
-	k->hash[h] = (u32)(b - k->blocks) + 1;
+	/* Whoever finds it sees all of it. */
+	__atomic_store_n(&k->hash[h], (u32)(b - k->blocks) + 1, __ATOMIC_RELEASE);
 }
 
 void block_unhash(struct cache *k, struct block *b)
@@ -234,10 +235,12 @@ u64 block_indirect_entry(struct cache *k, struct block *b)
 static const u8 *slot_jump(struct cache *k, const struct exit_record *x)
 {
 	struct emit e = { CODE_BASE + k->cold, NULL };
-	u32 slot = k->n_slots++, n = k->n_exits++;
+	u32 slot, n;
 
 	if (cache_full(k))
 		return NULL;
+	slot = k->n_slots++;
+	n = k->n_exits++;
 	e_jmp_gs(&e, SLOT_DISP + 8 * (s32)slot);
 	k->slot_stub[slot] = (u32)(e.p - CODE_BASE);
 	k->exits[n] = (struct exit_record){ .target = x->target, .block = x->block, .patch = slot, .kind = X_SLOT };
