@@ -473,7 +473,8 @@ static int run_two_byte(struct cpu *c, const struct insn *in)
 	case 0xc0: case 0xc1:
 		return run_xadd(c, in, width(c, in));
 	case 0xc3:
-		return in->opsize_prefix || in->rep ? UNCOVERED : store(c, in, size, reg);
+		size = in->rex & 8 ? 8 : 4; /* MOVNTI has no 16-bit form */
+		return in->opsize_prefix || in->rep ? UNCOVERED : store(c, in, size, sys_reg_read(c, in, in->reg, size));
 	case 0xc7:
 		return (in->reg & 7) == 1 ? run_cmpxchg_pair(c, in) : UNCOVERED;
 	default:
