@@ -454,10 +454,11 @@ static void post_mortem(const struct bt *bt)
 			fprintf(stderr, "  executed %-12s %llu\n", insn_class_name(i), (unsigned long long)m.classes[i]);
 	for (int i = 0; i < X_KINDS; i++)
 		fprintf(stderr, "  exit kind %d %llu\n", i, (unsigned long long)m.exits[i]);
-	fprintf(stderr, "  lookups %llu events %llu steps %llu switches %llu carriers %llu both %llu revalidated %llu unmapped %llu\n",
+	fprintf(stderr, "  lookups %llu events %llu steps %llu switches %llu carriers %llu both %llu revalidated %llu unmapped %llu shootdowns %llu\n",
 		(unsigned long long)m.lookups, (unsigned long long)m.events, (unsigned long long)m.steps,
 		(unsigned long long)m.switches, (unsigned long long)m.carriers, (unsigned long long)m.both_sites,
-		(unsigned long long)shadow.revalidated, (unsigned long long)shadow.unmapped);
+		(unsigned long long)shadow.revalidated, (unsigned long long)shadow.unmapped,
+		(unsigned long long)m.shootdowns);
 }
 
 static enum vm_end end_of(u32 end)

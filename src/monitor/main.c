@@ -207,6 +207,8 @@ static void vcpu_init(u32 n)
 	*vcpu_constants(n) = (struct constants){
 		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = 0x7fff, .xcr0 = v->cpu.xcr0,
 	};
+	for (u64 page = 0; page < 2; page++)
+		((struct spill *)((u8 *)v + VCPU_SPILL + page * PAGE_SIZE))->pauses = PAUSES;
 	for (u32 i = 0; i < MAX_CARRIERS; i++)
 		v->carriers[i].cr3 = ~0ull;
 	/* The first carrier starts from the vector state after reset. */

@@ -7,6 +7,7 @@
 #include "monitor/state.h"
 
 #define ITLB_SIZE 1024
+#define PAUSES 512 /* that a vCPU executes before it gives way to others: some 20 us */
 #define FILLED_MAX 8192
 #define SLOT_UNKNOWN BIT(62) /* not canonical */
 

@@ -434,6 +434,13 @@ static void exit_predict(struct cpu *c, u32 id, u32 generation)
 	cache_unlock();
 }
 
+/* The vCPU that this one waits for may have no processor of the host's. */
+static void give_way(void)
+{
+	SPILL_U->pauses = SPILL_K->pauses = PAUSES;
+	sys0(__NR_sched_yield);
+}
+
 /* Called by entry.S on the monitor's stack, with what was left saved in the shared state. */
 _Noreturn void exit_dispatch(u32 id)
 {
@@ -480,6 +487,9 @@ _Noreturn void exit_dispatch(u32 id)
 		break;
 	case X_INSN:
 		execute(c);
+		break;
+	case X_PAUSE:
+		give_way();
 		break;
 	case X_STEPPED:
 		debug_stepped(c);

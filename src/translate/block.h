@@ -127,6 +127,7 @@ enum exit_kind {
 	X_DEAD,      /* the block is dead; look up `target` */
 	X_STEPPED,   /* single-stepped block is done; the guest stands at `target` */
 	X_PREDICT,   /* target of an indirect branch, in RDX: predict it at `patch` */
+	X_PAUSE,     /* PAUSE has been executed many times; the guest stands behind it */
 	X_GO,        /* continue at `target` through C: another mode or a page that needs a check */
 	X_KINDS
 };

@@ -422,6 +422,37 @@ static void tx_check_event(struct tx *t, u64 pc)
 	t->check_event = false;
 }
 
+static bool is_pause(const struct insn *in)
+{
+	return in->map == MAP_1B && in->enc == ENC_LEGACY && in->op == 0x90 && in->rep == 0xf3 && !(in->rex & 1);
+}
+
+/* Whoever waits for another vCPU gives it the host's processor now and then. */
+static void tx_pause(struct tx *t, const struct tx_insn *ti)
+{
+	struct emit *e = &t->hot;
+	u8 *stub = t->cold.p, *out, *over;
+
+	e_store_gs(e, spill_reg(t, RCX), RCX);
+	tx_current(t)->borrowed |= (u16)BIT(RCX);
+	e_load_gs(e, RCX, t->spill + SP_PAUSES);
+	e_lea_bd(e, RCX, RCX, -1);
+	e_store_gs(e, t->spill + SP_PAUSES, RCX);
+	e8(e, 0xe3); /* jrcxz */
+	out = e->p;
+	e8(e, 0);
+	tx_return(t, RCX);
+	e_bytes(e, ti->raw, ti->in.len);
+	e8(e, 0xeb);
+	over = e->p;
+	e8(e, 0);
+	*out = (u8)(e->p - out - 1);
+	e_load_gs(&t->cold, RCX, spill_reg(t, RCX));
+	tx_exit(t, X_PAUSE, ti->pc + ti->in.len, 0);
+	tx_reloc(t, RL_HOT_COLD, e_jmp(e, stub), stub, t->b->exits);
+	*over = (u8)(e->p - over - 1);
+}
+
 static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 {
 	const struct insn *in = &ti->in;
@@ -429,7 +460,10 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 
 	switch (in->klass) {
 	case IC_PLAIN:
-		tx_plain(t, ti, index);
+		if (t->k->targets.smp && is_pause(in))
+			tx_pause(t, ti);
+		else
+			tx_plain(t, ti, index);
 		break;
 	case IC_JMP:
 		tx_branch(t, -1, next + (u64)in->imm);

@@ -66,6 +66,7 @@
 #define SP_VAC 0xa8
 #define SP_PENDING 0xb0
 #define SP_GS_BASE 0xb8
+#define SP_PAUSES 0xd8 /* PAUSEs until the host may run something else */
 #define SP_SAVE 0xc0 /* rax, rcx, rdx across WRPKRU */
 /* Kernel spill page only: what inline system calls change behind the monitor's back. */
 #define SP_LIVE_FS 0x100     /* guest FS base (the user's) */
@@ -124,7 +125,8 @@ struct spill {
 	u64 pending;      /* non-zero: an event waits for IF */
 	u64 gs_base;      /* guest GS base in user mode */
 	u64 save[3];
-	u64 pad[5];
+	u64 pauses;
+	u64 pad[4];
 	u64 live_fs, live_gs, live_kgs, crossed;
 	u64 sel[6];
 };
@@ -142,6 +144,7 @@ struct constants {
 _Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
 _Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
 _Static_assert(offsetof(struct spill, gs_base) == SP_GS_BASE, "spill");
+_Static_assert(offsetof(struct spill, pauses) == SP_PAUSES, "spill");
 _Static_assert(offsetof(struct spill, live_fs) == SP_LIVE_FS, "spill");
 _Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
 _Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");

@@ -10,7 +10,7 @@
 struct values {
 	bool flag;
 	const char *text, *name, *choice;
-	u64 size, seconds;
+	u64 size, seconds, count;
 	struct option_list list;
 };
 
@@ -22,6 +22,7 @@ static const struct option_row rows[] = {
 	{ "choice", "WORD", OPTION_CHOICE, FIELD(choice), "a choice", "auto", "auto|translate|kvm" },
 	{ "size", "SIZE", OPTION_SIZE, FIELD(size), "a size", "512M", NULL },
 	{ "seconds", "SECONDS", OPTION_SECONDS, FIELD(seconds), "a time", NULL, NULL },
+	{ "count", "N", OPTION_COUNT, FIELD(count), "a number", "1", NULL },
 	{ "list", "WORD", OPTION_LIST, FIELD(list), "words", NULL, NULL },
 };
 static const struct command command = {
@@ -77,6 +78,11 @@ static const struct row {
 	{ { "--size", "1.5G" }, "is not a size" },
 	{ { "--size", "16777216T" }, "is not a size" },
 	{ { "--size", "18446744073709551616" }, "is not a size" },
+	{ { "--count", "" }, "is not a number from 1" },
+	{ { "--count", "0" }, "is not a number from 1" },
+	{ { "--count", "-1" }, "is not a number from 1" },
+	{ { "--count", "2x" }, "is not a number from 1" },
+	{ { "--count", "100000" }, "is not a number from 1" },
 	{ { "--seconds", "" }, "is not a number of seconds" },
 	{ { "--seconds", "0" }, "is not a number of seconds" },
 	{ { "--seconds", "0.0" }, "is not a number of seconds" },
@@ -138,6 +144,8 @@ static void test_parses(void)
 		result(r->error ? rc == -EINVAL && strstr(e.text, r->error) : !rc, name, e.text);
 	}
 }
+
+static const struct number counts[] = { { "1", 1 }, { "16", 16 }, { "99999", 99999 } };
 
 static void test_numbers(const char *option, const struct number *rows_, size_t n, size_t offset)
 {
@@ -215,6 +223,7 @@ int main(void)
 	test_parses();
 	test_numbers("--size", sizes, ARRAY_SIZE(sizes), FIELD(size));
 	test_numbers("--seconds", times, ARRAY_SIZE(times), FIELD(seconds));
+	test_numbers("--count", counts, ARRAY_SIZE(counts), FIELD(count));
 	test_values();
 	test_list();
 	return failures != 0;
