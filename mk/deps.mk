@@ -7,7 +7,7 @@ DEPS_BUILD := gcc make libc6-dev binutils libzydis-dev libjson-c-dev libseccomp-
 DEPS_GUEST := cpio zstd dpkg
 DEPS_TEST := libcmocka-dev gcc-multilib qemu-system-x86 acpica-tools busybox-static socat \
 	jq crun runc podman buildah containerd golang-github-containers-common \
-	iproute2 procps util-linux
+	iproute2 procps util-linux systemd
 
 .PHONY: deps deps-run
 deps:

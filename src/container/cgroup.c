@@ -372,7 +372,7 @@ int cgroup_create(struct cgroup *c, const struct oci_resources *r0, struct err *
 	size_t i;
 
 	for (i = 0; i < c->n;) {
-		int r = create_part(&c->part[i], enable);
+		int r = c->scope && c->part[i].v2 ? 0 : create_part(&c->part[i], enable);
 
 		if ((r == -EACCES || r == -EPERM || r == -EROFS || r == -ENOENT) && c->rootless) {
 			drop_part(c, i);

@@ -29,6 +29,7 @@ struct cgroup_part {
 struct cgroup {
 	struct cgroup_part part[CGROUP_PARTS_MAX];
 	size_t n;
+	bool scope;           /* version 2's directory is made, and has a process, by systemd */
 	bool rootless;        /* hierarchies that we may not write to are left out */
 };
 

@@ -162,11 +162,13 @@ static void __attribute__((noreturn)) exec_main(struct exec *x)
 
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	r = namespace_join_cgroup(x->ns_fd, x->ns_type, ARRAY_SIZE(kinds), &e);
 	/* of the host's only the socket to P stays */
 	if ((unsigned)x->sync[1] > first && close_range(first, (unsigned)x->sync[1] - 1, 0) < 0)
 		_exit(126);
 	close_range((unsigned)x->sync[1] + 1, ~0u, 0);
-	r = wait_go(x->sync[1], &e);
+	if (!r)
+		r = wait_go(x->sync[1], &e);
 	if (!r && x->process->exec_cpu_affinity)
 		r = set_affinity("final", x->process->exec_cpu_affinity->final, &e);
 	if (!r && x->user_ns && ((setresgid(0, 0, 0) < 0 && errno != EINVAL) ||

@@ -55,7 +55,7 @@ static int run_features(struct command_line *c, struct err *e)
 	print_words("namespaces", oci_enum_ns, "    ", false);
 	print_words("capabilities", oci_enum_capability, "    ", false);
 	printf("    \"cgroup\": {\n      \"v1\": true,\n      \"v2\": true,\n"
-	       "      \"systemd\": false,\n      \"systemdUser\": false,\n      \"rdma\": true\n"
+	       "      \"systemd\": true,\n      \"systemdUser\": true,\n      \"rdma\": true\n"
 	       "    },\n    \"seccomp\": {\n      \"enabled\": true,\n");
 	print_words("actions", oci_enum_seccomp_action, "      ", false);
 	print_words("operators", oci_enum_seccomp_op, "      ", false);

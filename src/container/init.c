@@ -54,6 +54,8 @@ static int enter_cgroups(struct launch *l, struct err *e)
 {
 	int r = cgroup_join_self(&l->entry, e);
 
+	if (!r && l->joined_before)
+		r = launch_join(l, true, e);
 	if (!r && l->new_ns & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) < 0)
 		r = err_sys(e, errno, "make a cgroup namespace");
 	return r;

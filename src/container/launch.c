@@ -338,7 +338,8 @@ int namespaces_join(const int *fd, const int *type, size_t n, struct err *e)
 	/* with the caller's rights first; what refuses belongs to the joined user namespace */
 	for (pass = 0; pass < 3; pass++)
 		for (i = 0; i < n && i < ARRAY_SIZE(done); i++) {
-			if (fd[i] < 0 || done[i] || (type[i] == CLONE_NEWUSER) != (pass == 1))
+			if (fd[i] < 0 || done[i] || (type[i] == CLONE_NEWUSER) != (pass == 1) ||
+			    type[i] == CLONE_NEWCGROUP)
 				continue;
 			if (!setns(fd[i], type[i]))
 				done[i] = true;
@@ -348,9 +349,19 @@ int namespaces_join(const int *fd, const int *type, size_t n, struct err *e)
 	return 0;
 }
 
+int namespace_join_cgroup(const int *fd, const int *type, size_t n, struct err *e)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (fd[i] >= 0 && type[i] == CLONE_NEWCGROUP && setns(fd[i], CLONE_NEWCGROUP) < 0)
+			return err_sys(e, errno, "join namespace %zu", i);
+	return 0;
+}
+
 /* Joins what B cannot join by itself: namespaces that must be entered before a user namespace is,
  * and a pid namespace, which takes effect for children only. */
-static int join_before(struct launch *l, struct err *e)
+int launch_join(struct launch *l, bool last, struct err *e)
 {
 	const struct oci_namespace_list *list = &l->spec->linux_->namespaces;
 	int type[64], r;
@@ -358,7 +369,7 @@ static int join_before(struct launch *l, struct err *e)
 
 	for (i = 0; i < list->n; i++)
 		type[i] = (int)list->v[i].type.v;
-	r = namespaces_join(l->ns_fd, type, list->n, e);
+	r = last ? namespace_join_cgroup(l->ns_fd, type, list->n, e) : namespaces_join(l->ns_fd, type, list->n, e);
 	if (r)
 		err_prefix(e, "linux.namespaces");
 	return r;
@@ -370,7 +381,7 @@ static void __attribute__((noreturn)) stage_main(struct launch *l, u64 flags)
 	struct err e = { 0 };
 	char text[ERR_TEXT_MAX + 1];
 	pid_t pid;
-	int r = join_before(l, &e);
+	int r = launch_join(l, false, &e);
 
 	if (!r) {
 		l->joined_before = true;
@@ -531,6 +542,8 @@ static int prepare_cgroups(struct launch *l, struct err *e)
 	const struct oci_linux_ *c = l->spec->linux_;
 	int r = state_store(l->dir.dir, &l->state, e);
 
+	if (!r && l->state.scope)
+		r = scope_start(&l->scope, l->options->id, c->resources, e);
 	if (!r)
 		r = cgroup_create(&l->cgroup, c->resources, e);
 	if (!r)
@@ -697,6 +710,7 @@ static int copy_config(struct launch *l, struct err *e)
 static void undo(struct launch *l, pid_t pid)
 {
 	struct err ignored = { 0 };
+	size_t i;
 
 	if (pid > 0) {
 		kill(pid, SIGKILL);
@@ -706,6 +720,10 @@ static void undo(struct launch *l, pid_t pid)
 	if (pid > 0) /* the clone comes after the groups were found to be ours */
 		cgroup_kill(&l->cgroup, SIGKILL, &ignored);
 	rootfs_leave_host(&l->state);
+	if (l->state.scope && !l->scope.foreign)
+		scope_stop(l->state.scope, l->state.scope_user, &ignored);
+	for (i = 0; i < l->cgroup.n; i++)
+		l->cgroup.part[i].foreign |= l->scope.foreign;
 	cgroup_remove(&l->cgroup, pid > 0, &ignored);
 	if (l->state.rdt)
 		rmdir(l->state.rdt);
@@ -748,6 +766,29 @@ static int close_unneeded(struct launch *l, int master)
 	return close_range((unsigned)master + 1, ~0u, 0);
 }
 
+static int plan_cgroups(struct launch *l, struct err *e)
+{
+	const char *path = l->spec->linux_->cgroups_path;
+	size_t i;
+	int r;
+
+	if (!l->global->systemd_cgroup)
+		return cgroup_plan(&l->cgroup, path, l->options->id, l->global->rootless_now, e);
+	r = scope_plan(&l->scope, path, l->options->id, l->global->rootless_now, e);
+	if (!r)
+		r = cgroup_plan(&l->cgroup, l->scope.path, l->options->id, l->global->rootless_now, e);
+	for (i = 0; !r && i < l->cgroup.n; i++)
+		if (!l->cgroup.part[i].v2 && strncmp(l->cgroup.part[i].controllers, "name=", 5))
+			r = err_set(e, -ENOTSUP, "--systemd-cgroup: needs version 2 control groups alone; %s is a "
+				    "version 1 hierarchy", l->cgroup.part[i].mount);
+	if (r)
+		return r;
+	l->cgroup.scope = true;
+	l->state.scope = strdup(l->scope.unit);
+	l->state.scope_user = l->scope.user;
+	return l->state.scope ? 0 : err_set(e, -ENOMEM, "state: out of memory");
+}
+
 int launch_create(struct launch *l, int *master, struct err *e)
 {
 	const struct create_options *o = l->options;
@@ -765,7 +806,7 @@ int launch_create(struct launch *l, int *master, struct err *e)
 	l->state.id_slot = o->id_slot;
 	l->state.root_copy = o->root_copy ? strdup(o->root_copy) : NULL;
 	if (!r)
-		r = cgroup_plan(&l->cgroup, l->spec->linux_->cgroups_path, o->id, l->global->rootless_now, e);
+		r = plan_cgroups(l, e);
 	if (!r && cgroup_describe(&l->cgroup, &l->state.cgroups))
 		r = err_set(e, -ENOMEM, "state: out of memory");
 	if (!r)
@@ -790,6 +831,7 @@ int launch_create(struct launch *l, int *master, struct err *e)
 	if (!r)
 		r = attend(l, pid, master, e);
 	fd_close_later = false;
+	scope_let_go(&l->scope);
 	if (r)
 		undo(l, pid);
 	else if (close_unneeded(l, *master))

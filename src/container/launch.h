@@ -34,6 +34,7 @@
 #include "container/cgroup.h"
 #include "container/spec.h"
 #include "container/state.h"
+#include "container/systemd.h"
 #include "base/util.h"
 
 struct global_options {
@@ -72,6 +73,7 @@ struct launch {
 	struct state_dir dir;
 	struct state state;
 	struct cgroup cgroup;
+	struct scope scope;   /* with --systemd-cgroup */
 	int bundle;           /* descriptor of the bundle directory */
 	int sync[2];          /* 0: P's end, 1: B's end */
 	int start_listen;     /* start.sock, -1 for run */
@@ -101,6 +103,11 @@ int launch_create(struct launch *l, int *master, struct err *e);
 pid_t clone_process(u64 flags, int into);
 /* Enters the namespaces in the order that privileges allow; at most 64. */
 int namespaces_join(const int *fd, const int *type, size_t n, struct err *e);
+/* All but the cgroup namespace, which the first process enters only once it is in its cgroup: where a hierarchy's
+ * namespaces are boundaries of delegation (nsdelegate), nothing outside of one enters a cgroup inside. */
+int namespace_join_cgroup(const int *fd, const int *type, size_t n, struct err *e);
+/* Either of the two (`last`: the second) for the namespaces of the configuration. */
+int launch_join(struct launch *l, bool last, struct err *e);
 
 /* B's side; never returns. */
 void init_main(struct launch *l) __attribute__((noreturn));

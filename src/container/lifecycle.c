@@ -95,7 +95,10 @@ int container_destroy(struct container *c, struct err *e)
 	rootfs_leave_host(&c->state);
 	/* without a pid the runtime died before its groups were known to be nobody else's; its first
 	 * process has ended by itself (L1) */
-	r = cgroup_remove(&c->cgroup, c->state.pid != 0, e);
+	if (c->state.scope && c->state.pid) /* without a pid, see below; one that is empty goes by itself */
+		r = scope_stop(c->state.scope, c->state.scope_user, e);
+	if (!r)
+		r = cgroup_remove(&c->cgroup, c->state.pid != 0, e);
 	if (r)
 		return r;
 	if (c->state.rdt && rmdir(c->state.rdt) < 0 && errno != ENOENT)

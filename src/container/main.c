@@ -21,8 +21,8 @@ static const struct option_row global_rows[] = {
 	{ "log", 0, "FILE", "write errors there as well", false },
 	{ "log-format", 0, "FORMAT", "text or json", false },
 	{ "debug", 0, NULL, "log more", false },
-	{ "systemd-cgroup", 0, NULL, "refused: there is no systemd driver", false },
-	{ "cgroup-manager", 0, "NAME", "cgroupfs", false },
+	{ "systemd-cgroup", 0, NULL, "let systemd make the cgroups, as scopes", false },
+	{ "cgroup-manager", 0, "NAME", "cgroupfs or systemd", false },
 	{ "rootless", 0, "VALUE", "true, false or auto", false },
 	{ "criu", 0, "PATH", "accepted; there is no checkpointing", false },
 	{ "help", 'h', NULL, "this text", false },
@@ -143,13 +143,11 @@ static int read_globals(struct command_line *c, struct global_options *g, char *
 	g->rootless = rootless && !strcmp(rootless, "true") ? 1 :
 		      rootless && !strcmp(rootless, "false") ? 0 : -1;
 	g->rootless_now = g->rootless >= 0 ? g->rootless : geteuid() || in_user_namespace();
-	if (g->systemd_cgroup)
-		return err_set(e, -ENOTSUP, "option --systemd-cgroup: only the cgroupfs driver is "
-			       "there; set the engine's cgroup manager to cgroupfs");
 	if (format && strcmp(format, "json") && strcmp(format, "text"))
 		return err_set(e, -EINVAL, "option --log-format: text or json");
-	if (manager && strcmp(manager, "cgroupfs") && strcmp(manager, "disabled"))
-		return err_set(e, -ENOTSUP, "option --cgroup-manager: only cgroupfs");
+	if (manager && strcmp(manager, "cgroupfs") && strcmp(manager, "systemd") && strcmp(manager, "disabled"))
+		return err_set(e, -EINVAL, "option --cgroup-manager: cgroupfs or systemd");
+	g->systemd_cgroup |= manager && !strcmp(manager, "systemd");
 	g->root = option(c, "root");
 	if (!g->root && geteuid() && runtime && *runtime == '/') {
 		snprintf(root, size, "%s/penumbra-oci", runtime);

@@ -29,6 +29,8 @@
 	F(NUM, runtime_inode, "runtimeInode") \
 	F(NUM, host_mounts, "hostMounts") /* made in the runtime's mount namespace */ \
 	F(NUM, id_slot, "idSlot") /* 1 + number of the id range of a hardened container */ \
+	F(TEXT, scope, "scope") /* systemd's unit */ \
+	F(NUM, scope_user, "scopeOfUser") \
 	F(LIST, cgroups, "cgroups") /* "controllers:directory" */ \
 	F(TEXT, root_copy, "rootCopy") /* writable root that goes with the container */ \
 	F(TEXT, rdt, "rdtGroup") /* resctrl directory that we made */ \

@@ -81,6 +81,8 @@ static int apply_file(struct container *k, const char *file, struct err *e)
 	if (r)
 		return err_sys(e, -r, "--resources: read %s", file);
 	r = spec_parse_resources(text, n, &owner, &res, e);
+	if (!r && k->state.scope)
+		r = scope_update(k->state.scope, k->state.scope_user, res, e);
 	if (!r)
 		r = cgroup_apply(&k->cgroup, res, res->devices.n > 0, e);
 	spec_free(owner);
@@ -124,7 +126,7 @@ static int run_update(struct command_line *c, struct err *e)
 		r = err_set(e, -EINVAL, "container %s is stopped", c->argv[0]);
 	else if (option(c, "resources"))
 		r = apply_file(&k, option(c, "resources"), e);
-	else
+	else if (!k.state.scope || !(r = scope_update(k.state.scope, k.state.scope_user, &l.r, e)))
 		r = cgroup_apply(&k.cgroup, &l.r, false, e);
 	if (!r)
 		r = update_rdt(c, &k, e);
