@@ -3,7 +3,7 @@
 # the front-end like the monitor.
 
 EXEC_SRCS := $(wildcard src/exec/*.c src/exec/*.S) \
-	$(addprefix src/translate/,block.c translate.c operand.c) $(addprefix src/x86/,decode.c decode_table.c decode_vector.c)
+	$(addprefix src/translate/,block.c translate.c operand.c) $(wildcard src/optimise/*.c) $(addprefix src/x86/,decode.c decode_table.c decode_vector.c)
 EXEC_OBJS := $(patsubst src/%,$(BUILD)/exec/%.o,$(basename $(EXEC_SRCS)))
 EXEC_CFLAGS = $(COMMON_CFLAGS) -DPENUMBRA_EXEC -ffreestanding -fno-pie -fvisibility=hidden -mgeneral-regs-only -mbmi2 -mpopcnt \
 	-mcrc32 -mno-red-zone -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \

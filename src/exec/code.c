@@ -4,6 +4,7 @@
  * The translator's "physical address" is the guest address, a frame is a page of it.  Everything here needs
  * code_lock, which the caller holds. */
 #include "exec/exec.h"
+#include "exec/hot.h"
 #include "translate/targets.h"
 #include "x86/emit.h"
 
@@ -88,7 +89,7 @@ void instance_drop_frame(struct cache *k, u64 frame)
 	(void)frame;
 }
 
-static void frame_add(u64 frame, u32 block)
+void frame_add(u64 frame, u32 block)
 {
 	struct code_page *f = frame_at(frame, true);
 	u32 n = free_nodes;
@@ -167,7 +168,7 @@ static u32 far_index(u64 pc)
 
 void code_enter_target(struct block *b)
 {
-	u64 entry = env_indirect_entry(CACHE, b);
+	u64 entry = hot_target(b);
 	u32 i = far_index(b->pc);
 
 	if (has_target(b->pc)) {
@@ -220,11 +221,18 @@ static u32 checksum(const struct block *b)
 	return (u32)h;
 }
 
+bool code_has_room(u32 n) { return n_frames + n < FRAMES && n_nodes + n < ARRAY_SIZE(nodes); }
+
 struct block *code_lookup(u64 pc, bool indirect, struct siginfo *info)
 {
+	return code_lookup_mode(pc, TM_USER, indirect, info);
+}
+
+struct block *code_lookup_mode(u64 pc, u8 mode, bool indirect, struct siginfo *info)
+{
 	u64 page = pc & PAGE_MASK;
-	struct translate_request r = { .pc = pc, .pa = pc, .mode = TM_USER, .bytes = (const u8 *)pc, .indirect = indirect };
-	struct block *b = block_find(CACHE, pc, pc, TM_USER);
+	struct translate_request r = { .pc = pc, .pa = pc, .mode = mode, .bytes = (const u8 *)pc, .indirect = indirect };
+	struct block *b = block_find(CACHE, pc, pc, mode);
 
 	if (b)
 		return b;
@@ -247,7 +255,7 @@ struct block *code_lookup(u64 pc, bool indirect, struct siginfo *info)
 	}
 	if (!b) {
 		code_flush();
-		return code_lookup(pc, indirect, info);
+		return code_lookup_mode(pc, mode, indirect, info);
 	}
 	b->copy = checksum(b);
 	return b;
@@ -296,7 +304,7 @@ static void verify_frame(struct code_page *f)
 {
 	for (u32 n = f->blocks; n; n = nodes[n - 1].next) {
 		struct block *b = &CACHE->blocks[nodes[n - 1].block];
-		bool same = checksum(b) == b->copy;
+		bool same = !(b->flags & BLOCK_REGION) && checksum(b) == b->copy;
 
 		if (!same)
 			block_kill(CACHE, b);
@@ -325,6 +333,7 @@ void code_flush(void)
 	__builtin_memset(far_keys, 0, sizeof far_keys);
 	__builtin_memset(frame_hash, 0, sizeof frame_hash);
 	n_frames = n_nodes = free_nodes = 0;
+	hot_reset();
 	cache_flush(CACHE);
 }
 

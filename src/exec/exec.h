@@ -153,6 +153,10 @@ void lock_drop(_Atomic u32 *lock);
 void code_setup(void);
 /* NULL with a signal to raise in *info where there is no code. */
 struct block *code_lookup(u64 pc, bool indirect, struct siginfo *info);
+struct block *code_lookup_mode(u64 pc, u8 mode, bool indirect, struct siginfo *info);
+/* Whether n more pages or entries of pages fit. */
+bool code_has_room(u32 n);
+void frame_add(u64 frame, u32 block);
 /* The table entry for an indirect branch to b. */
 void code_enter_target(struct block *b);
 void code_kill_range(u64 begin, u64 end);
@@ -221,7 +225,7 @@ void thread_exit(struct thread *th, u64 status);
 
 /* load.c */
 struct options {
-	u32 tier;
+	u32 tier, passes, count; /* count: branches to a place before it is looked at */
 	u64 close_fd;       /* + 1: the descriptor that the program was given by */
 	char report[4096];
 	char program[4096]; /* what /proc/self/exe says */

@@ -27,7 +27,9 @@ void env_indirect(struct tx *t)
 {
 	u64 pc = t->b->pc + tx_current(t)->guest;
 
-	if (site_is_both(t->k, pc))
+	if (t->b->mode & TM_STEP)
+		e_jmp(&t->hot, lookup_miss);
+	else if (site_is_both(t->k, pc))
 		e_jmp(&t->hot, far_lookup);
 	else
 		jump_through_targets(&t->hot);

@@ -208,14 +208,25 @@ static s64 open_program(const char *path)
 	return fd;
 }
 
+static const char *read_number(const char *s, u32 *n)
+{
+	for (*n = 0; *s >= '0' && *s <= '9'; s++)
+		*n = *n * 10 + (u32)(*s - '0');
+	return s;
+}
+
 static void read_options(const char *s)
 {
 	while (*s) {
-		static const char tier[] = "tier=", report[] = "report=", shut[] = "close=";
+		static const char tier[] = "tier=", passes[] = "passes=", count[] = "count=", report[] = "report=", shut[] = "close=";
 
 		if (!__builtin_memcmp(s, tier, sizeof tier - 1)) {
 			options.tier = (u32)(s[sizeof tier - 1] - '0');
 			s += sizeof tier - 1;
+		} else if (!__builtin_memcmp(s, passes, sizeof passes - 1)) {
+			s = read_number(s + sizeof passes - 1, &options.passes);
+		} else if (!__builtin_memcmp(s, count, sizeof count - 1)) {
+			s = read_number(s + sizeof count - 1, &options.count);
 		} else if (!__builtin_memcmp(s, shut, sizeof shut - 1)) {
 			u64 fd = 0;
 
@@ -427,7 +438,8 @@ static s64 restart(struct thread *th, const char *path, u64 argv, u64 envp, u64 
 	if (r < 0)
 		return r;
 	v = (u64 *)r;
-	size_t at = text_format(words, sizeof words, "tier=%d", options.tier);
+	size_t at = text_format(words, sizeof words, "tier=%d passes=%d count=%d", options.tier, options.passes,
+				options.count);
 
 	if (close_fd)
 		at += text_format(words + at, sizeof words - at, " close=%ld", close_fd - 1);

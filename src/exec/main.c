@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Set-up of the runtime, and the program's end. */
 #include "exec/exec.h"
+#include "optimise/passes.h"
 
-struct options options;
+struct options options = { .passes = OPT_ALL, .count = 20000 };
 struct sighand first_sighand;
 
 static u64 now(void)

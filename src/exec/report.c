@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What a run did, as JSON, at its end. */
 #include "exec/exec.h"
+#include "exec/hot.h"
 
 #define O_WRONLY 1
 #define O_CREAT 0100
@@ -23,10 +24,12 @@ void report_write(int status)
 			"  \"blocks\": %ld,\n  \"block_instructions\": %ld,\n  \"code_bytes\": %ld,\n  \"killed\": %ld,\n"
 			"  \"flushes\": %ld,\n  \"exits\": %ld,\n  \"links\": %ld,\n  \"lookups\": %ld,\n"
 			"  \"targets\": %ld,\n  \"system_calls\": %ld,\n  \"signals\": %ld,\n  \"steps\": %ld,\n"
-			"  \"code_writes\": %ld\n}\n",
+			"  \"code_writes\": %ld,\n  \"recordings\": %ld,\n  \"regions\": %ld,\n  \"declined\": %ld,\n"
+			"  \"region_instructions\": %ld,\n  \"region_bytes\": %ld\n}\n",
 			options.program, (u32)status, options.tier, stats.started, c->translated, c->guest_insns, c->code_bytes,
 			c->killed, c->flushes, stats.exits, stats.links, stats.lookups, stats.targets, stats.syscalls,
-			stats.signals, stats.steps, stats.writes);
+			stats.signals, stats.steps, stats.writes, hot_stats.recorded, hot_stats.regions, hot_stats.declined,
+			hot_stats.guest_insns, hot_stats.bytes);
 	sys3(__NR_write, fd, text, n);
 	sys1(__NR_close, fd);
 }

@@ -7,6 +7,7 @@
  *
  * struct thread is the truth while C runs, but for vector state, which stays in the processor. */
 #include "exec/exec.h"
+#include "exec/hot.h"
 
 #define PF_FETCH 0x14
 #define TRAP_PF 14
@@ -41,7 +42,12 @@ static _Noreturn void go_to(struct thread *th, bool indirect)
 	struct block *b;
 
 	lock_take(&code_lock);
-	b = code_lookup(th->rip, indirect, &info);
+	if (hot_recording(th)) {
+		indirect = false;
+		b = hot_step(th, &info);
+	} else {
+		b = code_lookup(th->rip, indirect, &info);
+	}
 	if (b && indirect)
 		code_enter_target(b);
 	lock_drop(&code_lock);
@@ -72,8 +78,10 @@ static void link(const struct exit_record *x, u32 exit, u64 target)
 	lock_take(&code_lock);
 	b = code_lookup(target, false, &info);
 	/* The record may belong to a cache that is gone. */
-	if (b && generation == CACHE->generation)
+	if (b && generation == CACHE->generation) {
 		block_link(CACHE, exit, b);
+		hot_linked(exit, b);
+	}
 	lock_drop(&code_lock);
 	(void)x;
 	stats.links++;
@@ -162,6 +170,11 @@ _Noreturn void exec_exit(u32 exit)
 		break;
 	case X_DEAD:
 		forward(th, &x);
+		break;
+	case X_GO:
+		lock_take(&code_lock);
+		hot_promote(th, x.block);
+		lock_drop(&code_lock);
 		break;
 	case X_INSN:
 		if (th->pending)

@@ -11,6 +11,7 @@
  *
  * While one waits, all others are blocked. */
 #include "exec/exec.h"
+#include "exec/hot.h"
 
 #define TRAP_STEP 1
 #define TRAP_PF 14
@@ -114,10 +115,25 @@ static struct place place_of(u64 rip)
 	struct place p = { 0 };
 
 	p.b = block_at_host(CACHE, rip);
-	p.rec = p.b ? block_record(CACHE, p.b, rip) : NULL;
+	p.rec = p.b && !(p.b->flags & BLOCK_REGION) ? block_record(CACHE, p.b, rip) : NULL;
 	if (p.rec)
 		p.offset = rip - block_host(p.b) - p.rec->host;
 	return p;
+}
+
+/* The program's state in a region. */
+static bool region_state(struct thread *th, struct ucontext *uc, const struct block *b, bool fault, bool *entry)
+{
+	struct opt_regs regs = { .rip = uc->rip, .rflags = uc->eflags & ~RF_TF };
+
+	for (int i = 0; i < 16; i++)
+		regs.r[i] = *uc_register(uc, i);
+	if (!hot_state(b, &regs, spill_of(th)->reg, fault, entry))
+		return false;
+	__builtin_memcpy(th->gpr, regs.r, sizeof th->gpr);
+	th->rip = regs.rip;
+	th->flags = regs.rflags;
+	return true;
 }
 
 /* The program's state where a signal may be delivered; false elsewhere. */
@@ -132,7 +148,10 @@ static bool precise_state(struct thread *th, struct ucontext *uc)
 	if (!in_cache(uc->rip))
 		return false;
 	struct place p = place_of(uc->rip);
+	bool entry;
 
+	if (p.b && (p.b->flags & BLOCK_REGION))
+		return region_state(th, uc, p.b, false, &entry);
 	if (!p.rec)
 		return false;
 	u64 pc = p.b->pc + p.rec->guest;
@@ -462,6 +481,27 @@ static void fault(struct thread *th, struct siginfo *info, struct ucontext *uc)
 		return;
 	}
 	p = place_of(uc->rip);
+	if (p.b && (p.b->flags & BLOCK_REGION)) {
+		bool entry;
+
+		if (!region_state(th, uc, p.b, true, &entry))
+			fatal("signal %d at %lx in a region, where nothing can fault", info->signo, uc->rip);
+		if (entry) { /* what is loaded ahead is not there: without the region, then */
+			u64 fp = uc->fpstate;
+
+			lock_take(&code_lock);
+			block_kill(CACHE, p.b);
+			lock_drop(&code_lock);
+			resume_through(th, uc);
+			uc->fpstate = fp;
+			return;
+		}
+		if (at_rip && info->address == uc->rip)
+			info->address = th->rip;
+		th->stepping = th->to_loop = false;
+		deliver_here(th, info, uc, true);
+		return;
+	}
 	if (!p.rec)
 		fatal("signal %d at %lx in the code cache, where nothing can fault", info->signo, uc->rip);
 	state_from_uc(th, uc, p.offset ? p.rec->borrowed : 0);

@@ -2,6 +2,7 @@
  * Threads and processes that the program makes.  Whoever shares memory with its maker gets an area of its own;
  * a fork keeps its copy of the maker's. */
 #include "exec/exec.h"
+#include "exec/hot.h"
 
 #define CLONE_VM 0x100u
 #define CLONE_SIGHAND 0x800u
@@ -94,6 +95,9 @@ void thread_exit(struct thread *th, u64 status)
 		sys1(__NR_exit, status);
 	/* From here on the area may be another's. */
 	sys4(__NR_rt_sigprocmask, 2, &all, NULL, 8);
+	lock_take(&code_lock);
+	hot_forget(th, true);
+	lock_drop(&code_lock);
 	sighand_leave(th->hand);
 	running--;
 	thread_leave(status, th->used);
@@ -106,6 +110,7 @@ static void after_fork(struct thread *th)
 		if (&used[i] != th->used)
 			used[i] = 0;
 	running = 1;
+	hot_forget(th, false);
 	areas_lock = 0;
 	options.report[0] = 0;
 }
@@ -150,7 +155,11 @@ static s64 make(struct thread *th, u64 nr, u64 flags, u64 stack, const u64 *x)
 		child = child_of(th, flags, stack);
 		if (!child)
 			return -EAGAIN;
-		running++;
+		if (!running++ || !(flags & CLONE_VFORK)) {
+			lock_take(&code_lock);
+			hot_unshare();
+			lock_drop(&code_lock);
+		}
 	}
 	/* Signals stay blocked until the child has a stack for them; what came before is delivered first. */
 	sys4(__NR_rt_sigprocmask, 2, &all, NULL, 8);

@@ -37,7 +37,8 @@ static void leave_here(struct optimiser *o, u64 pc)
 	for (int i = 0; i < 16; i++)
 		if (o->pool & BIT(i))
 			e_load_gs(&o->hot, i, o->r->spill + 8 * i);
-	jump_out(o, &o->hot, pc, false);
+	/* At its own head it would come straight back, having done nothing. */
+	jump_out(o, &o->hot, pc, pc == o->r->head);
 }
 
 /* The same in the cold stream; the values stay as they are. */

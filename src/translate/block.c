@@ -117,16 +117,20 @@ static void put_entry(struct block *b, const u8 *bytes)
 	__atomic_store_n((u64 *)(CODE_BASE + b->host), v, __ATOMIC_RELEASE);
 }
 
-static void put_dead_jump(struct block *b)
+static void put_entry_jump(struct block *b, u32 to)
 {
 	u8 bytes[sizeof b->entry];
-	s32 d = (s32)(b->cold - (b->host + DEAD_JUMP));
+	s32 d = (s32)(to - (b->host + DEAD_JUMP));
 
 	__builtin_memcpy(bytes, CODE_BASE + b->host, sizeof bytes);
 	bytes[0] = 0xe9;
 	__builtin_memcpy(bytes + 1, &d, sizeof d);
 	put_entry(b, bytes);
 }
+
+static void put_dead_jump(struct block *b) { put_entry_jump(b, b->cold); }
+
+void block_redirect(struct block *from, const struct block *to) { put_entry_jump(from, to->host); }
 
 void block_kill(struct cache *k, struct block *b)
 {

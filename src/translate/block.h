@@ -34,6 +34,7 @@
 #define TM_SEGMENTS 8 /* with TM_COMPAT: a segment other than FS and GS is not flat */
 #define TM_FS 16      /* with TM_COMPAT: FS, GS has no segment, or one with a limit below 4 GiB */
 #define TM_GS 32
+#define TM_PLAIN 64   /* never gives way to a region */
 
 /* Host registers while 32-bit code runs (translate/compat.c): bases of FS and GS, COMPAT_KEY; in an indirect
  * transfer the guest's ECX and EDX. */
@@ -46,7 +47,8 @@
 /* Set in the key of an indirect transfer by 32-bit code, so that it never meets a 64-bit block. */
 #define COMPAT_KEY (1ull << 62)
 
-enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4, BLOCK_FIXED = 8 /* cannot be moved */ };
+enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4, BLOCK_FIXED = 8 /* cannot be moved */,
+	BLOCK_REGION = 64 /* made by the hot tier */, BLOCK_COOL = 128 /* not worth one */ };
 
 struct block {
 	u64 pc, pa;
@@ -191,6 +193,8 @@ struct block *block_at_host(struct cache *k, u64 host);
 /* Record of the expansion that contains `host`, NULL outside the hot part. */
 struct insn_record *block_record(struct cache *k, struct block *b, u64 host);
 void block_kill(struct cache *k, struct block *b);
+/* The entry of a dead block leads straight to `to`. */
+void block_redirect(struct block *from, const struct block *to);
 /* An instruction at the head of a block that killed its own block has to be finished first: its bytes
  * come back for that long. */
 void block_entry_restore(struct block *b);

@@ -685,7 +685,7 @@ void tx_string(struct tx *t, const struct tx_insn *ti)
 	bool dst = in->klass != IC_LODS;
 
 	/* Each iteration is a step. */
-	if (in->rep && (t->b->mode & TM_STEP)) {
+	if (!EXEC && in->rep && (t->b->mode & TM_STEP)) {
 		tx_execute(t, ti);
 		return;
 	}
