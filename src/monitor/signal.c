@@ -158,7 +158,7 @@ static void handle_event(struct ucontext *uc)
 	}
 	if (!in_cache(uc->rip)) {
 		signal_noted = 1;
-		my.stepping = false;
+		my.stepping = my.stop_at_point = false; /* C code is a point */
 		return;
 	}
 	b = block_at_host(CACHE, uc->rip);
