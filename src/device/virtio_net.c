@@ -3,7 +3,9 @@
  *
  *     queue 2p      receive of pair p: the backend's frames, over several buffers where the driver can merge them
  *     queue 2p + 1  transmit of pair p
- *     queue 2N      commands; N is the number of pairs, 1 for a driver without VIRTIO_NET_F_MQ
+ *     queue 2N      commands; N is the number of pairs, 1 for a driver without VIRTIO_NET_F_MQ.  Linux waits for
+ *                   the answer in a loop that never ends, so there are no commands that can be done without:
+ *                   the card filters nothing, whatever the driver would tell it to filter
  *
  * Frames are shown to the driver in batches: vq_fill() for each, vq_publish() at the backend's flush().
  * Owner: the worker; single thread. */
@@ -167,8 +169,6 @@ static bool command(struct net_card *card, u8 class, u8 code, const u8 *data, si
 	u64 offloads;
 	u16 pairs;
 
-	if (class == VIRTIO_NET_CTRL_RX)
-		return true; /* a card that filters nothing serves every mode */
 	if (class == VIRTIO_NET_CTRL_MQ && code == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET && size >= 2 && has(card, VIRTIO_NET_F_MQ)) {
 		memcpy(&pairs, data, 2);
 		if (!pairs || pairs > card->backend->pairs)
@@ -186,7 +186,7 @@ static bool command(struct net_card *card, u8 class, u8 code, const u8 *data, si
 		apply_features(card);
 		return true;
 	}
-	return class == VIRTIO_NET_CTRL_MAC && code == VIRTIO_NET_CTRL_MAC_TABLE_SET;
+	return false;
 }
 
 static void serve_commands(struct net_card *card, u32 q)
@@ -293,14 +293,13 @@ static void describe(struct virtio_device *d, struct net_card *card)
 	memcpy(c.mac, card->config.mac, 6);
 	memcpy(d->state.config, &c, sizeof c);
 	d->config_size = sizeof c;
-	d->n_queues = 2 * card->backend->pairs + 1;
 	d->queue_size = 256;
-	d->features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_CTRL_VQ) |
-		BIT(VIRTIO_NET_F_CTRL_RX) | card->backend->ops->offers;
+	d->features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MRG_RXBUF) | card->backend->ops->offers;
 	if (card->backend->ops->features)
-		d->features |= BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+		d->features |= BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
 	if (card->backend->pairs > 1)
 		d->features |= BIT(VIRTIO_NET_F_MQ);
+	d->n_queues = 2 * card->backend->pairs + (d->features >> VIRTIO_NET_F_CTRL_VQ & 1);
 	if (c.mtu)
 		d->features |= BIT(VIRTIO_NET_F_MTU);
 }
