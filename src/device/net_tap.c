@@ -104,7 +104,13 @@ static void features(struct net_backend *b, u64 f, unsigned pairs)
 		if (f >> map[i].feature & 1)
 			offload |= map[i].tun;
 	for (unsigned i = 0; i < t->base.pairs; i++) {
-		ioctl(t->fd[i], TUNSETOFFLOAD, offload); /* fails where the device went away: then nothing comes any more */
+		struct ifreq r = { .ifr_flags = i < pairs || !i ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+		/* The host spreads frames over attached queues only.  All this fails where the interface is gone: then
+		 * nothing comes any more. */
+		if (t->base.pairs > 1)
+			ioctl(t->fd[i], TUNSETQUEUE, &r);
+		ioctl(t->fd[i], TUNSETOFFLOAD, offload);
 		t->held[i].size = 0;
 	}
 	t->active = pairs;
@@ -182,7 +188,10 @@ static void polled(struct net_backend *b, const struct pollfd *p, int n)
 	}
 }
 
-static const struct syscall_rule calls[] = { { SYS_ioctl, 1, { ARG_INT(1, TUNSETOFFLOAD) } } };
+static const struct syscall_rule calls[] = {
+	{ SYS_ioctl, 1, { ARG_INT(1, TUNSETOFFLOAD) } },
+	{ SYS_ioctl, 1, { ARG_INT(1, TUNSETQUEUE) } },
+};
 
 const struct net_backend_ops net_tap_ops = {
 	.open = open_tap, .close = close_tap, .begin = begin, .features = features, .send = send_frame,

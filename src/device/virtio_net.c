@@ -50,8 +50,9 @@ static void sink_flush(void *opaque, unsigned pair)
 	worker_interrupt(card->worker, 2 * pair);
 }
 
-/* Buffers for `size` bytes, taken from the queue; 0 where there are not enough, and then none is taken. */
-static u32 take_buffers(struct virtqueue *vq, u64 size, u32 max, struct vq_chain *c, struct iovec (*iov)[PARTS])
+/* Buffers for `size` bytes, taken from the queue.  0 where there are not enough, and then none is taken; *seen tells how
+ * many there were. */
+static u32 take_buffers(struct virtqueue *vq, u64 size, u32 max, struct vq_chain *c, struct iovec (*iov)[PARTS], u32 *seen)
 {
 	u64 room = 0;
 	u32 n = 0;
@@ -64,6 +65,7 @@ static u32 take_buffers(struct virtqueue *vq, u64 size, u32 max, struct vq_chain
 	}
 	if (room >= size)
 		return n;
+	*seen = n;
 	while (n && !vq->broken) {
 		vq_unpop(vq);
 		n--;
@@ -101,18 +103,17 @@ static bool sink_frame(void *opaque, unsigned pair, const struct virtio_net_hdr_
 	struct virtio_net_hdr_v1 head = *from;
 	struct vq_chain c[MERGE_MAX];
 	struct iovec iov[MERGE_MAX][PARTS];
-	bool merge = has(card, VIRTIO_NET_F_MRG_RXBUF);
-	u32 n;
+	u32 max = has(card, VIRTIO_NET_F_MRG_RXBUF) ? MIN((u32)vq->size, (u32)MERGE_MAX) : 1, n, seen = 0;
 
 	if (!card->worker->running || card->worker->leaving || !vq->running || vq->broken || pair >= card->pairs)
 		return true; /* nobody is there: lost, as on a wire */
 	if (!(card->offloads >> VIRTIO_NET_F_GUEST_CSUM & 1))
 		head.flags = 0;
-	while (!(n = take_buffers(vq, NET_HEAD + size, merge ? MERGE_MAX : 1, c, iov))) {
-		if (vq->broken || (!merge && vq_waiting(vq)))
-			return true; /* a buffer too small for what the driver has agreed to */
+	while (!(n = take_buffers(vq, NET_HEAD + size, max, c, iov, &seen))) {
+		if (vq->broken || seen == max)
+			return true; /* more than the driver can ever have room for: lost */
 		sink_flush(card, pair);
-		if (!vq_listen(vq))
+		if (!vq_listen_beyond(vq, seen))
 			return false;
 	}
 	put_frame(card, pair, c, n, &head, frame, size);

@@ -217,16 +217,21 @@ bool vq_wants_interrupt(struct virtqueue *q)
 	return !valid || (u16)(q->next_used - event - 1) < (u16)(q->next_used - old);
 }
 
-bool vq_listen(struct virtqueue *q)
+bool vq_listen_beyond(struct virtqueue *q, u32 have)
 {
 	if (!q->running || q->broken)
 		return false;
 	if (q->event_idx)
-		q->used[RING_ENTRIES + 4 * q->size] = q->next_avail;
+		q->used[RING_ENTRIES + 4 * q->size] = (u16)(q->next_avail + have);
 	else
 		q->used[RING_FLAGS] = 0;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return vq_waiting(q) != 0;
+	return vq_waiting(q) > have;
+}
+
+bool vq_listen(struct virtqueue *q)
+{
+	return vq_listen_beyond(q, 0);
 }
 
 void vq_deafen(struct virtqueue *q)

@@ -82,6 +82,8 @@ bool vq_wants_interrupt(struct virtqueue *q);
 /* Asks the driver to notify, or not to.  vq_listen() returns true where requests came meanwhile, so that
  * they must be served first. */
 bool vq_listen(struct virtqueue *q);
+/* The same for a device to which the `have` requests that wait are not enough. */
+bool vq_listen_beyond(struct virtqueue *q, u32 have);
 void vq_deafen(struct virtqueue *q);
 
 /* Notes a mistake of the driver's in a request; -EINVAL. */
