@@ -7,7 +7,7 @@ DIFF_GUEST_CFLAGS := $(COMMON_CFLAGS) -ffreestanding -mcmodel=kernel -mgeneral-r
 	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns
 DIFF_GUEST_DEPS := $(wildcard tests/guest/diff/*) tests/diff/format.h src/x86/cpu.h src/x86/paging.h src/base/types.h
 DIFF_HARNESS_SRCS := $(wildcard tests/diff/*.c) \
-	$(wildcard src/x86/decode*.c) src/base/err.c src/machine/kernel.c src/machine/ram.c $(wildcard src/machine/payload*.c)
+	$(wildcard src/x86/decode*.c) src/base/err.c src/machine/kernel.c src/machine/multiboot.c src/machine/boot.c src/machine/pvh.c src/machine/linux_boot.c src/machine/ram.c $(wildcard src/machine/payload*.c)
 # The native runner works in a signal handler with the test's FS base: no stack protector, no sanitizers.
 DIFF_HARNESS_CFLAGS := $(COMMON_CFLAGS) -D_GNU_SOURCE -Itests -fno-stack-protector -fcf-protection=none -fpie -pie -mfsgsbase
 

@@ -35,6 +35,7 @@ struct host_info;
 	E(POWEROFF, "poweroff", "the guest powered off")                          \
 	E(RESET, "reset", "the guest asked for a reset")                          \
 	E(HALTED, "halted", "the guest halted with interrupts off")               \
+	E(EXIT, "exit", "the guest ended the run with a status")                  \
 	E(TRIPLE_FAULT, "triple-fault", "the guest processor shut down after a triple fault") \
 	E(PANIC, "panic", "the guest kernel panicked")                            \
 	E(TIMEOUT, "timeout", "the time limit was reached")                       \
@@ -150,6 +151,8 @@ struct vm {
 	int wake_fd;
 	_Atomic int end_request;   /* enum vm_end, by vm_request_end() */
 	enum vm_end end;
+	bool debug_exit;           /* the guest may end the run through port 0xf4 */
+	u8 exit_status;            /* with END_EXIT */
 	struct vm_stats stats;
 
 	void *accel_state;         /* the accelerator's own, between create() and destroy() */

@@ -227,6 +227,7 @@ static int bt_create(struct vm *vm, struct err *e)
 	bt->output_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (bt->output_fd < 0)
 		return err_sys(e, errno, "eventfd");
+	bt->sh->debug_exit = vm->debug_exit;
 	bt->sh->n_vcpus = vm->n_cpus;
 	bt->sh->max_carriers = carriers_of_each(vm->n_cpus);
 	vcpu_of(bt, 0)->cpu = vm->cpu;
@@ -466,6 +467,7 @@ static enum vm_end end_of(u32 end)
 	switch (end) {
 	case MEND_POWEROFF: return END_POWEROFF;
 	case MEND_RESET: return END_RESET;
+	case MEND_EXIT: return END_EXIT;
 	case MEND_HALTED: return END_HALTED;
 	case MEND_TRIPLE_FAULT: return END_TRIPLE_FAULT;
 	default: return END_ERROR;
@@ -541,6 +543,7 @@ static int bt_run(struct vm *vm, struct err *e)
 	vm->cpu = vcpu_of(bt, 0)->cpu;
 	collect_stats(vm, bt);
 	post_mortem(bt);
+	vm->exit_status = bt->sh->legacy.core.exit_status;
 	if (vm->end == END_ERROR)
 		rc = monitor_gave_up(bt->sh, e);
 	return rc;

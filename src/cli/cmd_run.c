@@ -17,6 +17,8 @@
 #include "machine/stats.h"
 
 struct run_values {
+	bool debug_exit;
+	const char *boot;
 	const char *kernel, *initrd, *append, *accel, *name, *stats;
 	u64 memory, cpus, timeout;
 	struct option_list disks, nets, shares, vsocks, balloons;
@@ -49,6 +51,11 @@ static const struct option_row run_options[] = {
 	{ "rng", "on|off", OPTION_CHOICE, FIELD(rng), "give the guest random numbers of the host's", "off", "on|off" },
 	{ "accel", "NAME", OPTION_CHOICE, FIELD(accel),
 	  "how the guest's processor is run", "auto", "auto|translate|kvm" },
+	{ "boot", "NAME", OPTION_CHOICE, FIELD(boot),
+	  "boot protocol; auto takes the first of these that the kernel offers: Multiboot2, Multiboot, 64-bit Linux, PVH", "auto",
+	  "auto|linux64|pvh|multiboot|multiboot2" },
+	{ "debug-exit", NULL, OPTION_FLAG, FIELD(debug_exit),
+	  "let the guest end the run: a byte n written to port 0xf4 gives exit status n*2+1", NULL, NULL },
 	{ "name", "NAME", OPTION_NAME, FIELD(name), "what the machine is called", "guest", NULL },
 	{ "stats", "FILE", OPTION_TEXT, FIELD(stats), "write the figures of the run there as JSON", NULL, NULL },
 	{ "timeout", "SECONDS", OPTION_SECONDS, FIELD(timeout), "end the run after this time", NULL, NULL },
@@ -119,6 +126,8 @@ static enum cli_status judge_end(struct machine *m, const struct run_values *v)
 		return STATUS_TIMEOUT;
 	case END_USER_QUIT:
 		return STATUS_OK;
+	case END_EXIT:
+		return (enum cli_status)machine_vm(m)->exit_status;
 	case END_PANIC:
 		return report_panic(con);
 	case END_HALTED:
@@ -199,6 +208,7 @@ static enum cli_status run(const void *values, const struct operands *operands)
 	struct machine_config config = {
 		.name = v->name, .kernel = v->kernel, .initrd = v->initrd,
 		.command_line = v->append, .ram_size = v->memory, .cpus = (u32)v->cpus,
+		.boot = v->boot, .debug_exit = v->debug_exit,
 	};
 	struct host_info host;
 	enum cli_status status;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "machine/kernel.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "machine/multiboot.h"
 #include "machine/payload.h"
 #include "machine/ram.h"
 
@@ -67,6 +67,44 @@ static int parse_segment(struct kernel *k, const Elf64_Phdr *p, int n, struct er
 	return 0;
 }
 
+/* The headers of both classes have the same fields in different widths: 32-bit ones are widened. */
+#define ELF_HEADER_FIELDS(F) F(e_type) F(e_machine) F(e_entry) F(e_phoff) F(e_phentsize) F(e_phnum)
+#define ELF_SEGMENT_FIELDS(F) F(p_type) F(p_offset) F(p_vaddr) F(p_paddr) F(p_filesz) F(p_memsz) F(p_align)
+#define ELF_WIDEN(field) wide->field = narrow.field;
+
+static void header_read(const u8 *at, bool is_32, Elf64_Ehdr *wide)
+{
+	Elf32_Ehdr narrow;
+
+	memcpy(wide, at, is_32 ? sizeof narrow : sizeof *wide);
+	if (!is_32)
+		return;
+	memcpy(&narrow, at, sizeof narrow);
+	ELF_HEADER_FIELDS(ELF_WIDEN)
+}
+
+int kernel_segment_header(const struct kernel *k, u32 n, Elf64_Phdr *wide)
+{
+	bool is_32 = k->elf_size > EI_CLASS && k->elf[EI_CLASS] == ELFCLASS32;
+	size_t size = is_32 ? sizeof(Elf32_Phdr) : sizeof(Elf64_Phdr);
+	Elf32_Phdr narrow;
+	Elf64_Ehdr h;
+
+	if (k->elf_size < (is_32 ? sizeof(Elf32_Ehdr) : sizeof h) || memcmp(k->elf, ELFMAG, SELFMAG))
+		return -1;
+	header_read(k->elf, is_32, &h);
+	if (n >= h.e_phnum || h.e_phentsize != size || h.e_phoff > k->elf_size ||
+	    (u64)h.e_phnum * size > k->elf_size - h.e_phoff)
+		return -1;
+	if (!is_32) {
+		memcpy(wide, k->elf + h.e_phoff + n * size, size);
+		return 0;
+	}
+	memcpy(&narrow, k->elf + h.e_phoff + n * size, size);
+	ELF_SEGMENT_FIELDS(ELF_WIDEN)
+	return 0;
+}
+
 /* System V ABI, chapters 4 and 5; the entry of a vmlinux is the physical address of startup_64, of
  * other programs it may be a virtual one. */
 static int parse_elf(struct kernel *k, struct err *e)
@@ -77,25 +115,26 @@ static int parse_elf(struct kernel *k, struct err *e)
 	bool found = false;
 	int rc;
 
-	if (k->elf_size < sizeof h)
+	if (k->elf_size < sizeof(Elf32_Ehdr))
 		return err_set(e, -EINVAL, "ELF header is cut short");
-	memcpy(&h, k->elf, sizeof h);
-	if (memcmp(h.e_ident, ELFMAG, SELFMAG))
+	if (memcmp(k->elf, ELFMAG, SELFMAG))
 		return err_set(e, -EINVAL, "payload is not an ELF file");
-	if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB ||
-	    h.e_machine != EM_X86_64)
-		return err_set(e, -EINVAL, "not a 64-bit x86 ELF file");
+	k->is_32 = k->elf[EI_CLASS] == ELFCLASS32;
+	if (!k->is_32 && k->elf_size < sizeof h)
+		return err_set(e, -EINVAL, "ELF header is cut short");
+	header_read(k->elf, k->is_32, &h);
+	if (k->elf[EI_CLASS] < ELFCLASS32 || k->elf[EI_CLASS] > ELFCLASS64 || k->elf[EI_DATA] != ELFDATA2LSB ||
+	    h.e_machine != (k->is_32 ? EM_386 : EM_X86_64))
+		return err_set(e, -EINVAL, "not an x86 ELF file");
 	if (h.e_type != ET_EXEC && h.e_type != ET_DYN)
 		return err_set(e, -EINVAL, "ELF file is not an executable");
-	if (h.e_phentsize != sizeof p || h.e_phoff > k->elf_size ||
-	    (u64)h.e_phnum * sizeof p > k->elf_size - h.e_phoff)
-		return err_set(e, -EINVAL, "ELF program headers lie outside the file");
 	k->start = UINT64_MAX;
-	for (int i = 0; i < h.e_phnum; i++) {
-		memcpy(&p, k->elf + h.e_phoff + (u64)i * sizeof p, sizeof p);
+	for (u32 i = 0; i < h.e_phnum; i++) {
+		if (kernel_segment_header(k, i, &p))
+			return err_set(e, -EINVAL, "ELF program headers lie outside the file");
 		if (p.p_type != PT_LOAD || !p.p_memsz)
 			continue;
-		rc = parse_segment(k, &p, i, e);
+		rc = parse_segment(k, &p, (int)i, e);
 		if (rc)
 			return rc;
 		if (h.e_entry >= p.p_paddr && h.e_entry - p.p_paddr < p.p_filesz) {
@@ -110,6 +149,28 @@ static int parse_elf(struct kernel *k, struct err *e)
 		return err_set(e, -EINVAL, "ELF entry 0x%llx lies in no segment",
 			       (unsigned long long)h.e_entry);
 	k->entry = entry;
+	return 0;
+}
+
+/* A kernel that is no ELF file and says in its Multiboot header where it belongs. */
+static int parse_flat(struct kernel *k, const u8 *file, size_t size, struct err *e)
+{
+	k->elf = malloc(size ? size : 1);
+	if (!k->elf)
+		return err_set(e, -ENOMEM, "no memory for %zu bytes", size);
+	memcpy(k->elf, file, size);
+	k->elf_size = size;
+	k->format = "Multiboot";
+	k->is_32 = true;
+	if (!multiboot_flat(k, &k->segment[0], &k->entry))
+		return err_set(e, -EINVAL, "not a Linux kernel (neither bzImage nor ELF), and without a Multiboot header");
+	if (k->segment[0].address < KERNEL_LOWEST)
+		return err_set(e, -EINVAL, "Multiboot header: the load address lies below 1 MiB");
+	k->segments = 1;
+	k->start = k->segment[0].address;
+	k->end = k->start + k->segment[0].size;
+	if (k->entry < k->start || k->entry >= k->end)
+		return err_set(e, -EINVAL, "Multiboot header: the entry lies outside the kernel");
 	return 0;
 }
 
@@ -146,6 +207,7 @@ static int parse_bzimage(struct kernel *k, const u8 *file, size_t size, struct p
 int kernel_parse(struct kernel *k, const u8 *file, size_t size, size_t limit, struct err *e)
 {
 	struct payload_in payload = { file, size };
+	bool flat = false;
 	int rc = 0;
 
 	memset(k, 0, sizeof *k);
@@ -153,10 +215,12 @@ int kernel_parse(struct kernel *k, const u8 *file, size_t size, size_t limit, st
 	    !memcmp(file + HDR_MAGIC, "HdrS", 4))
 		rc = parse_bzimage(k, file, size, &payload, e);
 	else if (size < SELFMAG || memcmp(file, ELFMAG, SELFMAG))
-		rc = err_set(e, -EINVAL, "not a Linux kernel (neither bzImage nor ELF)");
-	if (!rc)
+		flat = true;
+	if (flat)
+		rc = parse_flat(k, file, size, e);
+	else if (!rc)
 		rc = payload_unpack(payload, limit, &k->elf, &k->elf_size, &k->format, e);
-	if (!rc)
+	if (!rc && !flat)
 		rc = parse_elf(k, e);
 	if (rc)
 		kernel_free(k);

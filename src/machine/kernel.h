@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Reading a Linux kernel: a bzImage, whose payload is unpacked here, or a vmlinux (ELF).
+ * Reading a kernel: a bzImage, whose payload is unpacked here, an ELF file (vmlinux) of either class, or a flat
+ * image with a Multiboot header.
  *
  * The file is hostile: every offset and size in it is checked against what holds it. */
 #ifndef PENUMBRA_MACHINE_KERNEL_H
@@ -8,6 +9,8 @@
 #include "accel/accel.h"
 #include "base/err.h"
 #include "base/types.h"
+
+#include <elf.h> /* after x86/cpu.h, which has PF_* of its own */
 
 /* The setup header lies at this offset of both the bzImage and boot_params, and ends at most here
  * (Linux Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header"). */
@@ -31,6 +34,7 @@ struct kernel {
 	struct kernel_segment segment[KERNEL_SEGMENTS_MAX];
 	int segments;
 	u64 entry;                   /* guest physical, within a segment */
+	bool is_32;                  /* its entry expects 32-bit protected mode */
 	u64 start, end;              /* guest physical span of all segments */
 };
 
@@ -38,6 +42,9 @@ struct kernel {
  * kernel_free() is the caller's.  -EINVAL for what is not a kernel that can be run, -E2BIG, -ENOMEM. */
 int kernel_parse(struct kernel *k, const u8 *file, size_t size, size_t limit, struct err *e);
 void kernel_free(struct kernel *k);
+
+/* Program header n of the ELF file, in the wide form; -1 past the last one or where it lies outside the file. */
+int kernel_segment_header(const struct kernel *k, u32 n, Elf64_Phdr *header);
 
 /* Copies the segments into RAM; -E2BIG where they do not fit. */
 int kernel_place(const struct kernel *k, struct vm *vm, struct err *e);

@@ -51,7 +51,9 @@
 	S(32, events)    /* LEGACY_* not yet collected */ \
 	S(8, post)       /* port 0x80, the last progress code */ \
 	S(8, port92)     /* bit 1: A20 */ \
-	S(8, reset)      /* port 0xcf9 without its trigger bit */
+	S(8, reset)      /* port 0xcf9 without its trigger bit */ \
+	S(8, debug_exit) /* port 0xf4 ends the machine */ \
+	S(8, exit_status) /* ... with this status */
 
 /* Bits of irr, imr, isr, lines, elcr are interrupt inputs 0-7. */
 #define I8259_FIELDS(S, A) \
@@ -171,12 +173,16 @@ struct legacy { LEGACY_PARTS(LEGACY_MEMBER, LEGACY_MEMBERS) };
 /* Events for the front-end. */
 #define LEGACY_POWEROFF 0x1u /* the guest entered S5 */
 #define LEGACY_RESET 0x2u    /* the guest asked for a reset, by whichever of the ways */
+#define LEGACY_EXIT 0x10u    /* the guest ended the run with core.exit_status */
 #define LEGACY_TX 0x4u       /* bytes wait for legacy_uart_transmit() */
 #define LEGACY_RX 0x8u       /* legacy_uart_receive() has room again after it refused a byte */
 
 /* The state in which firmware leaves the devices at power-on.  `utc_offset_ns` is UTC (nanoseconds
  * since 1970) minus machine time; `ram_bytes` is told to the guest in CMOS. */
 void legacy_init(struct legacy *l, u64 now_ns, s64 utc_offset_ns, u64 ram_bytes);
+
+/* A write of n to port 0xf4 ends the machine with status n * 2 + 1, as QEMU's isa-debug-exit does. */
+void legacy_enable_debug_exit(struct legacy *l);
 
 /* `size` is 1, 2 or 4.  Ports that nothing claims read as ones and ignore writes; a wide access to
  * byte ports is one access to each, lowest first. */

@@ -83,29 +83,19 @@ static void boot_segments(struct cpu *c)
 	c->idt = (struct cpu_table){ 0, 0 };
 }
 
-/* SDM 3A table 10-1 for what reset leaves; control registers as boot.rst asks: long mode, paging,
+/* Control registers as boot.rst asks: long mode, paging,
  * interrupts off. */
 static void boot_cpu(struct cpu *c, u64 entry)
 {
-	memset(c, 0, sizeof *c);
+	boot_cpu_common(c);
 	boot_segments(c);
 	c->rip = entry;
-	c->rflags = RF_FIXED;
 	c->gpr[RSI] = BOOT_PARAMS;
 	c->gpr[RSP] = BOOT_STACK_TOP;
 	c->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
 	c->cr3 = BOOT_PAGE_TABLES;
 	c->cr4 = CR4_PAE;
 	c->efer = EFER_LME | EFER_LMA;
-	c->xcr0 = 1;
-	c->pat = 0x0007040600070406ull;
-	c->misc_enable = 1;
-	c->apic_base = 0xfee00900;
-	c->mtrr_def = 0xc06; /* enabled, fixed ranges too, write-back */
-	for (size_t i = 0; i < ARRAY_SIZE(c->mtrr_fix); i++)
-		c->mtrr_fix[i] = 0x0606060606060606ull;
-	c->dr[6] = 0xffff0ff0;
-	c->dr[7] = 0x400;
 }
 
 static void write_tables(struct vm *vm)
@@ -156,21 +146,13 @@ static void write_setup_header(u8 *bp, const struct kernel *k)
 	bp[BP_LOADFLAGS] |= LOADED_HIGH;
 }
 
-/* As high as the kernel's header and the low memory allow, on a page boundary, clear of the kernel. */
-static int place_initrd(struct vm *vm, const struct linux_boot *boot, u8 *bp, struct err *e)
+static int place_initrd(struct vm *vm, const struct boot_image *boot, u8 *bp, struct err *e)
 {
-	const struct kernel *k = boot->kernel;
-	u64 top = MIN(vm->ram_low, (u64)get32(bp, BP_INITRD_ADDR_MAX) + 1), at;
+	u64 at;
+	int rc = boot_place_initrd(vm, boot, (u64)get32(bp, BP_INITRD_ADDR_MAX) + 1, &at, e);
 
-	if (!boot->initrd || !boot->initrd_size)
-		return 0;
-	if (boot->initrd_size >= top || ALIGN_DOWN(top - boot->initrd_size, PAGE_SIZE) < k->end)
-		return err_set(e, -E2BIG,
-			       "initrd of %zu KiB does not fit beside the kernel into %llu MiB of memory",
-			       boot->initrd_size >> 10, (unsigned long long)vm->ram_size >> 20);
-	at = ALIGN_DOWN(top - boot->initrd_size, PAGE_SIZE);
-	madvise(vm->ram + at, boot->initrd_size, MADV_POPULATE_WRITE);
-	memcpy(vm->ram + at, boot->initrd, boot->initrd_size);
+	if (rc || !at)
+		return rc;
 	put32(bp, BP_RAMDISK_IMAGE, (u32)at);
 	put32(bp, BP_RAMDISK_SIZE, (u32)boot->initrd_size);
 	put32(bp, BP_EXT_RAMDISK_IMAGE, (u32)(at >> 32));
@@ -178,7 +160,7 @@ static int place_initrd(struct vm *vm, const struct linux_boot *boot, u8 *bp, st
 	return 0;
 }
 
-static int write_command_line(struct vm *vm, const struct linux_boot *boot, u8 *bp, struct err *e)
+static int write_command_line(struct vm *vm, const struct boot_image *boot, u8 *bp, struct err *e)
 {
 	size_t n = strlen(boot->command_line), most = get32(bp, BP_CMDLINE_SIZE);
 
@@ -192,7 +174,12 @@ static int write_command_line(struct vm *vm, const struct linux_boot *boot, u8 *
 	return 0;
 }
 
-int linux_boot_load(struct vm *vm, const struct linux_boot *boot, struct err *e)
+bool linux64_offered(const struct kernel *k)
+{
+	return !k->is_32;
+}
+
+int linux64_load(struct vm *vm, const struct boot_image *boot, struct err *e)
 {
 	u8 *bp = vm->ram + BOOT_PARAMS;
 	int rc;

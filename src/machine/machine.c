@@ -13,9 +13,9 @@
 
 #include "machine/acpi.h"
 #include "machine/apic.h"
+#include "machine/boot.h"
 #include "machine/kernel.h"
 #include "machine/legacy.h"
-#include "machine/linux_boot.h"
 #include "machine/ram.h"
 
 #define CONSOLE_CHUNK 512
@@ -65,6 +65,9 @@ static void take_events(struct machine *m)
 		m->power = END_POWEROFF;
 	else if (events & LEGACY_RESET)
 		m->power = END_RESET;
+	else if (events & LEGACY_EXIT)
+		m->power = END_EXIT;
+	m->vm.exit_status = m->legacy.core.exit_status;
 }
 
 static bool pci_port(const struct machine *m, u16 port, int size)
@@ -241,7 +244,7 @@ static int make_devices(struct machine *m, const struct machine_config *config, 
 
 static int load(struct machine *m, const struct machine_config *config, struct err *e)
 {
-	struct linux_boot boot = { .command_line = config->command_line };
+	struct boot_image boot = { .command_line = config->command_line };
 	struct acpi_config acpi = {
 		.cpus = m->vm.n_cpus, .apic = m->vm.accel->local_apic, .io_apic_id = 0,
 		.local_apic = { LAPIC_ADDRESS }, .io_apic = { IOAPIC_ADDRESS },
@@ -261,7 +264,7 @@ static int load(struct machine *m, const struct machine_config *config, struct e
 	if (!rc)
 		rc = acpi_build(&acpi, m->vm.ram, &boot.acpi_rsdp, e);
 	if (!rc)
-		rc = linux_boot_load(&m->vm, &boot, e);
+		rc = boot_load(&m->vm, &boot, config->boot, e);
 	free(initrd);
 	kernel_free(&kernel);
 	malloc_trim(0); /* what held the images goes back to the host */
@@ -306,6 +309,9 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 		return rc;
 	}
 	legacy_init(&m->legacy, monotonic_ns(), utc_offset_ns(), config->ram_size);
+	vm->debug_exit = config->debug_exit;
+	if (vm->debug_exit)
+		legacy_enable_debug_exit(&m->legacy);
 	rc = ram_create(vm, config->ram_size, e);
 	if (!rc)
 		rc = load(m, config, e);

@@ -16,6 +16,8 @@ struct machine_config {
 	const char *kernel;      /* path */
 	const char *initrd;      /* path, NULL: none */
 	const char *command_line;
+	const char *boot;        /* protocol (boot.h), NULL: what the kernel offers */
+	bool debug_exit;         /* port 0xf4 ends the machine */
 	u64 ram_size;            /* bytes */
 	u32 cpus;                /* from 1 to the accelerator's max_cpus */
 	const struct device_spec *devices;

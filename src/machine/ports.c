@@ -15,6 +15,17 @@ static void post_write(struct legacy *l, u16 port, u8 value)
 	l->core.post = value;
 }
 
+static void debug_exit_write(struct legacy *l, u16 port, u8 value)
+{
+	(void)port;
+	if (!l->core.debug_exit)
+		return;
+	l->core.exit_status = (u8)(value << 1 | 1);
+	l->core.events |= LEGACY_EXIT;
+}
+
+void legacy_enable_debug_exit(struct legacy *l) { l->core.debug_exit = 1; }
+
 /* The first row that holds the port and takes the access size wins.  Rows without functions are
  * hardware that is absent: ones, as from a bus that nobody drives.  `whole` is a set of sizes that
  * the row takes in one piece; all others come as bytes. */
@@ -35,6 +46,7 @@ static const struct port_range {
 	{ 0x064, 1, 1, "i8042 command", i8042_read, i8042_write },
 	{ 0x070, 2, 1, "mc146818", mc146818_read, mc146818_write },
 	{ 0x080, 1, 1, "post", post_read, post_write },
+	{ 0x0f4, 1, 1, "debug exit", NULL, debug_exit_write },
 	{ 0x092, 1, 1, "port92", i8042_port92_read, i8042_port92_write },
 	{ 0x4d0, 2, 1, "i8259 elcr", i8259_elcr_read, i8259_elcr_write },
 	{ 0x3b0, 0x30, 1, "vga", NULL, NULL },

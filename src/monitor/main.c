@@ -253,6 +253,8 @@ _Noreturn void monitor_main(void)
 	sys_cpuid_init(true);
 	sys_cpuid_set_tsc_khz((u32)SH->tsc_khz);
 	legacy_init(&SH->legacy, now_ns(), SH->utc_offset, SHADOW->ram_size);
+	if (SH->debug_exit)
+		legacy_enable_debug_exit(&SH->legacy);
 	apic_setup(SH->n_vcpus);
 	translations_flush();
 	zygote = sys0(__NR_getpid);

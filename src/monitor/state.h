@@ -33,7 +33,7 @@ struct ring {
 /* Where a vCPU is: see smp.c. */
 enum vcpu_where { AT_REST, AT_WORK, IN_GUEST, IDLE };
 
-enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_STOPPED, MEND_ERROR };
+enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_EXIT, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_STOPPED, MEND_ERROR };
 
 struct carrier_slot {
 	_Atomic u32 run;        /* futex: 1 = it is this carrier's turn */
@@ -75,6 +75,7 @@ struct shared {
 	u64 tsc_base, ns_base;  /* ns_base: CLOCK_MONOTONIC at tsc_base */
 	u64 tsc_khz;
 	s64 utc_offset;         /* ns to add to monotonic time for UTC */
+	bool debug_exit;        /* port 0xf4 ends the machine */
 	u32 n_vcpus;
 	u32 max_carriers;       /* of each vCPU */
 	_Atomic u32 cache_lock, device_lock; /* see smp.c: 0 free, 1 held, 2 and waited for */

@@ -169,6 +169,8 @@ static void after_io(void)
 		monitor_end(MEND_POWEROFF);
 	if (events & LEGACY_RESET)
 		monitor_end(MEND_RESET);
+	if (events & LEGACY_EXIT)
+		monitor_end(MEND_EXIT);
 }
 
 /* The first vCPU takes the legacy devices' interrupts and keeps their time. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The kernel loader: every payload format, cut at every byte, with broken headers, and mutated; and
  * what the boot loader then puts into RAM and the processor. */
-/* WITH: base/err.c machine/ram.c machine/kernel.c machine/linux_boot.c machine/payload.c */
+/* WITH: base/err.c machine/ram.c machine/kernel.c machine/linux_boot.c machine/boot.c machine/pvh.c machine/multiboot.c machine/payload.c */
 /* WITH: machine/payload_gzip.c machine/payload_xz.c machine/payload_zstd.c machine/payload_lz4.c */
 /* WITH: machine/payload_bzip2.c */
 /* LIBS: -lz -llzma -lzstd -llz4 -lbz2 */
@@ -332,14 +332,14 @@ static void test_lz4_rest(void)
 /* Whatever is taken must also be placed without harm. */
 static void try_place(const struct kernel *k, struct vm *vm)
 {
-	struct linux_boot boot = { .kernel = k, .initrd = file, .initrd_size = 100, .command_line = "x" };
+	struct boot_image boot = { .kernel = k, .initrd = file, .initrd_size = 100, .command_line = "x" };
 	struct err e = { 0 };
 
 	if (k->entry < k->start || k->entry >= k->end)
 		abort();
 	if (k->end - k->start > (32u << 20))
 		return; /* clearing much memory takes its time */
-	linux_boot_load(vm, &boot, &e);
+	linux64_load(vm, &boot, &e);
 }
 
 static void test_mutations(const struct format *f, struct vm *vm)
@@ -392,9 +392,9 @@ static const struct broken {
 	{ 0x248, 65, 4, "outside the file" },
 	{ SETUP_SIZE + 64, 0, 4, "no known compression" },
 }, broken_elf[] = {
-	{ EI_CLASS, 1, 1, "64-bit x86" },
-	{ EI_DATA, 2, 1, "64-bit x86" },
-	{ offsetof(Elf64_Ehdr, e_machine), 3, 2, "64-bit x86" },
+	{ EI_CLASS, 1, 1, "x86 ELF" },
+	{ EI_DATA, 2, 1, "x86 ELF" },
+	{ offsetof(Elf64_Ehdr, e_machine), 3, 2, "x86 ELF" },
 	{ offsetof(Elf64_Ehdr, e_type), ET_REL, 2, "not an executable" },
 	{ offsetof(Elf64_Ehdr, e_phentsize), 1, 2, "program headers" },
 	{ offsetof(Elf64_Ehdr, e_phnum), 0xffff, 2, "program headers" },
@@ -546,7 +546,7 @@ static void check_identity(const struct vm *vm)
 static void test_boot(struct vm *vm)
 {
 	static const u8 initrd[5000] = { 1, 2, 3 };
-	struct linux_boot boot = {
+	struct boot_image boot = {
 		.initrd = initrd, .initrd_size = sizeof initrd, .command_line = "console=ttyS0 quiet",
 		.acpi_rsdp = GPA(0xe0000),
 	};
@@ -559,7 +559,7 @@ static void test_boot(struct vm *vm)
 	CHECK(!parse(&k, file, n, &e), "%s", e.text);
 	boot.kernel = &k;
 	memset(vm->ram + 0x2000000, 0xee, 0x6000);
-	CHECK(!linux_boot_load(vm, &boot, &e), "%s", e.text);
+	CHECK(!linux64_load(vm, &boot, &e), "%s", e.text);
 	CHECK(!memcmp(vm->ram + 0x1000000, elf + CODE_OFFSET, CODE_SIZE));
 	CHECK(!memcmp(vm->ram + 0x2000000, elf + CODE_OFFSET, 16));
 	for (at = 0x2000010; at < 0x2005000; at++)
@@ -579,16 +579,16 @@ static void test_boot(struct vm *vm)
 	kernel_free(&k);
 }
 
-static int boot_error(struct vm *vm, const struct linux_boot *with, const u8 *bytes, size_t n, struct err *e)
+static int boot_error(struct vm *vm, const struct boot_image *with, const u8 *bytes, size_t n, struct err *e)
 {
-	struct linux_boot boot = *with;
+	struct boot_image boot = *with;
 	struct kernel k;
 	int rc = parse(&k, bytes, n, e);
 
 	if (rc)
 		return rc;
 	boot.kernel = &k;
-	rc = linux_boot_load(vm, &boot, e);
+	rc = linux64_load(vm, &boot, e);
 	kernel_free(&k);
 	return rc;
 }
@@ -597,7 +597,7 @@ static void test_boot_limits(struct vm *vm)
 {
 	static u8 copy[ELF_SIZE], *big;
 	static char line[3000];
-	struct linux_boot boot = { .command_line = "" };
+	struct boot_image boot = { .command_line = "" };
 	struct err e;
 	u64 address = 0x7ffffff0;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The kvm accelerator below the machine: state in and out, dirty pages. */
 /* WITH: base/err.c accel/accel.c accel/probe.c accel/kvm.c accel/kvm_state.c */
-/* WITH: machine/ram.c machine/kernel.c machine/linux_boot.c machine/payload.c */
+/* WITH: machine/ram.c machine/kernel.c machine/linux_boot.c machine/boot.c machine/pvh.c machine/multiboot.c machine/payload.c */
 /* WITH: machine/payload_gzip.c machine/payload_xz.c machine/payload_zstd.c machine/payload_lz4.c */
 /* WITH: machine/payload_bzip2.c */
 /* LIBS: -lz -llzma -lzstd -llz4 -lbz2 */
@@ -66,7 +66,7 @@ static int make(struct vm *vm, const struct host_info *host, struct err *e)
 		.elf = code, .elf_size = sizeof code, .segments = 1, .entry = CODE,
 		.segment = { { 0, sizeof code, CODE, sizeof code } }, .start = CODE, .end = CODE + sizeof code,
 	};
-	struct linux_boot boot = { .kernel = &k, .command_line = "" };
+	struct boot_image boot = { .kernel = &k, .command_line = "" };
 	int rc;
 
 	vm->accel = &accel_kvm;
@@ -75,7 +75,7 @@ static int make(struct vm *vm, const struct host_info *host, struct err *e)
 	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = ram_create(vm, RAM_SIZE, e);
 	if (!rc)
-		rc = linux_boot_load(vm, &boot, e);
+		rc = linux64_load(vm, &boot, e);
 	return rc ? rc : accel_kvm.create(vm, e);
 }
 
