@@ -42,6 +42,8 @@ struct mine {
 	u64 guest_fault_rip, guest_fault_address;
 	u64 fault_rip, fault_address; /* the last fault that was filled, and how often in a row */
 	u32 fault_repeats;
+	u64 device_rip;         /* the last instruction that faulted on device memory, and how often in a row */
+	u32 device_faults;
 	u8 watch_hits;          /* breakpoints that the instruction under way has met */
 	bool alone;             /* the next instruction runs by itself, with watched pages open */
 	bool open;              /* it does so now */

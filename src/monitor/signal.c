@@ -262,17 +262,18 @@ static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *r
 	return true;
 }
 
-/* Returns whether it was already. */
-static bool site_to_both(struct block *b, struct insn_record *rec)
+/* Has the site translated anew, as both-ways accessor or (SITE_DEVICE) as one that C executes.  Returns whether it
+ * was that already. */
+static bool site_change(struct block *b, struct insn_record *rec, u64 what)
 {
 	u64 pc = b->pc + rec->guest;
 	u64 pa = ((pc ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK) | (pc & ~PAGE_MASK);
 	bool known;
 
 	cache_lock();
-	known = site_is_both(CACHE, pa);
+	known = site_is_both(CACHE, pa | what);
 	VCPU->count.both_sites++;
-	site_set_both(CACHE, pa);
+	site_set_both(CACHE, pa | what);
 	/* Every block that contains the instruction has to go. */
 	block_kill_site(CACHE, ram_offset(pa) >> PAGE_SHIFT, pa);
 	cache_unlock();
@@ -298,6 +299,7 @@ static bool claim(struct cpu *c, struct block *b, struct insn_record *rec)
 	return space_claim(c, sys_operand_address(c, &in).v);
 }
 
+#define DEVICE_FAULTS 3 /* in a row by one instruction, before it is taken for a device's driver */
 #define FOREIGN_MAX 4 /* accesses to the user half of a root without its carrier */
 
 /* #GP or #SS of a kernel-world access: the guest's own, for a misaligned operand or one that is not canonical, unless
@@ -345,14 +347,14 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 				return false;
 			if (rec->access == AK_FOLD) {
 				/* A site that was one already has no other form. */
-				my.execute = site_to_both(b, rec);
+				my.execute = site_change(b, rec, 0);
 			} else {
 				my.execute = true;
 			}
 			return false;
 		}
 		if (!is_kernel_half(va) && rec->access == AK_FOLD) {
-			site_to_both(b, rec);
+			site_change(b, rec, 0);
 			/* It was both already: an access through GS, whose base no fold is chosen for. */
 			if (my.fault_rip == c->rip)
 				my.execute = true;
@@ -390,6 +392,15 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	}
 	/* A user page that kernel code must not reach by itself. */
 	if (!user && !is_kernel_half(va) && (uc->err & PF_PK)) {
+		my.execute = true;
+		return false;
+	}
+	/* An access of a driver's. */
+	if (!user && ram_offset(w.pa) == ~0ull) {
+		my.device_faults = my.device_rip == c->rip ? my.device_faults + 1 : 0;
+		my.device_rip = c->rip;
+		if (my.device_faults >= DEVICE_FAULTS)
+			site_change(b, rec, SITE_DEVICE);
 		my.execute = true;
 		return false;
 	}

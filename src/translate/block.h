@@ -232,7 +232,9 @@ void block_unhash(struct cache *k, struct block *b);
 void block_register(struct cache *k, struct block *b);
 static inline u64 block_host(const struct block *b) { return (u64)CODE_BASE + b->host; }
 
-/* Sites that must be translated as both-ways accessors. */
+/* Sites that must be translated as both-ways accessors; pa | SITE_DEVICE: those that reach device memory, which C
+ * executes without the detour of a fault. */
+#define SITE_DEVICE (1ull << 62)
 bool site_is_both(struct cache *k, u64 pa);
 void site_set_both(struct cache *k, u64 pa);
 

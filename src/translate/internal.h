@@ -54,6 +54,8 @@ struct insn_record *tx_current(struct tx *t);
 u8 *tx_exit(struct tx *t, enum exit_kind kind, u64 target, u32 patch);
 /* Leaves through C to execute the instruction there; ends the block. */
 void tx_execute(struct tx *t, const struct tx_insn *ti);
+/* Kernel code that was seen to use device memory. */
+bool tx_reaches_device(struct tx *t, const struct tx_insn *ti);
 /* Jump (cond < 0) or conditional jump to a guest address. */
 void tx_branch(struct tx *t, int cond, u64 target);
 

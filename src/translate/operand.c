@@ -217,10 +217,21 @@ static void fold_lookup(struct tx *t, int u, int a)
 	e_load_gs_index(&t->hot, u, u, FOLDS_DISP);
 }
 
+static u64 site_of(const struct tx *t, const struct tx_insn *ti)
+{
+	u64 page = ((ti->pc ^ t->r->pc) & PAGE_MASK) ? t->r->pa2 : (t->r->pa & PAGE_MASK);
+
+	return page | (ti->pc & ~PAGE_MASK);
+}
+
+bool tx_reaches_device(struct tx *t, const struct tx_insn *ti)
+{
+	return t->kernel && ti->in.has_mem && site_is_both(t->k, site_of(t, ti) | SITE_DEVICE);
+}
+
 static bool operand_both(struct tx *t, const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
-	u64 pa = ((ti->pc ^ t->r->pc) & PAGE_MASK) ? t->r->pa2 : (t->r->pa & PAGE_MASK);
 
 	if (!t->kernel || in->vsib || in->seg != SEG_NONE || (in->base == RSP && !in->addrsize_prefix))
 		return false;
@@ -228,7 +239,7 @@ static bool operand_both(struct tx *t, const struct tx_insn *ti)
 		return true;
 	if (in->base == REG_RIP && (s64)rip_target(ti) != (s32)rip_target(ti))
 		return true;
-	return site_is_both(t->k, pa | (ti->pc & ~PAGE_MASK));
+	return site_is_both(t->k, site_of(t, ti));
 }
 
 /* The general register that a load writes in whole and does not read, so that it can hold the address of its

@@ -462,6 +462,8 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 	case IC_PLAIN:
 		if (t->k->targets.smp && is_pause(in))
 			tx_pause(t, ti);
+		else if (tx_reaches_device(t, ti))
+			tx_execute(t, ti);
 		else
 			tx_plain(t, ti, index);
 		break;

@@ -203,6 +203,7 @@ static bool run_recipe(const struct recipe *r, char *why, size_t room)
 			break;
 		}
 		disk->unsafe = again; /* waiting for the host takes most of the time */
+		disk->dirty_space = again < 2; /* then what is freed keeps its bytes */
 		if (disk->size != r->size) {
 			snprintf(why, room, "its size is %llu", (unsigned long long)disk->size);
 			good = false;
