@@ -57,7 +57,7 @@ struct balloon_config {
 
 struct client {
 	int fd;                /* -1: free */
-	bool wants_stats;
+	bool wants_stats, ended; /* the figures come later; it will ask no more */
 	u32 used;
 	char line[LINE_MAX_BYTES];
 };
@@ -184,6 +184,12 @@ static void answer(struct client *c, const char *text)
 		c->wants_stats = false;
 }
 
+static void drop(struct client *c)
+{
+	close(c->fd);
+	*c = (struct client){ .fd = -1 };
+}
+
 static void answer_stats(struct balloon *b)
 {
 	static const char *const names[] = {
@@ -204,9 +210,13 @@ static void answer_stats(struct balloon *b)
 			n += snprintf(text + n, sizeof text - (size_t)n, ",\"%s\":%llu", names[i], (unsigned long long)b->stat[i]);
 	snprintf(text + n, sizeof text - (size_t)n, "}\n");
 	for (int i = 0; i < CLIENTS; i++) {
-		if (b->client[i].fd >= 0 && b->client[i].wants_stats)
-			answer(&b->client[i], text);
-		b->client[i].wants_stats = false;
+		struct client *c = &b->client[i];
+
+		if (c->fd >= 0 && c->wants_stats)
+			answer(c, text);
+		c->wants_stats = false;
+		if (c->fd >= 0 && c->ended)
+			drop(c);
 	}
 }
 
@@ -286,19 +296,15 @@ static void obey(struct balloon *b, struct client *c)
 	}
 }
 
-static void drop(struct client *c)
-{
-	close(c->fd);
-	*c = (struct client){ .fd = -1 };
-}
-
 static void hear(struct balloon *b, struct client *c)
 {
 	char *end;
 	ssize_t n = read(c->fd, c->line + c->used, sizeof c->line - c->used);
 
 	if (n <= 0) {
-		drop(c);
+		c->ended = true;
+		if (n < 0 || !c->wants_stats)
+			drop(c);
 		return;
 	}
 	c->used += (u32)n;
@@ -324,7 +330,7 @@ static int balloon_fill(struct worker *w, struct pollfd *p, int room, int *timeo
 		return 0;
 	p[n++] = (struct pollfd){ b->socket.fd, POLLIN, 0 };
 	for (int i = 0; i < CLIENTS; i++)
-		p[n++] = (struct pollfd){ b->client[i].fd, POLLIN, 0 };
+		p[n++] = (struct pollfd){ b->client[i].ended ? -1 : b->client[i].fd, POLLIN, 0 };
 	return n;
 }
 

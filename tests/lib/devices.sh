@@ -40,9 +40,9 @@ device_stream() {
 
 # The worker of a class that belongs to the machine whose initrd is $initrd.
 device_worker() { # class
-	local pid
+	local pid name=penumbra-$1
 	for pid in $(pgrep -f -- "--initrd $initrd "); do
-		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "penumbra-$1" ] || echo "$pid"
+		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "${name:0:15}" ] || echo "$pid"
 	done
 }
 
