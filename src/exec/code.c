@@ -10,21 +10,28 @@
 
 #define FRAMES 65536
 #define FRAME_HASH 32768
+#define MADV_DONTNEED 4
 #define GRANULE 0x10000ull /* of code, whose targets are mapped together */
 
 _Atomic u32 code_lock;
 struct exec_stats stats;
 
 /* Pages with translations, hashed by page number. */
-struct code_page { u64 page; u32 blocks, next; bool watched; };
+struct code_page {
+	u64 page;
+	u32 blocks, next;
+	bool watched;
+	u8 known[PAGE_SIZE / 8]; /* a bit for each byte: an instruction that can be entered */
+};
 static struct code_page frames[FRAMES];
 static u32 frame_hash[FRAME_HASH], n_frames;
 static struct frame_node nodes[1u << 20];
 static u32 n_nodes, free_nodes;
 static u8 covered[LOW_END / GRANULE];
 
-u64 far_mask = BIT(FAR_BITS) - 1;
-u64 far_keys[1 << FAR_BITS], far_hosts[1 << FAR_BITS];
+/* Where far_lookup goes, once there is a site that uses it. */
+u64 far_hosts[FAR_TARGETS];
+static bool far_used;
 
 void lock_take(_Atomic u32 *lock)
 {
@@ -102,6 +109,72 @@ void frame_add(u64 frame, u32 block)
 	f->blocks = n;
 }
 
+/* Entry in the middle needs R11 in its place, a page that cannot be rewritten block by block, and room for the jump
+ * that kills the block. */
+bool code_enterable(const struct block *b, const struct insn_record *r)
+{
+	const struct exec_range *range = memory_find(b->pc);
+
+	return (r->borrowed >> R11 & 1) && r->host >= ENTRY_BYTES && !(r->flags & REC_MIDDLE) && range && !(range->prot & PROT_WRITE);
+}
+
+static void note_known(struct cache *k, const struct block *b)
+{
+	struct code_page *f = frame_at(b->pc >> PAGE_SHIFT, true);
+
+	if (b->mode != TM_USER)
+		return;
+
+	for (u32 i = 0; i < b->n_records; i++) {
+		const struct insn_record *r = &k->records[b->records + i];
+		u64 at = (b->pc & ~PAGE_MASK) + r->guest;
+
+		if (at < PAGE_SIZE && r->guest < b->guest_len && (!r->guest || code_enterable(b, r)))
+			f->known[at / 8] |= (u8)BIT(at % 8);
+	}
+	for (u32 i = 0; i < b->n_records; i++) {
+		struct insn_record *r = &k->records[b->records + i];
+
+		if (!(r->flags & REC_RETURN) || !code_enterable(b, r))
+			continue;
+		r->flags |= REC_ENTRY;
+		code_enter_target(b->pc + r->guest, block_host(b) + r->host);
+	}
+}
+
+bool code_known(u64 pc)
+{
+	const struct code_page *f = frame_at(pc >> PAGE_SHIFT, false);
+	u64 at = pc & ~PAGE_MASK;
+
+	return f && (f->known[at / 8] >> at % 8 & 1);
+}
+
+const u8 *code_find(u64 pc)
+{
+	struct block *b;
+
+	if (!code_known(pc))
+		return NULL;
+	b = block_find(CACHE, pc, pc, TM_USER);
+	if (b)
+		return CODE_BASE + b->host;
+	for (u32 n = frame_blocks(pc >> PAGE_SHIFT); n; n = nodes[n - 1].next) {
+		b = &CACHE->blocks[nodes[n - 1].block];
+		if ((b->flags & BLOCK_DEAD) || b->mode != TM_USER || pc - b->pc >= b->guest_len)
+			continue;
+		for (u32 i = 0; i < b->n_records; i++) {
+			struct insn_record *r = &CACHE->records[b->records + i];
+
+			if (r->guest != pc - b->pc || !code_enterable(b, r))
+				continue;
+			r->flags |= REC_ENTRY;
+			return CODE_BASE + b->host + r->host;
+		}
+	}
+	return NULL;
+}
+
 void frame_add_block(struct cache *k, struct block *b)
 {
 	u32 n = (u32)(b - k->blocks);
@@ -109,6 +182,7 @@ void frame_add_block(struct cache *k, struct block *b)
 	frame_add(b->pa >> PAGE_SHIFT, n);
 	if (b->flags & BLOCK_SPANS)
 		frame_add(b->pa2 >> PAGE_SHIFT, n);
+	note_known(k, b);
 }
 
 bool *code_page_watched(u64 page, bool make)
@@ -158,29 +232,39 @@ void targets_fill(u64 pc)
 			page[i] = (u64)lookup_miss;
 }
 
+static void far_reset(void)
+{
+	for (u32 i = 0; far_used && i < FAR_TARGETS; i++)
+		far_hosts[i] = (u64)far_miss;
+}
+
 static u32 far_index(u64 pc)
 {
 	u64 h = 0;
 
 	__asm__("crc32q %1, %0" : "+r"(h) : "r"(pc));
-	return (u32)(h & far_mask);
+	return (u32)(h % FAR_TARGETS);
 }
 
-void code_enter_target(struct block *b)
+bool code_is_target(u64 pc)
 {
-	u64 entry = hot_target(b);
-	u32 i = far_index(b->pc);
+	return has_target(pc) && *target_word(pc) && *target_word(pc) != (u64)lookup_miss;
+}
 
-	if (has_target(b->pc)) {
-		targets_fill(b->pc);
-		__atomic_store_n(target_word(b->pc), entry, __ATOMIC_RELEASE);
+void code_enter_target(u64 pc, u64 entry)
+{
+	u32 i = far_index(pc);
+
+	if (has_target(pc)) {
+		targets_fill(pc);
+		__atomic_store_n(target_word(pc), entry, __ATOMIC_RELEASE);
 	}
-	/* A thread may be between reading the key and the host address: then a word keeps its key. */
-	if (far_keys[i] && far_keys[i] != -b->pc && threads_running() > 1)
-		return;
-	__atomic_store_n(&far_keys[i], 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&far_hosts[i], entry, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&far_keys[i], -b->pc, __ATOMIC_SEQ_CST);
+	if (far_used) {
+		u64 stub = env_far_stub(pc, entry, far_hosts[i]);
+
+		if (stub)
+			__atomic_store_n(&far_hosts[i], stub, __ATOMIC_RELEASE);
+	}
 	stats.targets++;
 }
 
@@ -223,42 +307,51 @@ static u32 checksum(const struct block *b)
 
 bool code_has_room(u32 n) { return n_frames + n < FRAMES && n_nodes + n < ARRAY_SIZE(nodes); }
 
-struct block *code_lookup(u64 pc, bool indirect, struct siginfo *info)
+static struct block *translate(u64 pc, u8 mode, struct siginfo *info)
 {
-	return code_lookup_mode(pc, TM_USER, indirect, info);
-}
-
-struct block *code_lookup_mode(u64 pc, u8 mode, bool indirect, struct siginfo *info)
-{
+	struct translate_request r = { .pc = pc, .pa = pc, .mode = mode, .bytes = (const u8 *)pc };
 	u64 page = pc & PAGE_MASK;
-	struct translate_request r = { .pc = pc, .pa = pc, .mode = mode, .bytes = (const u8 *)pc, .indirect = indirect };
-	struct block *b = block_find(CACHE, pc, pc, mode);
+	struct block *b;
 
-	if (b)
-		return b;
 	if (!fetchable(page, info)) {
 		info->address = pc;
 		return NULL;
 	}
-	if (n_frames + 2 > FRAMES || n_nodes + 2 > ARRAY_SIZE(nodes))
-		code_flush();
-	/* Watched before the bytes are read: what is written after this is seen. */
-	memory_watch(page);
-	b = translate_block(CACHE, &r);
-	if (!b && r.need_next) {
+	for (;;) {
+		if (n_frames + 2 > FRAMES || n_nodes + 2 > ARRAY_SIZE(nodes))
+			code_flush();
+		/* Watched before the bytes are read: what is written after this is seen. */
+		memory_watch(page);
+		b = translate_block(CACHE, &r);
+		if (b)
+			break;
+		if (!r.need_next || r.next) {
+			code_flush();
+			continue;
+		}
 		if (!fetchable(page + PAGE_SIZE, info))
 			return NULL;
 		memory_watch(page + PAGE_SIZE);
 		r.next = (const u8 *)(page + PAGE_SIZE);
 		r.pa2 = page + PAGE_SIZE;
-		b = translate_block(CACHE, &r);
-	}
-	if (!b) {
-		code_flush();
-		return code_lookup_mode(pc, mode, indirect, info);
 	}
 	b->copy = checksum(b);
 	return b;
+}
+
+struct block *code_lookup_mode(u64 pc, u8 mode, struct siginfo *info)
+{
+	struct block *b = block_find(CACHE, pc, pc, mode);
+
+	return b ? b : translate(pc, mode, info);
+}
+
+u64 code_lookup(u64 pc, struct siginfo *info)
+{
+	const u8 *known = options.tier < 2 ? code_find(pc) : NULL;
+	struct block *b = known ? NULL : code_lookup_mode(pc, TM_USER, info);
+
+	return known ? (u64)known : b ? block_host(b) : 0;
 }
 
 #define DEAD_STUB_HEAD 4 /* of the store of the exit number: 65 c7 04 25 */
@@ -273,6 +366,7 @@ static void revive(struct block *b)
 	b->flags &= (u8)~BLOCK_DEAD;
 	block_register(CACHE, b);
 	block_entry_restore(b);
+	note_known(CACHE, b);
 }
 
 /* Calls `each` for the frames with blocks in [begin, end). */
@@ -294,10 +388,31 @@ static void each_frame(u64 begin, u64 end, void (*each)(struct code_page *f))
 	}
 }
 
+/* Entries in the middle trap: the handler finds the block dead. */
+static void close_entries(const struct block *b)
+{
+	for (u32 i = 0; i < b->n_records; i++)
+		if (CACHE->records[b->records + i].flags & REC_ENTRY)
+			*(CODE_BASE + b->host + CACHE->records[b->records + i].host) = 0xcc;
+}
+
 static void suspend_frame(struct code_page *f)
 {
-	for (u32 n = f->blocks; n; n = nodes[n - 1].next)
-		block_kill(CACHE, &CACHE->blocks[nodes[n - 1].block]);
+	for (u32 n = f->blocks; n; n = nodes[n - 1].next) {
+		struct block *b = &CACHE->blocks[nodes[n - 1].block];
+
+		block_kill(CACHE, b);
+		close_entries(b);
+	}
+	__builtin_memset(f->known, 0, sizeof f->known);
+}
+
+static bool was_entered(const struct block *b)
+{
+	for (u32 i = 0; i < b->n_records; i++)
+		if (CACHE->records[b->records + i].flags & REC_ENTRY)
+			return true;
+	return false;
 }
 
 static void verify_frame(struct code_page *f)
@@ -306,14 +421,20 @@ static void verify_frame(struct code_page *f)
 		struct block *b = &CACHE->blocks[nodes[n - 1].block];
 		bool same = !(b->flags & BLOCK_REGION) && checksum(b) == b->copy;
 
-		if (!same)
+		if (!same) {
 			block_kill(CACHE, b);
-		else if ((b->flags & BLOCK_DEAD) && !block_find(CACHE, b->pa, b->pc, b->mode))
+			close_entries(b);
+		} else if ((b->flags & BLOCK_DEAD) && !was_entered(b) && !block_find(CACHE, b->pa, b->pc, b->mode)) {
 			revive(b);
+		}
 	}
 }
 
-static void kill_frame(struct code_page *f) { block_kill_frame(CACHE, f->page); }
+static void kill_frame(struct code_page *f)
+{
+	suspend_frame(f);
+	block_kill_frame(CACHE, f->page);
+}
 
 void code_suspend_range(u64 begin, u64 end) { each_frame(begin, end, suspend_frame); }
 void code_verify_range(u64 begin, u64 end) { each_frame(begin, end, verify_frame); }
@@ -321,16 +442,24 @@ void code_kill_range(u64 begin, u64 end) { each_frame(begin, end, kill_frame); }
 
 void code_far_site(u64 pc)
 {
+	struct code_page *f = frame_at(pc >> PAGE_SHIFT, false);
+
+	/* All of the page's: others may enter the site's block in the middle. */
 	site_set_both(CACHE, pc);
-	block_kill_site(CACHE, pc >> PAGE_SHIFT, pc);
+	if (!far_used) {
+		far_used = true;
+		far_reset();
+	}
+	if (f)
+		kill_frame(f);
 }
 
 void code_flush(void)
 {
 	for (u64 g = 0; g < ARRAY_SIZE(covered); g++)
 		if (covered[g])
-			sys3(__NR_madvise, TARGETS_DISP + 8 * g * GRANULE, 8 * GRANULE, 4 /* MADV_DONTNEED */);
-	__builtin_memset(far_keys, 0, sizeof far_keys);
+			sys3(__NR_madvise, TARGETS_DISP + 8 * g * GRANULE, 8 * GRANULE, MADV_DONTNEED);
+	far_reset();
 	__builtin_memset(frame_hash, 0, sizeof frame_hash);
 	n_frames = n_nodes = free_nodes = 0;
 	hot_reset();

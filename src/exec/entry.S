@@ -19,13 +19,12 @@ _start:
 	call	load_program
 	ud2
 
-	/* An indirect branch that found no target: the guest's is in R11, the guest's R11 in the spill page. */
+	/* An indirect branch that found no target, which is in R11.  The guest's R11 is in the spill page. */
 	.globl	lookup_miss, exit_user, exits_begin, exits_end
 exits_begin:
 lookup_miss:
 	movl	$EXIT_LOOKUP, %gs:SP_EXIT
 	mov	%r11, %gs:T_TARGET
-	mov	%gs:SP_REG + 88, %r11
 exit_user:
 	mov	%rax, %gs:T_GPR
 	mov	%rcx, %gs:T_GPR + 8
@@ -38,6 +37,7 @@ exit_user:
 	mov	%r8, %gs:T_GPR + 64
 	mov	%r9, %gs:T_GPR + 72
 	mov	%r10, %gs:T_GPR + 80
+	mov	%gs:SP_REG + 88, %r11
 	mov	%r11, %gs:T_GPR + 88
 	mov	%r12, %gs:T_GPR + 96
 	mov	%r13, %gs:T_GPR + 104
@@ -56,28 +56,21 @@ exits_end:
 	/* From a signal frame that the runtime wrote: goes on at T_RIP with the registers as they are. */
 	.globl	resume_entry
 resume_entry:
+	mov	%r11, %gs:SP_REG + 88
 	movl	$EXIT_RESUME, %gs:SP_EXIT
 	jmp	exit_user
 
 	/* A branch to code above the low 2 GiB, or from a site that has seen one.  Touches no flag. */
-	.globl	far_lookup, far_end
+	.globl	far_lookup, far_miss, far_end
 far_lookup:
 	mov	%rcx, %gs:SP_REG + 8
-	mov	%rdx, %gs:SP_REG + 16
-	mov	$0, %edx
-	crc32q	%r11, %rdx
-	pext	far_mask, %rdx, %rdx
-	mov	far_keys(, %rdx, 8), %rcx
-	lea	(%rcx, %r11), %rcx
-	jrcxz	1f
+	mov	$0, %ecx
+	crc32q	%r11, %rcx
+	movzwl	%cx, %ecx
+	jmp	*far_hosts(, %rcx, 8)
+far_miss:
 	mov	%gs:SP_REG + 8, %rcx
-	mov	%gs:SP_REG + 16, %rdx
 	jmp	lookup_miss
-1:	mov	far_hosts(, %rdx, 8), %rdx
-	mov	%rdx, %gs:SP_TARGET
-	mov	%gs:SP_REG + 8, %rcx
-	mov	%gs:SP_REG + 16, %rdx
-	jmp	*%gs:SP_TARGET
 far_end:
 
 	/* Into translated code at SP_TARGET, with the state in struct thread, which stays the truth until
@@ -99,6 +92,7 @@ enter:
 	mov	%gs:T_GPR + 72, %r9
 	mov	%gs:T_GPR + 80, %r10
 	mov	%gs:T_GPR + 88, %r11
+	mov	%r11, %gs:SP_REG + 88
 	mov	%gs:T_GPR + 96, %r12
 	mov	%gs:T_GPR + 104, %r13
 	mov	%gs:T_GPR + 112, %r14

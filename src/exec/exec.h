@@ -130,7 +130,7 @@ static inline struct thread *here(void) { return THREAD_AT(area_here()); }
 static inline struct spill *spill_of(const struct thread *th) { return (struct spill *)((u64)th - AREA_THREAD); }
 
 /* entry.S */
-extern u8 lookup_miss[], exit_user[], exits_begin[], exits_end[], resume_entry[], far_lookup[], far_end[];
+extern u8 lookup_miss[], exit_user[], exits_begin[], exits_end[], resume_entry[], far_lookup[], far_miss[], far_end[];
 extern u8 enter_end[], door_insn[], door_after[], guest_copy_fault[], guest_copy_end[];
 extern u8 signal_entry[], signal_restorer[];
 _Noreturn void enter(void);
@@ -144,21 +144,27 @@ s64 clone_call(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 area);
 /* run.c */
 _Noreturn void exec_exit(u32 exit);
 _Noreturn void run_loop(void);
-extern u64 far_mask, far_keys[], far_hosts[];
+extern u64 far_hosts[];
 
 /* code.c: from a guest address to a block.  All need code_lock. */
 extern _Atomic u32 code_lock;
 void lock_take(_Atomic u32 *lock);
 void lock_drop(_Atomic u32 *lock);
 void code_setup(void);
-/* NULL with a signal to raise in *info where there is no code. */
-struct block *code_lookup(u64 pc, bool indirect, struct siginfo *info);
-struct block *code_lookup_mode(u64 pc, u8 mode, bool indirect, struct siginfo *info);
+/* Host address of the translation; 0 with a signal to raise in *info where there is no code. */
+u64 code_lookup(u64 pc, struct siginfo *info);
+/* The block that begins there; NULL as above. */
+struct block *code_lookup_mode(u64 pc, u8 mode, struct siginfo *info);
 /* Whether n more pages or entries of pages fit. */
 bool code_has_room(u32 n);
 void frame_add(u64 frame, u32 block);
-/* The table entry for an indirect branch to b. */
-void code_enter_target(struct block *b);
+bool code_known(u64 pc);
+const u8 *code_find(u64 pc);
+bool code_enterable(const struct block *b, const struct insn_record *r);
+/* Whether the table has led to the block at pc. */
+bool code_is_target(u64 pc);
+/* An indirect branch to pc leads to the host address. */
+void code_enter_target(u64 pc, u64 host);
 void code_kill_range(u64 begin, u64 end);
 /* While a page may be written, its blocks are asleep; made executable again, those whose bytes are what they
  * were go on, the others are dead. */
@@ -174,7 +180,8 @@ void targets_cover(u64 begin, u64 end);
 void targets_fill(u64 pc);
 
 /* flow.c */
-u64 env_indirect_entry(struct cache *k, struct block *b);
+/* A stub that goes to `host` for a branch to pc, and for another to the stub `next`, as far_lookup wants it. */
+u64 env_far_stub(u64 pc, u64 host, u64 next);
 bool env_is_indirect_jump(const u8 *host);
 
 /* memory.c: what the program has mapped executable. */

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * How translations of `penumbra exec` transfer control and call the system.
  *
- * An indirect branch puts its target into R11 (TX_TARGET) and jumps through the targets: one word for each
- * byte of guest code in the low 2 GiB.  A word leads to an indirect entry, which takes R11 back and goes on
- * into the block, or to lookup_miss.  A word that was never written is zero: the fault at address 0 finds
- * the target still in R11.  A target outside the table faults at the jump; its site is translated anew to
+ * An indirect branch puts its target into R11 (TX_TARGET; the guest's is in the spill page) and jumps through
+ * the targets: one word for each byte of guest code in the low 2 GiB.  A word leads to a block or to lookup_miss.
+ * A word that was never written is zero: the fault at address 0 finds the target still in R11.  A target outside the table faults at the jump; its site is translated anew to
  * go through far_lookup, which compares the whole address. */
 #include "exec/exec.h"
 #include "translate/internal.h"
@@ -35,47 +34,84 @@ void env_indirect(struct tx *t)
 		jump_through_targets(&t->hot);
 }
 
-static void take_back(struct emit *e) { e_load_gs(e, TX_TARGET, SPILL_U_DISP + SP_REG + 8 * TX_TARGET); }
-
-#define TAKE_BACK_BYTES 9
-
-/* Chooses where the block begins: the jump that kills it must lie in one cache line, and before it there is
- * room for taking back R11 where an indirect branch asks for the block. */
-void env_prologue(struct tx *t)
+u64 env_far_stub(u64 pc, u64 host, u64 next)
 {
-	struct cache *k = t->k;
-	u32 end = k->n_blocks ? k->blocks[k->n_blocks - 1].host_end : 0, at = k->hot;
-	u32 before = t->r->indirect ? TAKE_BACK_BYTES : 0;
+	struct cache *k = CACHE;
+	struct emit e = { CODE_BASE + k->cold, NULL };
+	const u8 *stub = e.p;
 
-	while (at < end + before || (at & 63) > 64 - ENTRY_BYTES)
-		at += BLOCK_ALIGN;
-	if (before) {
-		t->b->indirect = at - before;
-		t->hot.p = CODE_BASE + at - before;
-		take_back(&t->hot);
-	}
-	t->hot.p = CODE_BASE + at;
-	t->b->host = k->hot = at;
+	if (k->cold + 64 > k->limit_cold || !k->n_blocks)
+		return 0;
+	e_mov_imm(&e, RCX, -pc);
+	e_lea_bi(&e, RCX, RCX, R11);
+	e_bytes(&e, (const u8 *)"\xe3\x05", 2); /* jrcxz */
+	e_jmp(&e, (const u8 *)next);
+	e_load_gs(&e, RCX, SPILL_U_DISP + SP_REG + 8 * RCX);
+	e_jmp(&e, (const u8 *)host);
+	k->cold = k->blocks[k->n_blocks - 1].cold_end = (u32)(e.p - CODE_BASE);
+	return (u64)stub;
 }
 
-u64 env_indirect_entry(struct cache *k, struct block *b)
+bool env_returns_here(const struct tx *t)
 {
-	struct emit e = { CODE_BASE + k->cold, NULL };
-	struct block *last = &k->blocks[k->n_blocks - 1];
+	const struct exec_range *r = memory_find(t->b->pc);
 
-	if (!b->indirect) {
-		b->indirect = k->cold;
-		take_back(&e);
-		e_jmp(&e, CODE_BASE + b->host);
-		k->cold = last->cold_end = (u32)(e.p - CODE_BASE);
+	return !(t->b->mode & TM_STEP) && t->b->pc < LOW_END && r && !(r->prot & PROT_WRITE);
+}
+
+void env_call(struct tx *t, u64 target, u64 back)
+{
+	t->called = true;
+	t->kept_here = false;
+	e_push_imm(&t->hot, (s32)back);
+	if (target)
+		tx_branch(t, -1, target);
+	else
+		env_indirect(t);
+}
+
+/* Chooses where the block begins: the jump that kills it must lie in one cache line. */
+void env_prologue(struct tx *t)
+{
+	u32 at = t->k->hot;
+
+	while ((at & 63) > 64 - ENTRY_BYTES)
+		at += BLOCK_ALIGN;
+	t->hot.p = CODE_BASE + at;
+	t->b->host = t->k->hot = at;
+}
+
+bool env_known(const struct tx *t, u64 pc)
+{
+	return options.tier < 2 && t->b->mode == TM_USER && code_known(pc);
+}
+
+const u8 *env_find(struct tx *t, u64 pc)
+{
+	u64 at = pc - t->b->pc;
+
+	/* The hot tier counts on its way through the exits. */
+	if (options.tier >= 2 || t->b->mode != TM_USER)
+		return NULL;
+	if (at >= t->b->guest_len)
+		return code_find(pc);
+	/* In this very block, if it has come so far. */
+	for (u32 i = 0; i < t->b->n_records; i++) {
+		struct insn_record *r = &t->k->records[t->b->records + i];
+
+		if (r->guest == at && (!at || code_enterable(t->b, r))) {
+			if (at)
+				r->flags |= REC_ENTRY;
+			return CODE_BASE + t->b->host + r->host;
+		}
 	}
-	return (u64)CODE_BASE + b->indirect;
+	return code_find(pc);
 }
 
 /* RCX and R11 are the call's to change.  Class 0 goes straight to the kernel, all else to C:
  *
  *	mov ecx, eax;  movzx ecx, cx;  movzx ecx, byte [syscall_class + rcx];  jrcxz over;  jmp stub
- * over: syscall;  rcx = next */
+ * over: syscall;  rcx = next;  R11 to its place */
 static void tx_syscall(struct tx *t, const struct tx_insn *ti)
 {
 	struct emit *e = &t->hot;
@@ -91,6 +127,7 @@ static void tx_syscall(struct tx *t, const struct tx_insn *ti)
 		__builtin_trap();
 	e_bytes(e, (const u8 *)"\x0f\x05", 2);
 	e_mov_imm(e, RCX, ti->pc + ti->in.len);
+	e_store_gs(e, spill_reg(t, R11), R11);
 }
 
 bool tx_system(struct tx *t, const struct tx_insn *ti, int index)

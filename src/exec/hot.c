@@ -11,6 +11,7 @@
 #include "exec/exec.h"
 #include "exec/hot.h"
 #include "optimise/optimise.h"
+#include "translate/internal.h"
 #include "translate/targets.h"
 #include "x86/emit.h"
 
@@ -72,7 +73,6 @@ static void counter_move(struct emit *e, u8 op, const void *at)
 
 /* A stub that counts the ways to b and leaves for hot_promote() at the last one.  Flags are kept:
  *
- *	r11 to its spill word (an indirect entry before this takes it from there)
  *	count--;  r11 = third byte of count;  jmp [to + r11 * 8]
  */
 static bool counter_make(struct block *b)
@@ -80,20 +80,15 @@ static bool counter_make(struct block *b)
 	struct cache *k = CACHE;
 	struct emit e = { CODE_BASE + k->cold, NULL };
 	struct counter *c = &counters[n_counters];
-	s32 spill = SPILL_U_DISP + SP_REG + 8 * R11;
 
 	if (n_counters == COUNTERS || k->cold + 4096 > k->limit_cold || k->n_exits + 64 > MAX_EXITS)
 		return false;
-	c->to[1] = env_indirect_entry(k, b);
-	e.p = CODE_BASE + k->cold;
+	c->to[1] = block_host(b);
 	c->to[0] = (u64)e.p;
-	e_load_gs(&e, R11, spill);
 	exit_stub(&e, X_GO, b->pc, (u32)(b - k->blocks), 0);
-	while (((u64)e.p + 9) & 7)
+	while ((u64)e.p & 7)
 		e8(&e, 0x90);
-	e_load_gs(&e, R11, spill);
 	c->stub = (u32)(e.p - CODE_BASE);
-	e_store_gs(&e, spill, R11);
 	counter_move(&e, 0x8b, &c->count);
 	e8(&e, 0x45); e8(&e, 0x8d); e8(&e, 0x5b); e8(&e, 0xff); /* lea r11d, [r11 - 1] */
 	counter_move(&e, 0x89, &c->count);
@@ -123,7 +118,7 @@ static void counter_end(struct block *b, const struct block *to)
 	((u8 *)&v)[0] = 0xe9;
 	__builtin_memcpy((u8 *)&v + 1, &d, 4);
 	__atomic_store_n((u64 *)(CODE_BASE + c->stub), v, __ATOMIC_RELEASE);
-	c->to[1] = env_indirect_entry(CACHE, (struct block *)to);
+	c->to[1] = block_host(to);
 }
 
 static bool counted(const struct block *b)
@@ -160,8 +155,8 @@ static bool after_call(u64 pc)
 u64 hot_target(struct block *b)
 {
 	if (!counted(b) || after_call(b->pc) || (!b->instance && !counter_make(b)))
-		return env_indirect_entry(CACHE, b);
-	return (u64)CODE_BASE + counters[b->instance - 1].stub - 9;
+		return block_host(b);
+	return (u64)CODE_BASE + counters[b->instance - 1].stub;
 }
 
 /* ---- recording ---- */
@@ -232,14 +227,16 @@ static void direct_exits(struct block *b, const struct opt_region *g, const stru
 	u32 number = (u32)(b - CACHE->blocks);
 
 	for (u32 i = 0; i < g->n_exits; i++) {
-		u8 *at = g->exits[i].at;
+		u8 *at;
 
-		if (g->exits[i].plain) {
-			e_patch(at, CODE_BASE + plain->host);
-			continue;
-		}
-		e_patch(at, cold->p);
-		exit_stub(cold, X_LINK, g->exits[i].pc, number, (u32)(at - CODE_BASE));
+		/* Between blocks R11 is in the spill page. */
+		e_patch(g->exits[i].at, cold->p);
+		e_store_gs(cold, SPILL_U_DISP + SP_REG + 8 * TX_KEPT, TX_KEPT);
+		while (((u64)cold->p + 1) & 3)
+			e8(cold, 0x90);
+		at = e_jmp(cold, g->exits[i].plain ? CODE_BASE + plain->host : cold->p + 5);
+		if (!g->exits[i].plain)
+			exit_stub(cold, X_LINK, g->exits[i].pc, number, (u32)(at - CODE_BASE));
 	}
 }
 
@@ -268,15 +265,13 @@ static void install(struct block *old, struct block *b, struct opt_region *g, co
 	b->n_exits = (u16)(k->n_exits - b->exits);
 	b->host_end = k->hot = (u32)(g->code_end - CODE_BASE);
 	b->cold_end = b->own_cold_end = k->cold = (u32)(cold->p - CODE_BASE);
-	bool indirect = old->indirect;
-
 	block_kill(k, old);
 	block_redirect(old, b);
 	block_register(k, b);
 	note_pages(b, g);
 	counter_end(old, b);
-	if (indirect)
-		code_enter_target(b);
+	if (code_is_target(b->pc))
+		code_enter_target(b->pc, block_host(b));
 	hot_stats.regions++;
 	hot_stats.guest_insns += g->n_insns;
 	hot_stats.bytes += (u64)(g->code_end - g->code);
@@ -286,13 +281,13 @@ static void build(void)
 {
 	struct cache *k = CACHE;
 	struct siginfo info;
-	struct block *old = code_lookup_mode(recorder.head, TM_USER, false, &info), *plain;
+	struct block *old = code_lookup_mode(recorder.head, TM_USER, &info), *plain;
 	struct opt_region g;
 	struct emit cold;
 
 	if (!old || (old->flags & BLOCK_REGION) || !prepare())
 		return;
-	plain = code_lookup_mode(recorder.head, TM_USER | TM_PLAIN, false, &info);
+	plain = code_lookup_mode(recorder.head, TM_USER | TM_PLAIN, &info);
 	if (!plain || k->hot + HOT_ROOM + 64 > k->limit_hot || k->cold + COLD_ROOM + 32768 > k->limit_cold ||
 	    k->n_exits + 2048 > MAX_EXITS || arena_used + (1 << 20) > ARENA || k->n_blocks + 2 > MAX_BLOCKS || !code_has_room(2048))
 		return;
@@ -300,14 +295,20 @@ static void build(void)
 	u32 exits = k->n_exits;
 
 	*b = (struct block){
-		.pc = recorder.head, .pa = recorder.head, .host = (u32)ALIGN_UP(k->hot, 64), .cold = k->cold, .mode = TM_USER,
+		.pc = recorder.head, .pa = recorder.head, .host = (u32)ALIGN_UP(k->hot, 64) + 48, .cold = k->cold, .mode = TM_USER,
 		.flags = BLOCK_REGION, .exits = exits, .guest_len = 1,
 	};
 	cold.p = CODE_BASE + k->cold;
 	exit_stub(&cold, X_DEAD, recorder.head, k->n_blocks, 0);
+	/* The way in takes R11 from the spill page; inside it is a register like any other. */
+	struct emit in = { CODE_BASE + b->host, NULL };
+
+	e_load_gs(&in, TX_KEPT, SPILL_U_DISP + SP_REG + 8 * TX_KEPT);
+	while ((u64)in.p & 63)
+		e8(&in, 0x90);
 	struct opt_request r = {
 		.head = recorder.head, .trace = recorder.pcs, .n_trace = recorder.n, .frame = recorder.frame,
-		.passes = options.passes, .own_memory = threads_running() == 1, .hot = CODE_BASE + b->host,
+		.passes = options.passes, .own_memory = threads_running() == 1, .hot = in.p,
 		.hot_end = CODE_BASE + b->host + HOT_ROOM, .cold = cold.p, .cold_end = cold.p + COLD_ROOM,
 		.spill = SPILL_U_DISP + SP_REG, .fetch = fetch,
 	};
@@ -329,10 +330,10 @@ struct block *hot_step(struct thread *th, struct siginfo *info)
 	if (recorder.n == TRACE) {
 		build();
 		recorder.owner = NULL;
-		return code_lookup(th->rip, false, info);
+		return code_lookup_mode(th->rip, TM_USER, info);
 	}
 	recorder.pcs[recorder.n++] = th->rip;
-	return code_lookup_mode(th->rip, TM_USER | TM_STEP, false, info);
+	return code_lookup_mode(th->rip, TM_USER | TM_STEP, info);
 }
 
 /* ---- the rest ---- */
@@ -361,6 +362,8 @@ bool hot_state(const struct block *b, struct opt_regs *regs, const u64 *spill, b
 {
 	const struct opt_region *g = &regions[b->records].region;
 
+	if (regs->rip < (u64)g->code)
+		return false;
 	*entry = regs->rip < (u64)g->loop;
 	return region_recover(g, regs, spill, fault);
 }

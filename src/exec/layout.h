@@ -50,7 +50,6 @@
 
 #define EXIT_RESUME 0xfffffffe /* all registers are the guest's, which goes on at resume_rip */
 
-/* Code outside the low 2 GiB is found through a hashed table. */
-#define FAR_BITS 14
+#define FAR_TARGETS 65536 /* hashed, for code outside the low 2 GiB */
 
 #endif

@@ -10,7 +10,7 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #define MAP_GROWSDOWN 0x100
 #define MREMAP_FIXED 2
-#define LOW_MAX (LOW_END - LOW_BEGIN) / 2 /* larger mappings go where the kernel puts them */
+#define LOW_MAX 0x30000000 /* larger mappings go where the kernel puts them */
 
 static struct exec_range ranges[RANGES_MAX];
 static u32 n_ranges, n_watched;
@@ -204,14 +204,20 @@ static s64 do_mmap(u64 *a)
 	if (fixed && is_reserved(a[0], a[0] + size))
 		return flags & MAP_FIXED_NOREPLACE ? -EEXIST : -ENOMEM;
 	bool hint = a[0] && !is_reserved(a[0], a[0] + size);
+	/* Near the program's code, where a JIT compiler wants its own: there, or as near. */
+	bool near = hint && !fixed && a[0] >= LOW_BEGIN && a[0] < LOW_END;
 	bool module = !a[0] && !(flags & MAP_ANONYMOUS) && (flags & 15) == MAP_PRIVATE;
 
-	if (!exec && !fixed && !module)
+	if (!exec && !fixed && !module && !near)
 		return host_mmap(hint ? a[0] : 0, a[1], (int)prot, (int)flags, (int)a[4], a[5]);
 	if (module && !exec && !is_program_file((s32)a[4]))
 		return host_mmap(0, a[1], (int)prot, (int)flags, (int)a[4], a[5]);
 	lock_take(&code_lock);
-	if (!fixed && !hint && !(flags & (MAP_32BIT | MAP_GROWSDOWN)) && a[1])
+	if (near) {
+		r = host_mmap(a[0], a[1], (int)host_prot(prot), (int)(flags | MAP_FIXED_NOREPLACE), (int)a[4], a[5]);
+		if (r < 0)
+			r = memory_place(a[1], host_prot(prot), flags, (s32)a[4], a[5]);
+	} else if (!fixed && !hint && !(flags & (MAP_32BIT | MAP_GROWSDOWN)) && a[1])
 		r = memory_place(a[1], host_prot(prot), flags, (s32)a[4], a[5]);
 	else
 		r = host_mmap(hint || fixed ? a[0] : 0, a[1], (int)host_prot(prot), (int)flags, (int)a[4], a[5]);

@@ -8,6 +8,7 @@
  * struct thread is the truth while C runs, but for vector state, which stays in the processor. */
 #include "exec/exec.h"
 #include "exec/hot.h"
+#include "x86/emit.h"
 
 #define PF_FETCH 0x14
 #define TRAP_PF 14
@@ -36,23 +37,38 @@ static bool vsyscall(struct thread *th)
 	return true;
 }
 
+/* Where th goes on; an indirect branch will go there by itself from now on. */
+static u64 find(struct thread *th, bool indirect, struct siginfo *info)
+{
+	struct block *b;
+	u64 host;
+
+	if (hot_recording(th)) {
+		b = hot_step(th, info);
+		return b ? block_host(b) : 0;
+	}
+	if (options.tier < 2) {
+		host = code_lookup(th->rip, info);
+		if (host && (indirect || code_is_target(th->rip)))
+			code_enter_target(th->rip, host);
+		return host;
+	}
+	b = code_lookup_mode(th->rip, TM_USER, info);
+	if (b && (indirect || code_is_target(th->rip)))
+		code_enter_target(th->rip, hot_target(b));
+	return b ? block_host(b) : 0;
+}
+
 static _Noreturn void go_to(struct thread *th, bool indirect)
 {
 	struct siginfo info;
-	struct block *b;
+	u64 host;
 
 	lock_take(&code_lock);
-	if (hot_recording(th)) {
-		indirect = false;
-		b = hot_step(th, &info);
-	} else {
-		b = code_lookup(th->rip, indirect, &info);
-	}
-	if (b && indirect)
-		code_enter_target(b);
+	host = find(th, indirect, &info);
 	lock_drop(&code_lock);
-	if (b) {
-		spill_of(th)->target = block_host(b);
+	if (host) {
+		spill_of(th)->target = host;
 		enter();
 	}
 	if (vsyscall(th))
@@ -69,36 +85,46 @@ _Noreturn void run_loop(void)
 	go_to(th, false);
 }
 
-static void link(const struct exit_record *x, u32 exit, u64 target)
+/* Patches the branch of the exit. */
+static void link(const struct exit_record *x, u32 exit)
 {
 	struct siginfo info;
 	u32 generation = CACHE->generation;
-	struct block *b;
+	u64 host;
 
 	lock_take(&code_lock);
-	b = code_lookup(target, false, &info);
+	host = code_lookup(x->target, &info);
 	/* The record may belong to a cache that is gone. */
-	if (b && generation == CACHE->generation) {
+	if (!host || generation != CACHE->generation || (CACHE->blocks[x->block].flags & BLOCK_DEAD)) {
+		lock_drop(&code_lock);
+		return;
+	}
+	if (options.tier >= 2) {
+		struct block *b = code_lookup_mode(x->target, TM_USER, &info);
+
 		block_link(CACHE, exit, b);
 		hot_linked(exit, b);
+	} else {
+		e_patch(CODE_BASE + x->patch, (const u8 *)host);
 	}
 	lock_drop(&code_lock);
-	(void)x;
 	stats.links++;
 }
 
+/* The dead stub leads to what took the block's place. */
 static void forward(struct thread *th, const struct exit_record *x)
 {
 	struct siginfo info;
-	u32 generation = CACHE->generation, from = x->block;
-	struct block *b;
+	u32 generation = CACHE->generation;
+	struct block *from = &CACHE->blocks[x->block];
+	u64 host;
 
 	lock_take(&code_lock);
-	b = code_lookup(th->rip, false, &info);
-	if (b && generation == CACHE->generation && (CACHE->blocks[from].flags & BLOCK_DEAD)) {
-		block_forward(CACHE, &CACHE->blocks[from], b);
-		if (CACHE->blocks[from].indirect)
-			code_enter_target(b);
+	host = code_lookup(th->rip, &info);
+	if (host && generation == CACHE->generation && (from->flags & BLOCK_DEAD)) {
+		struct emit e = { CODE_BASE + from->cold, NULL };
+
+		e_jmp(&e, (const u8 *)host);
 	}
 	lock_drop(&code_lock);
 }
@@ -166,7 +192,7 @@ _Noreturn void exec_exit(u32 exit)
 	th->rip = x.target;
 	switch (x.kind) {
 	case X_LINK:
-		link(&x, exit, x.target);
+		link(&x, exit);
 		break;
 	case X_DEAD:
 		forward(th, &x);

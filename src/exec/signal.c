@@ -157,7 +157,7 @@ static bool precise_state(struct thread *th, struct ucontext *uc)
 	u64 pc = p.b->pc + p.rec->guest;
 
 	if (p.rec->flags & REC_SYSCALL) {
-		state_from_uc(th, uc, 0);
+		state_from_uc(th, uc, p.rec->borrowed & BIT(R11));
 		th->rip = pc;
 		if (p.offset >= SYSCALL_END) {
 			th->rip = th->gpr[RCX] = pc + 2;
@@ -167,7 +167,7 @@ static bool precise_state(struct thread *th, struct ucontext *uc)
 	}
 	if (p.offset || (p.rec->flags & REC_MIDDLE))
 		return false;
-	state_from_uc(th, uc, 0);
+	state_from_uc(th, uc, p.rec->borrowed & BIT(R11));
 	th->rip = pc;
 	return true;
 }
@@ -462,12 +462,28 @@ static bool own_fault(struct thread *th, const struct siginfo *info, struct ucon
 	return true;
 }
 
+/* The trap at an entry in the middle of a block that died. */
+static bool dead_entry(struct thread *th, struct ucontext *uc)
+{
+	struct place p = in_cache(uc->rip - 1) ? place_of(uc->rip - 1) : (struct place){ 0 };
+
+	if (!p.rec || !(p.b->flags & BLOCK_DEAD) || !(p.rec->flags & REC_ENTRY) || p.offset)
+		return false;
+	u64 fp = uc->fpstate;
+
+	state_from_uc(th, uc, BIT(R11));
+	th->rip = p.b->pc + p.rec->guest;
+	resume_through(th, uc);
+	uc->fpstate = fp;
+	return true;
+}
+
 static void fault(struct thread *th, struct siginfo *info, struct ucontext *uc)
 {
 	bool at_rip = info->signo == SIGILL || info->signo == SIGFPE || info->signo == SIGTRAP;
 	struct place p;
 
-	if (own_fault(th, info, uc))
+	if (own_fault(th, info, uc) || (info->signo == SIGTRAP && dead_entry(th, uc)))
 		return;
 	if (!in_cache(uc->rip)) {
 		if (uc->rip >= RUNTIME_BASE && uc->rip < RUNTIME_END) {
@@ -504,7 +520,8 @@ static void fault(struct thread *th, struct siginfo *info, struct ucontext *uc)
 	}
 	if (!p.rec)
 		fatal("signal %d at %lx in the code cache, where nothing can fault", info->signo, uc->rip);
-	state_from_uc(th, uc, p.offset ? p.rec->borrowed : 0);
+	/* What is borrowed is so from the second instruction on, but for R11. */
+	state_from_uc(th, uc, p.rec->borrowed & (p.offset ? ~0u : BIT(R11)));
 	th->rip = p.b->pc + p.rec->guest;
 	if (at_rip && info->address == uc->rip)
 		info->address = th->rip;

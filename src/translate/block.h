@@ -119,6 +119,8 @@ struct insn_record {
 #define REC_END 2         /* trailing jump: the guest stands at the next instruction */
 #define REC_MIDDLE 8      /* not a precise point: goes on with the expansion before it */
 #define REC_NO_INTERRUPT 4 /* STI or MOV SS shadow */
+#define REC_ENTRY 32       /* exec: other code jumps here, into the middle of the block */
+#define REC_RETURN 64      /* exec: where the call before it returns to */
 #define REC_SYSCALL 16     /* exec: a system call of the host */
 
 enum exit_kind {
@@ -249,7 +251,6 @@ struct translate_request {
 	bool need_next;
 	bool fsgsbase;     /* CR4.FSGSBASE */
 	bool rdtsc_exits;  /* CR4.TSD, or an offset between guest and host TSC */
-	bool indirect;     /* exec: an indirect branch asked for it, so that its entry for those comes first */
 };
 struct block *translate_block(struct cache *k, struct translate_request *r);
 

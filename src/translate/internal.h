@@ -20,15 +20,22 @@ struct tx {
 	struct emit hot, cold;
 	s32 spill;          /* displacement of this world's spill page */
 	bool kernel, user_access, sti_shadow, check_event, ended;
+	bool called;                /* exec: the last instruction was a call */
+	bool kept_here, kept_dirty; /* exec: TX_KEPT is in its register, and is newer than in the spill page */
 	int n;
 	struct tx_insn insns[BLOCK_INSNS];
 };
 
 static inline s32 spill_reg(const struct tx *t, int reg) { return t->spill + SP_REG + 8 * reg; }
 
-/* Registers that expansions of control flow use. */
+/* The register that holds the target of an indirect branch. */
 #define TX_TARGET (EXEC ? R11 : RDX)
-#define TX_PUSH (EXEC ? RCX : R11)
+
+/* exec: the guest's R11 lives in the spill page.  A block loads it before its first use and stores it before
+ * any branch, so that between blocks, and for control flow in them, the register is free. */
+#define TX_KEPT R11
+void tx_kept_use(struct tx *t, const struct insn *in);
+void tx_kept_store(struct tx *t);
 
 /* Whether a RIP-relative operand can stay one. */
 static inline bool tx_reaches(const struct tx *t, u64 address)

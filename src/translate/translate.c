@@ -20,8 +20,50 @@ struct insn_record *tx_record(struct tx *t, u64 pc, u8 access, u8 flags)
 		.guest = (u16)(pc - t->b->pc),
 		.access = access,
 		.flags = flags,
+		.borrowed = EXEC && !t->kept_here ? BIT(TX_KEPT) : 0,
 	};
 	return r;
+}
+
+/* Whether the instruction may change TX_KEPT, which it touches. */
+static bool kept_written(const struct insn *in)
+{
+	bool reg = ((in->modrm >> 3 & 7) | (in->rex & 4) << 1) == TX_KEPT, rm = ((in->modrm & 7) | (in->rex & 1) << 3) == TX_KEPT;
+	bool one = in->enc == ENC_LEGACY && in->map == MAP_1B;
+	u8 op = in->op;
+
+	if (in->klass == IC_PUSH || in->klass == IC_JMP_IND || in->klass == IC_CALL_IND)
+		return false;
+	if (in->klass != IC_PLAIN || !in->off_modrm || in->enc != ENC_LEGACY)
+		return true;
+	if (in->has_mem && !reg)
+		return false;
+	if (one && ((op >= 0x38 && op <= 0x3b) || op == 0x84 || op == 0x85))
+		return false;
+	if (one && ((op < 0x40 && (op & 7) < 2) || op == 0x88 || op == 0x89)) /* to r/m */
+		return !in->has_mem && rm;
+	if (one && ((op < 0x40 && (op & 7) < 4) || op == 0x8a || op == 0x8b || op == 0x63 || op == 0x8d)) /* to reg */
+		return reg;
+	if (in->map == MAP_0F && (op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf || op == 0xaf || (op & 0xf0) == 0x40))
+		return reg;
+	return true;
+}
+
+void tx_kept_use(struct tx *t, const struct insn *in)
+{
+	if (!(in->reg_touch >> TX_KEPT & 1))
+		return;
+	if (!t->kept_here && ((in->reg_read >> TX_KEPT & 1) || !(in->reg_write >> TX_KEPT & 1)))
+		e_load_gs(&t->hot, TX_KEPT, spill_reg(t, TX_KEPT));
+	t->kept_here = true;
+	t->kept_dirty |= kept_written(in);
+}
+
+void tx_kept_store(struct tx *t)
+{
+	if (t->kept_dirty)
+		e_store_gs(&t->hot, spill_reg(t, TX_KEPT), TX_KEPT);
+	t->kept_dirty = false;
 }
 
 void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target, u32 exit)
@@ -67,6 +109,8 @@ u8 *tx_exit(struct tx *t, enum exit_kind kind, u64 target, u32 patch)
 
 void tx_execute(struct tx *t, const struct tx_insn *ti)
 {
+	tx_kept_store(t);
+
 	u8 *stub = tx_exit(t, X_INSN, ti->pc, 0);
 
 	tx_reloc(t, RL_HOT_COLD, e_jmp(&t->hot, stub), stub, t->b->exits);
@@ -116,7 +160,14 @@ void tx_branch(struct tx *t, int cond, u64 target)
 
 	if (t->b->mode & TM_COMPAT)
 		target = (u32)target;
-	if (step) {
+
+	const u8 *known = EXEC ? env_find(t, target) : NULL;
+
+	if (known && cond < 0) {
+		e_jmp(&t->hot, known);
+	} else if (known) {
+		e_jcc(&t->hot, cond, known);
+	} else if (step) {
 		u8 *stub = tx_exit(t, X_STEPPED, target, 0);
 
 		if (cond < 0)
@@ -157,11 +208,19 @@ static void push_return(struct tx *t, u64 address)
 		t->b->flags |= BLOCK_FIXED;
 		return;
 	}
-	e_store_gs(&t->hot, spill_reg(t, TX_PUSH), TX_PUSH);
-	tx_current(t)->borrowed |= (u16)BIT(TX_PUSH);
-	tx_address(t, TX_PUSH, address);
-	e_push(&t->hot, TX_PUSH);
-	tx_return(t, TX_PUSH);
+	if (EXEC && (tx_current(t)->borrowed >> TX_TARGET & 1)) {
+		/* The target may be in R11. */
+		e_push_imm(&t->hot, (s32)address);
+		tx_record(t, t->b->pc + tx_current(t)->guest, AK_IDENT, REC_MIDDLE)->borrowed = BIT(TX_TARGET);
+		e_bytes(&t->hot, (const u8 *)"\xc7\x44\x24\x04", 4); /* mov dword [rsp + 4], upper half */
+		e32(&t->hot, (u32)(address >> 32));
+		return;
+	}
+	e_store_gs(&t->hot, spill_reg(t, R11), R11);
+	tx_current(t)->borrowed |= (u16)BIT(R11);
+	tx_address(t, R11, address);
+	e_push(&t->hot, R11);
+	tx_return(t, R11);
 }
 
 #define PREDICT_TRIES 12
@@ -296,6 +355,8 @@ void predict_move(const struct block *b, u8 *imm, const u8 *learn, u64 delta)
 
 static void spill_target(struct tx *t)
 {
+	if (EXEC) /* the spill page has it */
+		return;
 	e_store_gs(&t->hot, spill_reg(t, TX_TARGET), TX_TARGET);
 	tx_current(t)->borrowed |= (u16)BIT(TX_TARGET);
 }
@@ -320,6 +381,11 @@ static void tx_indirect(struct tx *t, const struct tx_insn *ti)
 	}
 	spill_target(t);
 	tx_load_operand(t, ti, TX_TARGET);
+	if (EXEC && call && env_returns_here(t)) {
+		tx_record(t, ti->pc, AK_IDENT, REC_MIDDLE)->borrowed = (u16)BIT(TX_TARGET);
+		env_call(t, 0, ti->pc + ti->in.len);
+		return;
+	}
 	if (call) {
 		/* The push borrows registers that the load did not. */
 		tx_record(t, ti->pc, AK_NONE, REC_MIDDLE)->borrowed = (u16)BIT(TX_TARGET);
@@ -478,6 +544,11 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 		tx_loop(t, ti);
 		break;
 	case IC_CALL:
+		if (EXEC && env_returns_here(t)) {
+			tx_current(t)->access = AK_IDENT;
+			env_call(t, next + (u64)in->imm, next);
+			break;
+		}
 		push_return(t, next);
 		tx_branch(t, -1, next + (u64)in->imm);
 		t->ended = true;
@@ -489,7 +560,7 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 	case IC_JMP_IND:
 	case IC_CALL_IND:
 		tx_indirect(t, ti);
-		t->ended = true;
+		t->ended = !(EXEC && in->klass == IC_CALL_IND && env_returns_here(t));
 		break;
 	case IC_PUSH:
 	case IC_POP:
@@ -539,6 +610,8 @@ static bool decode(struct tx *t)
 		size_t have = MIN(left - at, (size_t)INSN_MAX);
 		bool spans = false;
 
+		if (EXEC && t->n >= 12 && env_known(t, r->pc + at))
+			break;
 		__builtin_memcpy(ti->raw, r->bytes + at, have);
 		int rc = insn_decode(&ti->in, ti->raw, have, mode);
 
@@ -564,7 +637,9 @@ static bool decode(struct tx *t)
 			t->b->flags |= BLOCK_SPANS;
 			t->b->pa2 = r->pa2;
 		}
-		if (spans || (ti->in.ends_block && ti->in.klass != IC_JCC && ti->in.klass != IC_LOOP) ||
+		bool returns = EXEC && (ti->in.klass == IC_CALL || ti->in.klass == IC_CALL_IND) && env_returns_here(t);
+
+		if (spans || (ti->in.ends_block && ti->in.klass != IC_JCC && ti->in.klass != IC_LOOP && !returns) ||
 		    ti->in.klass == IC_INVALID)
 			break;
 	}
@@ -586,7 +661,12 @@ static void emit_all(struct tx *t)
 			shadow = false;
 		}
 		t->sti_shadow = false;
-		tx_record(t, ti->pc, AK_NONE, shadow ? REC_NO_INTERRUPT : 0);
+		if (EXEC && ti->in.ends_block)
+			tx_kept_store(t);
+		tx_record(t, ti->pc, AK_NONE, (shadow ? REC_NO_INTERRUPT : 0) | (t->called ? REC_RETURN : 0));
+		t->called = false;
+		if (EXEC)
+			tx_kept_use(t, &ti->in);
 		tx_insn(t, ti, i);
 		if (shadow && !t->ended)
 			tx_check_event(t, ti->pc + ti->in.len);
@@ -596,7 +676,8 @@ static void emit_all(struct tx *t)
 
 		if (t->sti_shadow)
 			tx_check_event(t, next);
-		tx_record(t, next, AK_NONE, REC_END);
+		tx_kept_store(t);
+		tx_record(t, next, AK_NONE, REC_END | (t->called ? REC_RETURN : 0));
 		tx_branch(t, -1, next);
 	}
 }
@@ -627,6 +708,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	t.cold.p = CODE_BASE + k->cold;
 	t.kernel = !(r->mode & TM_USER);
 	t.spill = t.kernel ? SPILL_K_DISP : SPILL_U_DISP;
+	t.kept_here = t.kept_dirty = t.called = false;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
 	t.n = 0;
 	if (EXEC)
