@@ -169,9 +169,10 @@ u64 i8254_deadline(const struct legacy *l)
 	const struct i8254_channel *c = &l->channel[0];
 	u64 n = channel_count(c), e = channel_elapsed(c, c->seen), at, ns;
 
-	/* While a request is latched or masked another edge changes nothing: the guest's next
-	 * access to the controllers settles the account. */
-	if (!is_running(c) || (l->pic[0].irr | l->pic[0].imr) & 1u << LEGACY_IRQ_PIT)
+	/* While a request is latched or masked at the 8259, and nobody listens at the IO-APIC, another edge
+	 * changes nothing: the guest's next access to the controllers settles the account. */
+	if (!is_running(c) || (!ioapic_pin_used(l, ioapic_isa_pin(LEGACY_IRQ_PIT)) &&
+			       (l->pic[0].irr | l->pic[0].imr) & 1u << LEGACY_IRQ_PIT))
 		return LEGACY_NEVER;
 	if (!is_periodic(c)) {
 		at = c->mode >= 4 ? n + 1 : n;

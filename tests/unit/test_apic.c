@@ -516,6 +516,11 @@ static void test_io_edge(void)
 	legacy_set_irq(&io, 0, false), legacy_set_irq(&io, 0, true); /* the timer is pin 2 */
 	io_set(0x10 + 2 * 2, 0x42);
 	CHECK(requested(0, 0x42));
+	forget(0);
+	legacy_io_write(&io, 0x43, 1, 0x30, 0), legacy_io_write(&io, 0x40, 1, 100, 0), legacy_io_write(&io, 0x40, 1, 0, 0);
+	CHECK(legacy_next_deadline(&io) < 200000, "the 8259 masks it, the IO-APIC does not");
+	legacy_advance(&io, 200000), legacy_ioapic_send(&io, &a, &kicked);
+	CHECK(requested(0, 0x42));
 }
 
 static void test_io_level(void)

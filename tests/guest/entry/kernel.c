@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * A 32-bit kernel that checks what it was told and the modes that are interpreted: protected mode, 32-bit and PAE
- * paging, faults, real mode, the local APIC's timer.  Prints TAP and ends the run through port 0xf4. */
+ * paging, faults, real mode, the local APIC's timer.  Prints TAP and ends the run through port 0xf4.
+ * With "garbage N" on its command line it writes random values into every register of the interrupt controllers
+ * instead, N being the seed. */
 #define MULTIBOOT 1
 #define MULTIBOOT2 2
 #define PVH 3
@@ -162,12 +164,56 @@ static void local_apic(void)
 	result(counts[2] == 2, "an interrupt to itself");
 }
 
+static u32 seed;
+
+static u32 rnd(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 17;
+	seed ^= seed << 5;
+	return seed;
+}
+
+static void wrmsr(u32 msr, u32 low, u32 high) { __asm__ volatile("wrmsr" : : "c"(msr), "a"(low), "d"(high) : "memory"); }
+static void rdmsr(u32 msr) { u32 a, d; __asm__ volatile("rdmsr" : "=a"(a), "=d"(d) : "c"(msr)); }
+
+/* Whatever comes of it: the machine may reset, halt or shut down, or run on to the end of this. */
+static void garbage(void)
+{
+	for (u32 i = 0; i < 256; i++)
+		if (i != 13 && i != 14)
+			set_idt(i, on_soft);
+	for (u32 n = 0; n < 20000; n++) {
+		u32 value = rnd() % 3 ? rnd() : 1u << rnd() % 32;
+		volatile u32 *apic = (u32 *)(0xfee00000 + (rnd() % 4 ? rnd() % 0x44 * 16 : rnd() % 0x1000));
+		volatile u32 *io = (u32 *)0xfec00000;
+
+		switch (rnd() % 9) {
+		case 0: case 1: *apic = value; break;
+		case 2: (void)*apic; break;
+		case 3: wrmsr(0x800 + rnd() % 0x44, value, rnd() % 8 ? 0 : rnd()); break;
+		case 4: rdmsr(0x800 + rnd() % 0x44); break;
+		case 5: io[0] = rnd() % 0x44; io[4] = value; break;
+		case 6: io[rnd() % 1024] = value; (void)io[rnd() % 1024]; break;
+		case 7: wrmsr(0x6e0, value, 0); if (rnd() % 64 == 0) wrmsr(0x1b, 0xfee00100 | (value & 0xc00), 0); break;
+		default: __asm__ volatile("sti; nop; nop; cli" : : : "memory"); break;
+		}
+	}
+	outb(0xf4, 0x15);
+}
+
 void kernel(u32 eax, u32 ebx)
 {
 	const char *line, *module;
 	int map;
 
 	told(eax, ebx, &line, &module, &map);
+	if (line[0] == 'g') {
+		for (line += 8; *line; line++)
+			seed = seed * 10 + (u32)(*line - '0');
+		tables();
+		garbage();
+	}
 	result(same(line, "one two"), "the command line");
 	result(same(module, "a module"), "the module");
 	result(map, "the memory map");
