@@ -4,11 +4,14 @@
  *	probe            all rows: lines "NAME reached|denied DETAIL"
  *	probe NAME...    only these
  *	probe --calls    number of system calls that answer other than EPERM and ENOSYS
- *	probe --spin N   N processes that compute for three seconds
- *	probe --latency  99th percentile of how late a sleep of 1 ms ends, over two seconds, in us
+ *	probe --spin N   N processes that compute for two seconds on processor 0; says so when they do
+ *	probe --latency  99th percentile of how late a sleep of 1 ms ends, 1500 of them on processor 0, in us
+ *	probe --deny N   asks N times for what is denied
  *
  * Environment: PROBE_DISK=major:minor of a block device of the host, PROBE_ABSTRACT=name of an
- * abstract socket that listens on the host, PROBE_PID=pid of a process of the host. */
+ * abstract socket that listens on the host, PROBE_PID=pid of a process of the host, PROBE_PORT=port where
+ * something listens on the host's loopback, PROBE_SHM=key of a System V memory segment of the host's,
+ * PROBE_QUEUE=name of a message queue of the host's. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +19,7 @@
 #include <linux/io_uring.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +29,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -209,6 +214,70 @@ static int try_abstract(void)
 	memcpy(a.sun_path + 1, name, strlen(name));
 	return result(connect(s, (struct sockaddr *)&a,
 			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))));
+}
+
+static int try_peer_address(void)
+{
+	const char *port = getenv("PROBE_PORT");
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (!port)
+		return -ENOENT;
+	if (s < 0)
+		return -errno;
+	a.sin_port = htons((unsigned short)atoi(port));
+	return result(connect(s, (struct sockaddr *)&a, sizeof a));
+}
+
+static int try_shared_memory(void)
+{
+	const char *key = getenv("PROBE_SHM");
+	int id = key ? shmget((key_t)atoi(key), 0, 0) : -1;
+	char *p = id < 0 ? (void *)-1 : shmat(id, NULL, SHM_RDONLY);
+
+	return !key ? -ENOENT : p == (void *)-1 ? -errno : strcmp(p, "host") ? -EIO : 0;
+}
+
+static int try_message_queue(void)
+{
+	const char *name = getenv("PROBE_QUEUE");
+
+	return name ? result(syscall(SYS_mq_open, name, O_RDONLY, 0, NULL)) : -ENOENT;
+}
+
+static int try_peer_signal(void)
+{
+	const char *pid = getenv("PROBE_PID");
+
+	return pid ? result(kill(atoi(pid), 0)) : -ENOENT;
+}
+
+/* More files than any one needs, without a byte in them. */
+static int try_inode_flood(void)
+{
+	static const char *const dirs[] = { "/dev/shm", "/tmp", "/run", "/var/tmp" };
+	size_t i;
+
+	for (i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
+		char path[64];
+		int n, k;
+
+		for (n = 0; n < 40000; n++) {
+			snprintf(path, sizeof path, "%s/flood-%d", dirs[i], n);
+			k = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+			if (k < 0)
+				break;
+			close(k);
+		}
+		for (k = 0; k < n; k++) {
+			snprintf(path, sizeof path, "%s/flood-%d", dirs[i], k);
+			unlink(path);
+		}
+		if (n == 40000)
+			return 0;
+	}
+	return -ENOSPC;
 }
 
 static int int80(void)
@@ -421,13 +490,15 @@ static const struct row {
 	{ "io_uring", try_io_uring }, { "bpf", try_bpf }, { "perf", try_perf },
 	{ "userfaultfd", try_userfaultfd }, { "keyctl", try_keyctl }, { "ptrace-host", try_ptrace },
 	{ "nsenter-host", try_nsenter }, { "packet-socket", try_packet }, { "alg-socket", try_alg },
-	{ "vsock", try_vsock }, { "abstract-socket", try_abstract }, { "int80", try_int80 },
+	{ "vsock", try_vsock }, { "abstract-socket", try_abstract }, { "peer-address", try_peer_address },
+	{ "shared-memory", try_shared_memory }, { "message-queue", try_message_queue },
+	{ "peer-signal", try_peer_signal }, { "int80", try_int80 },
 	{ "x32", try_x32 }, { "tiocsti", try_tiocsti }, { "kmsg", try_kmsg }, { "syslog", try_syslog },
 	{ "module", try_module }, { "clock", try_clock }, { "chroot", try_chroot },
 	{ "write-root", try_write_root }, { "sysctl", try_sysctl },
 	{ "dropped-program", dropped_program }, { "memfd-exec", memfd_exec },
 	{ "process-flood", try_processes }, { "memory-flood", try_memory },
-	{ "disk-flood", try_disk_flood }, { "descriptor-flood", try_descriptors },
+	{ "disk-flood", try_disk_flood }, { "inode-flood", try_inode_flood }, { "descriptor-flood", try_descriptors },
 };
 
 /* Calls that would end, stop or confuse the probe itself; they are counted as reachable. */
@@ -474,14 +545,25 @@ static int count_calls(void)
 	return reachable;
 }
 
+static void pin(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	sched_setaffinity(0, sizeof set, &set);
+}
+
 static int spin(int n)
 {
+	pin();
 	while (n-- > 0)
 		if (!fork()) {
-			alarm(3);
+			alarm(2);
 			for (;;)
 				;
 		}
+	puts("spinning");
 	while (wait(NULL) > 0)
 		;
 	return 0;
@@ -499,6 +581,7 @@ static int latency(void)
 	static long late[2000];
 	int n;
 
+	pin();
 	for (n = 0; n < 1500; n++) {
 		struct timespec from, to, ms = { 0, 1000000 };
 
@@ -528,6 +611,10 @@ int main(int argc, char **argv)
 		return spin(atoi(argv[2]));
 	if (argc > 1 && !strcmp(argv[1], "--latency"))
 		return latency();
+	for (k = 0; argc > 2 && !strcmp(argv[1], "--deny") && k < atoi(argv[2]); k++)
+		mount("none", "/", "tmpfs", 0, NULL);
+	if (k)
+		return 0;
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		int wanted = argc < 2, r;
 

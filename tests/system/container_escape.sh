@@ -9,15 +9,18 @@ id=$CONTAINER_TEST_ID
 [ -r /usr/share/containers/seccomp.json ] || skip_all "golang-github-containers-common is missing"
 command -v socat >/dev/null || skip_all "socat is missing"
 gcc -O1 -Wall -static -o "$tmp/probe" tests/container/probe.c 2>"$tmp/out" || { echo "not ok - probe: $(cat "$tmp/out")"; exit 1; }
+gcc -O1 -Wall -o "$tmp/peer" tests/container/peer.c 2>"$tmp/out" || { echo "not ok - peer: $(cat "$tmp/out")"; exit 1; }
 b=$tmp/bundle
 make_bundle "$b" .
 mkdir -p "$b/rootfs/bin"; cp "$tmp/probe" "$b/rootfs/bin/probe"
 
 socat ABSTRACT-LISTEN:"$id-host",fork /dev/null & listener=$!
 sleep 1000 & victim=$!
+coproc peer { exec "$tmp/peer" "$id"; }
+read -r port key <&"${peer[0]}"
 trap 'kill $listener $victim 2>/dev/null' EXIT
 disk=$(findmnt -no MAJ:MIN / | tr -d ' ')
-environment="[\"PATH=/bin\",\"PROBE_DISK=$disk\",\"PROBE_ABSTRACT=$id-host\",\"PROBE_PID=$victim\"]"
+environment="[\"PATH=/bin\",\"PROBE_DISK=$disk\",\"PROBE_ABSTRACT=$id-host\",\"PROBE_PID=$victim\",\"PROBE_PORT=$port\",\"PROBE_SHM=$key\",\"PROBE_QUEUE=$id\"]"
 
 all_caps=$("$oci" features | jq -c .linux.capabilities)
 make_bundle "$b" ".process.args=[\"/bin/probe\"] | .process.env=$environment | .process.noNewPrivileges=false
@@ -37,12 +40,12 @@ run_oci run --bundle "$b" "$id" >"$tmp/ordinary" 2>"$tmp/err" 7</etc/passwd </de
 result $? "the ordinary container runs" "$(cat "$tmp/err")"
 
 run_oci hardened-run --name "$id" --events "$tmp/events" --env "PROBE_DISK=$disk" --env "PROBE_ABSTRACT=$id-host" \
-	--env "PROBE_PID=$victim" "$b/rootfs" /bin/probe >"$tmp/hardened" 2>"$tmp/err" 7</etc/passwd </dev/null
+	--env "PROBE_PID=$victim" --env "PROBE_PORT=$port" --env "PROBE_SHM=$key" --env "PROBE_QUEUE=$id" "$b/rootfs" /bin/probe >"$tmp/hardened" 2>"$tmp/err" 7</etc/passwd </dev/null
 result $? "the hardened container runs" "$(cat "$tmp/err")"
 
 # An ordinary container reaches what the engines' list allows: its own terminal and keys, user namespaces,
 # 32-bit calls, programs from memory.
-ordinary_reaches=" int80 x32 tiocsti dropped-program memfd-exec user-namespace nf_tables keyctl vsock "
+ordinary_reaches=" int80 x32 tiocsti dropped-program memfd-exec user-namespace nf_tables keyctl vsock inode-flood "
 while read -r name got _; do
 	why=
 	# what this host itself does not offer proves nothing
@@ -64,6 +67,11 @@ for call in mount bpf keyctl io_uring_setup ptrace; do
 done
 has "$(cat "$tmp/events")" "exec of a foreign file" "a dropped program is an event"
 has "$(cat "$tmp/events")" "write to a protected path" "a write to the root is an event"
+
+# a flood of events is counted, not written
+rm "$tmp/events"; SECONDS=0
+run_oci hardened-run --name "$id" --events "$tmp/events" "$b/rootfs" /bin/probe --deny 5000 </dev/null >/dev/null 2>&1
+[ "$(wc -l <"$tmp/events")" -le $((100 * (SECONDS + 2))) ]; result $? "5000 denied calls do not fill the log" "$(wc -l <"$tmp/events") lines in $SECONDS s"
 
 # The runtime's own program through /proc/self/exe of a process that enters the container
 before=$(sha256sum <"$oci")
