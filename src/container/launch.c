@@ -19,6 +19,7 @@
 #include "container/harden.h"
 #include "container/mounts.h"
 #include "container/process.h"
+#include "container/rdt.h"
 #include "container/seal.h"
 #include "container/seccomp.h"
 #include "image/store.h"
@@ -460,43 +461,6 @@ static int clone_first(struct launch *l, pid_t *pid, struct err *e)
 	return 0;
 }
 
-/* linux.intelRdt: a group of the resource control file system. */
-static int make_rdt(struct launch *l, pid_t pid, struct err *e)
-{
-	const struct oci_intel_rdt *rdt = l->spec->linux_->intel_rdt;
-	const char *name;
-	char path[PATH_MAX];
-	_cleanup_fd_ int base = -1, group = -1;
-	size_t i;
-	int r = 0;
-
-	if (!rdt)
-		return 0;
-	name = rdt->clos_id && *rdt->clos_id ? rdt->clos_id : l->options->id;
-	base = open("/sys/fs/resctrl", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (base < 0 || faccessat(base, "schemata", F_OK, 0) < 0)
-		return err_set(e, -ENOTSUP, "linux.intelRdt: no resource control file system at "
-			       "/sys/fs/resctrl");
-	if (!mkdirat(base, name, 0755)) {
-		snprintf(path, sizeof path, "/sys/fs/resctrl/%s", name);
-		l->state.rdt = strdup(path);
-	} else if (errno != EEXIST) {
-		return err_sys(e, errno, "linux.intelRdt: make group %s", name);
-	}
-	group = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (group < 0)
-		return err_sys(e, errno, "linux.intelRdt: open group %s", name);
-	if (rdt->l3_cache_schema && *rdt->l3_cache_schema)
-		r = file_printf_at(group, "schemata", "%s\n", rdt->l3_cache_schema);
-	if (!r && rdt->mem_bw_schema && *rdt->mem_bw_schema)
-		r = file_printf_at(group, "schemata", "%s\n", rdt->mem_bw_schema);
-	for (i = 0; i < rdt->schemata.n && !r; i++)
-		r = file_printf_at(group, "schemata", "%s\n", rdt->schemata.v[i]);
-	if (!r)
-		r = file_printf_at(group, "tasks", "%d", (int)pid);
-	return r ? err_sys(e, -r, "linux.intelRdt: set up group %s", name) : 0;
-}
-
 static int set_oom_score(struct launch *l, pid_t pid, struct err *e)
 {
 	const struct oci_process *p = l->spec->process;
@@ -530,7 +494,7 @@ static int prepare_process(struct launch *l, pid_t pid, struct err *e)
 	if (!r && l->new_ns & CLONE_NEWUSER)
 		r = userns_map(pid, &c->uid_mappings, &c->gid_mappings, l->global->rootless_now, e);
 	if (!r)
-		r = make_rdt(l, pid, e);
+		r = rdt_join(l->spec->linux_->intel_rdt, l->options->id, pid, &l->state, e);
 	if (!r)
 		r = set_oom_score(l, pid, e);
 	return r;
@@ -725,8 +689,7 @@ static void undo(struct launch *l, pid_t pid)
 	for (i = 0; i < l->cgroup.n; i++)
 		l->cgroup.part[i].foreign |= l->scope.foreign;
 	cgroup_remove(&l->cgroup, pid > 0, &ignored);
-	if (l->state.rdt)
-		rmdir(l->state.rdt);
+	rdt_leave(&l->state, &ignored);
 	if (l->spec->hooks && l->state.bundle && pid > 0) {
 		_cleanup_text_ struct text t = { 0 };
 

@@ -13,6 +13,7 @@
 #include "container/command.h"
 #include "container/harden.h"
 #include "container/mounts.h"
+#include "container/rdt.h"
 #include "image/store.h"
 
 int container_open(struct container *c, const struct global_options *g, const char *id,
@@ -101,8 +102,9 @@ int container_destroy(struct container *c, struct err *e)
 		r = cgroup_remove(&c->cgroup, c->state.pid != 0, e);
 	if (r)
 		return r;
-	if (c->state.rdt && rmdir(c->state.rdt) < 0 && errno != ENOENT)
-		return err_sys(e, errno, "remove %s", c->state.rdt);
+	r = rdt_leave(&c->state, e);
+	if (r)
+		return r;
 	harden_release_ids(c->dir.root, c->state.id_slot);
 	if (c->state.root_copy && store_copy_remove(c->state.root_copy, e))
 		return e->code;

@@ -34,6 +34,7 @@
 	F(LIST, cgroups, "cgroups") /* "controllers:directory" */ \
 	F(TEXT, root_copy, "rootCopy") /* writable root that goes with the container */ \
 	F(TEXT, rdt, "rdtGroup") /* resctrl directory that we made */ \
+	F(TEXT, rdt_monitor, "rdtMonitor") /* and its monitoring group */ \
 	F(TEXT, oci_version, "ociVersion")
 
 #define STATE_CT_TEXT char *
