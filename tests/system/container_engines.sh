@@ -32,9 +32,11 @@ if command -v podman >/dev/null; then
 	p unpause "$id" >/dev/null; result $? "podman unpause"
 	p update --memory 96m "$id" >/dev/null; same "$(p exec "$id" cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || p exec "$id" cat /sys/fs/cgroup/memory.max)" 100663296 "podman update"
 	p rm -f -t 0 "$id" >/dev/null; result $? "podman rm"
-	p run -d --restart=on-failure:2 --name "$id-r" --network none "$image" sh -c 'exit 3' >/dev/null
+	: >"$tmp/vol/runs"
+	p run -d --restart=on-failure:2 --name "$id-r" --network none -v "$tmp/vol:/vol" "$image" sh -c 'echo x >>/vol/runs; exit 3' >/dev/null
+	timeout 30 sh -c 'until [ "$(wc -l <"$1")" -ge 3 ]; do sleep 0.1; done' - "$tmp/vol/runs"
 	p wait --condition exited "$id-r" >/dev/null 2>&1
-	has "$(p inspect -f '{{.RestartCount}}' "$id-r")" "[012]" "podman's restart policy"
+	same "$(wc -l <"$tmp/vol/runs") $(p inspect -f '{{.RestartCount}} {{.State.ExitCode}}' "$id-r")" "3 2 3" "podman restarts it twice and no more"
 	p rm -f -t 0 "$id-r" >/dev/null
 	has "$(p run --rm --network none --userns auto "$image" cat /proc/self/uid_map 2>&1 || p run --rm --network none --uidmap 0:100000:5000 "$image" cat /proc/self/uid_map 2>&1)" "0 +[1-9]" "podman with a user namespace"
 	if command -v buildah >/dev/null; then
