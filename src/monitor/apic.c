@@ -21,6 +21,17 @@ static struct lapic_now time_now(const struct cpu *c)
 	return (struct lapic_now){ .ns = ns_at(tsc), .tsc = tsc + c->tsc_offset, .mult = SH->tsc_mult };
 }
 
+/* What firmware makes the same on all processors; kernels complain otherwise. */
+static void firmware_setup(struct cpu *c, const struct cpu *first)
+{
+	c->pat = first->pat;
+	c->misc_enable = first->misc_enable;
+	c->mtrr_def = first->mtrr_def;
+	__builtin_memcpy(c->mtrr_fix, first->mtrr_fix, sizeof c->mtrr_fix);
+	__builtin_memcpy(c->mtrr_base, first->mtrr_base, sizeof c->mtrr_base);
+	__builtin_memcpy(c->mtrr_mask, first->mtrr_mask, sizeof c->mtrr_mask);
+}
+
 void apic_setup(u32 count)
 {
 	SH->apics.count = count;
@@ -30,6 +41,7 @@ void apic_setup(u32 count)
 		lapic_init(&SH->apics.cpu[i], i);
 		if (i) {
 			cpu_reset(c);
+			firmware_setup(c, &VCPU_AT(0)->cpu);
 			c->apic_base &= ~APIC_BASE_BSP;
 			c->halted = c->wait_startup = 1;
 		}

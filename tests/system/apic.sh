@@ -34,6 +34,23 @@ boot "no local APIC timer" "nolapic_timer lapic=notscdeadline" 'IO-APIC +2-edge 
 boot "no ACPI interrupt routing" acpi=noirq 'XT-PIC +timer'
 boot "an unstable TSC" tsc=unstable 'LOC: +[1-9]'
 
+# Processors are taken away and started again, in each way to send the messages.
+cat >"$tmp/hotplug.sh" <<'X'
+for i in 1 2 3; do
+	echo 0 >/sys/devices/system/cpu/cpu1/online || echo cannot stop
+	echo "left $(grep -c ^processor /proc/cpuinfo)"
+	echo 1 >/sys/devices/system/cpu/cpu1/online || echo cannot start
+	echo "now $(grep -c ^processor /proc/cpuinfo)"
+done
+X
+guest/build.sh overlay "$initrd" "$tmp/hotplug.img" "root/hotplug.sh=$tmp/hotplug.sh"
+for option in "" nox2apic; do
+	guest_run "hotplug$option" "$quiet penumbra.exec=sh,/root/hotplug.sh $option" --initrd "$tmp/hotplug.img" --timeout 60 --cpus 3
+	guest_clean "a processor is stopped and started ${option:+with }$option"
+	result "$([ "$(grep -acE '^(left 2|now 3)$' "$guest_log")" = 6 ] && ! grep -aq inconsistent "$guest_log"; echo $?)" \
+		"it leaves and comes back ${option:+with }$option" "$(guest_tail)"
+done
+
 # An NMI that the kernel sends to itself: the backtrace of all processors.
 cat >"$tmp/nmi.sh" <<'X'
 echo 1 >/proc/sys/kernel/sysrq
