@@ -14,7 +14,7 @@ static void prefill(struct cpu *c)
 	struct walk w;
 
 	my.fault_pending = false;
-	if (debug_on(c))
+	if (debug_on(c) || test_unmapped(va))
 		return;
 	if (c->rip != my.guest_fault_rip || (my.guest_fault_error & PF_I) || !mmu_peek(c, va, &e))
 		return;
@@ -49,6 +49,17 @@ static bool is_bound(const struct insn *in, enum insn_mode mode)
 	return mode == MODE_32 && in->map == MAP_1B && in->enc == ENC_LEGACY && in->op == 0x62;
 }
 
+static int execute_memory(struct cpu *c, const struct insn *in)
+{
+	int r;
+
+	do {
+		operand_watch();
+		r = sys_execute_memory(c, in);
+	} while (operand_lost());
+	return r;
+}
+
 /* Executes the instruction at rip in C. */
 void execute(struct cpu *c)
 {
@@ -79,14 +90,14 @@ void execute(struct cpu *c)
 	my.watch_hits = 0;
 	r = in.has_mem && in.klass == IC_PLAIN && !is_bound(&in, mode) ? -1 : (int)sys_execute(c, &in);
 	if (r == -1)
-		r = sys_execute_memory(c, &in);
+		r = execute_memory(c, &in);
 	if (r == -1 && debug_on(c) && !my.want_switch) {
 		debug_alone(c, &in);
 		return;
 	}
 	/* A short string instruction on memory that is not mapped here. */
 	for (int i = 0; r == SYS_AGAIN && i < 16 && !SPILL_K->pending && !tf && !debug_on(c) && in.klass != IC_INS && in.klass != IC_OUTS; i++)
-		r = sys_execute_memory(c, &in);
+		r = execute_memory(c, &in);
 	if (r == -1 && my.want_switch) {
 		my.must_switch = true;
 		return;

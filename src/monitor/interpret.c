@@ -24,7 +24,10 @@ void interpret(struct cpu *c)
 		if (debug_on(c) && debug_breakpoint(c))
 			return;
 		my.watch_hits = 0;
-		r = sys_interpret(c, &in);
+		do {
+			operand_watch();
+			r = sys_interpret(c, &in);
+		} while (operand_lost());
 		if (r == -1)
 			r = (int)sys_raise(c, VEC_UD);
 		VCPU->count.classes[in.len && in.klass < IC_COUNT ? in.klass : 0]++;

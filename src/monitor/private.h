@@ -47,6 +47,9 @@ struct mine {
 	u8 watch_hits;          /* breakpoints that the instruction under way has met */
 	bool alone;             /* the next instruction runs by itself, with watched pages open */
 	bool open;              /* it does so now */
+	bool operand_watched, operand_lost; /* see operand_watch() */
+	u8 operand[16];
+	u64 operand_va, operand_n;
 	u64 resume_rip;         /* address for which RF holds off breakpoints, 0: none is noted */
 	struct { u64 key, pa; } itlb[ITLB_SIZE];
 };
@@ -63,6 +66,11 @@ static inline bool is_interpreted(const struct cpu *c)
 	return !(c->efer & EFER_LMA) || (c->cpl != 3 && !(c->seg[SEG_CS].attr & ATTR_L));
 }
 void interpret(struct cpu *c);
+/* Test: C executes what touches this page here. */
+static inline bool test_unmapped(u64 va)
+{
+	return SH->knobs.unmapped && va - SH->knobs.unmapped < 2 * PAGE_SIZE && (VCPU->number & 1);
+}
 /* lookup.c */
 /* The block at pc in a mode, translated if need be; NULL with an exception pending. */
 struct block *lookup_at(struct cpu *c, u64 pc, u8 mode);
@@ -105,6 +113,10 @@ void debug_close(const struct cpu *c);
 void debug_changed(struct cpu *c);
 void debug_alone(const struct cpu *c, const struct insn *in);
 /* vmem.c */
+/* What the next instruction reads and then writes is written only if no other processor has done so in between;
+ * else it fails without an exception, operand_lost() says so, and it has to be executed again. */
+void operand_watch(void);
+bool operand_lost(void);
 void io_poll_input(void);
 u64 ns_at(u64 tsc);             /* machine time when the host's counter read so */
 /* apic.c */

@@ -390,6 +390,10 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		my.execute = true;
 		return false;
 	}
+	if (test_unmapped(va)) {
+		my.execute = true;
+		return false;
+	}
 	/* A user page that kernel code must not reach by itself. */
 	if (!user && !is_kernel_half(va) && (uc->err & PF_PK)) {
 		my.execute = true;

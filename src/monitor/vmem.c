@@ -24,6 +24,83 @@ static void copy(u8 *to, const u8 *from, size_t n)
 	}
 }
 
+/* ---- read, modify, write as one ---- */
+
+/* Replaces n bytes if they still are what the instruction read. */
+static bool exchange(u8 *at, const u8 *old, const u8 *new, size_t n)
+{
+#define EXCHANGE(type)                                                                                             \
+	{                                                                                                          \
+		type was = *(const type *)old;                                                                     \
+		return __atomic_compare_exchange_n((type *)at, &was, *(const type *)new, false, __ATOMIC_SEQ_CST,  \
+						   __ATOMIC_SEQ_CST);                                              \
+	}
+	switch (n) {
+	case 1: return __atomic_compare_exchange_n(at, &(u8){ *old }, *new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	case 2: EXCHANGE(u16_any)
+	case 4: EXCHANGE(u32_any)
+	case 8: EXCHANGE(u64_any)
+#undef EXCHANGE
+	default: {
+		const u64_any *o = (const u64_any *)old, *w = (const u64_any *)new;
+		u64 low = o[0], high = o[1];
+		u8 done;
+
+		__asm__ volatile("lock cmpxchg16b %1\n\tsetz %0"
+				 : "=q"(done), "+m"(*(u8 (*)[16])at), "+a"(low), "+d"(high)
+				 : "b"(w[0]), "c"(w[1]) : "cc", "memory");
+		return done;
+	}
+	}
+}
+
+static bool exchangeable(u64 va, size_t n)
+{
+	return n == 1 || n == 2 || n == 4 || n == 8 || (n == 16 && !(va & 15));
+}
+
+/* An operand on two pages: no processor instruction reaches both through the monitor's mapping. */
+static bool exchange_apart(u8 *const at[2], size_t first, const u8 *old, const u8 *new, size_t n)
+{
+	bool same;
+
+	world_stop();
+	same = !__builtin_memcmp(at[0], old, first) && !__builtin_memcmp(at[1], old + first, n - first);
+	if (same) {
+		__builtin_memcpy(at[0], new, first);
+		__builtin_memcpy(at[1], new + first, n - first);
+	}
+	world_go();
+	return same;
+}
+
+/* The write of an operand that the same instruction has read.  False where another processor has written to it in
+ * between: the instruction starts again. */
+static bool write_back(u64 va, const u64 pa[2], const u8 *new, size_t n)
+{
+	size_t first = MIN(n, (size_t)(PAGE_SIZE - (va & ~PAGE_MASK)));
+	u8 *at[2] = { ram_pointer(pa[0]), first < n ? ram_pointer(pa[1]) : NULL };
+	bool done;
+
+	if (first < n)
+		done = exchange_apart(at, first, my.operand, new, n);
+	else
+		done = exchange(at[0], my.operand, new, n);
+	if (!done)
+		my.operand_lost = true;
+	frame_written(pa[0]);
+	if (first < n)
+		frame_written(pa[1]);
+	return done;
+}
+
+static bool is_operand(u64 va, const u64 pa[2], size_t n)
+{
+	u64 last = va + n - 1;
+
+	return my.operand_n == n && my.operand_va == va && ram_pointer(pa[0]) && (!((va ^ last) & PAGE_MASK) || ram_pointer(pa[1]));
+}
+
 static int translate(struct cpu *c, u64 va, size_t n, u32 access, u64 pa[2])
 {
 	bool implicit = access & VM_SYSTEM;
@@ -72,6 +149,11 @@ int vmem_read(struct cpu *c, gva_t address, void *buffer, size_t n, u32 access)
 				device_read(c, pa[i], to, part);
 			to += part;
 		}
+		if (my.operand_watched && !(access & (VM_FETCH | VM_SYSTEM)) && exchangeable(va, step)) {
+			my.operand_va = va;
+			my.operand_n = step;
+			__builtin_memcpy(my.operand, to - step, step);
+		}
 		va += step;
 		n -= step;
 	}
@@ -90,6 +172,8 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 			return -1;
 		if (debug_on(c) && !(access & VM_SYSTEM))
 			debug_access(c, va, step, true);
+		if (my.operand_watched && is_operand(va, pa, step))
+			return write_back(va, pa, from, step) ? 0 : -1;
 		for (int i = 0; i < 2; i++) {
 			size_t part = i ? step - first : first;
 			u8 *to = part ? ram_pointer(pa[i]) : NULL;
@@ -106,6 +190,21 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 		n -= step;
 	}
 	return 0;
+}
+
+void operand_watch(void)
+{
+	my.operand_watched = smp();
+	my.operand_n = 0;
+	my.operand_lost = false;
+}
+
+bool operand_lost(void)
+{
+	bool lost = my.operand_watched && my.operand_lost;
+
+	my.operand_watched = false;
+	return lost;
 }
 
 u64 host_tsc(void) { return host_rdtsc(); }

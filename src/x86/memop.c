@@ -3,8 +3,8 @@
  * pages that cannot be mapped; all of them for the interpreter.
  *
  * Arithmetic is done by the same instruction of the host on registers, so that results and flags, the
- * undefined ones included, are the processor's own.  Read-modify-write is a read and a write: LOCK is not
- * atomic against other processors here.
+ * undefined ones included, are the processor's own.  Read-modify-write is a read and a write of the same bytes:
+ * the accelerator makes them one, or lets the write fail and the instruction begin again.
  *
  * Owner: the vCPU's thread; no lock.  Freestanding.  Source: Intel SDM volume 2. */
 #include "x86/system_internal.h"

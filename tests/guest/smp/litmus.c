@@ -95,55 +95,81 @@ static void message_passing(int me)
 
 /* ---- locked operations ---- */
 
-static struct { unsigned long low, high; } pair __attribute__((aligned(16)));
+/* Where a test may ask that some processors reach it by other ways than others. */
+#define SHARED_AT 0x123456789000ul
+static struct shared {
+	struct { unsigned long low, high; } pair;
+	long counter, plain_under_lock;
+	int lock_word;
+} __attribute__((aligned(16))) *const shared = (void *)SHARED_AT;
 static unsigned char *crossing; /* 8 bytes on two pages */
-static long counter, plain_under_lock;
-static int lock_word;
 
+static long did[THREADS_MAX];
+static atomic_int finished;
+
+static void add_pair(void)
+{
+	unsigned long a = shared->pair.low, d = shared->pair.high;
+	unsigned char done;
+
+	do
+		__asm__ volatile("lock cmpxchg16b %1\n\tsetz %0"
+				 : "=q"(done), "+m"(shared->pair), "+a"(a), "+d"(d)
+				 : "b"(a + 1), "c"(d - 1) : "cc", "memory");
+	while (!done);
+}
+
+static void add_locked(void)
+{
+	int busy = 1;
+
+	for (;;) {
+		__asm__ volatile("xchg %0, %1" : "+r"(busy), "+m"(shared->lock_word) : : "memory");
+		if (!busy)
+			break;
+		sched_yield();
+		busy = 1;
+	}
+	shared->plain_under_lock++;
+	__atomic_store_n(&shared->lock_word, 0, __ATOMIC_RELEASE);
+}
+
+/* All go on until the slowest is done. */
 static void locked(int me)
 {
-	(void)me;
-	for (long i = 0; i < rounds; i++) {
-		__asm__ volatile("lock incq %0" : "+m"(counter));
-		if (!(i & 7)) {
-			unsigned long a = pair.low, d = pair.high;
-			unsigned char done;
+	long i = 0;
 
-			do
-				__asm__ volatile("lock cmpxchg16b %1\n\tsetz %0"
-						 : "=q"(done), "+m"(pair), "+a"(a), "+d"(d)
-						 : "b"(a + 1), "c"(d - 1) : "cc", "memory");
-			while (!done);
-		}
+	for (; finished < n_threads; i++) {
+		if (i == rounds / 4)
+			finished++;
+		__asm__ volatile("lock incq %0" : "+m"(shared->counter));
+		if (!(i & 7))
+			add_pair();
 		if (!(i & 255))
 			__asm__ volatile("lock addq $1, %0" : "+m"(*(unsigned long *)crossing));
-		if (!(i & 15)) {
-			int busy;
-
-			for (;;) {
-				busy = 1;
-				__asm__ volatile("xchg %0, %1" : "+r"(busy), "+m"(lock_word) : : "memory");
-				if (!busy)
-					break;
-				sched_yield();
-			}
-			plain_under_lock++;
-			__atomic_store_n(&lock_word, 0, __ATOMIC_RELEASE);
-		}
+		if (!(i & 15))
+			add_locked();
 	}
+	did[me] = i;
 }
 
 static void check_locked(void)
 {
-	long n = rounds * n_threads, few = (rounds + 7) / 8 * n_threads;
+	long all = 0, eighth = 0, sixteenth = 0, few = 0;
 
-	if (counter != n)
+	for (int i = 0; i < n_threads; i++) {
+		all += did[i];
+		eighth += (did[i] + 7) / 8;
+		sixteenth += (did[i] + 15) / 16;
+		few += (did[i] + 255) / 256;
+	}
+	if (shared->counter != all)
 		fail("lock inc lost a count");
-	if (pair.low != (unsigned long)few || pair.high != -(unsigned long)few)
+	if (shared->pair.low != (unsigned long)eighth || shared->pair.high != -(unsigned long)eighth)
 		fail("cmpxchg16b lost a count");
-	if (*(unsigned long *)crossing != (unsigned long)((rounds + 255) / 256 * n_threads))
+	if (*(unsigned long *)crossing != (unsigned long)few)
 		fail("a locked add across two pages lost a count");
-	if (plain_under_lock != (rounds + 15) / 16 * n_threads)
+	if (shared->plain_under_lock != sixteenth)
 		fail("a lock by xchg let two in");
 }
 
@@ -282,7 +308,7 @@ int main(int argc, char **argv)
 	rounds = argc > 1 ? atol(argv[1]) : 100000;
 	n_threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	n_threads = n_threads < 2 ? 2 : n_threads > THREADS_MAX ? THREADS_MAX : n_threads;
-	two = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	two = mmap((void *)SHARED_AT, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	crossing = two + PAGE - 4;
 	shared_page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	sigaction(SIGSEGV, &act, NULL);
