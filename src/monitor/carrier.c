@@ -223,8 +223,7 @@ void carrier_idle(u64 deadline)
 		deadline = now + NSEC;
 	t.sec = (s64)((deadline - now) / NSEC);
 	t.nsec = (s64)((deadline - now) % NSEC);
-	if (smp())
-		atomic_store(&VCPU->where, IDLE);
+	cache_idle();
 	futex_wait(&VCPU->kick, VCPU->kick_seen, &t);
 	cache_work();
 }

@@ -152,6 +152,7 @@ static inline void device_unlock(void)
 /* From now on this vCPU may, or does not, use blocks and records. */
 void cache_work(void);
 void cache_rest(void);
+void cache_idle(void);
 /* Slots whose stubs this vCPU may look up. */
 u32 slots_ready(void);
 /* All other vCPUs notice what became code, or was claimed, before they run another guest instruction. */

@@ -443,8 +443,12 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	}
 	if (debug_on(c) && !my.open)
 		debug_close(c);
-	if (space_code_changed())
+	if (space_code_changed()) {
 		code_reset();
+		/* It refers to no instance any more: others may move the one that it was in. */
+		if (smp())
+			return false;
+	}
 	/* The lock was waited for: others may have changed what this one goes back to. */
 	if (smp() && VCPU->where != IN_GUEST && (generation != CACHE->generation || !smp_may_enter()))
 		return false;

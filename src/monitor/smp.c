@@ -56,14 +56,17 @@ void lock_release(_Atomic u32 *word)
 
 static void wake_all(_Atomic u32 *word) { sys3(__NR_futex, word, FUTEX_WAKE, 0x7fffffff); }
 
-void cache_rest(void)
+static void leave_cache(enum vcpu_where where)
 {
 	if (!smp())
 		return;
-	atomic_store(&VCPU->where, AT_REST);
+	atomic_store(&VCPU->where, where);
 	if (SH->emptying)
 		wake_all(&VCPU->where);
 }
+
+void cache_rest(void) { leave_cache(AT_REST); }
+void cache_idle(void) { leave_cache(IDLE); }
 
 void cache_work(void)
 {

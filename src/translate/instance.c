@@ -216,7 +216,7 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 	}
 	k->hot = b->host_end;
 	k->cold = b->cold_end;
-	k->n_blocks++;
+	__atomic_store_n(&k->n_blocks, k->n_blocks + 1, __ATOMIC_RELEASE);
 	return b;
 }
 

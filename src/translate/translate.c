@@ -724,13 +724,14 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 		emit_all(&t);
 	while (t.hot.p < CODE_BASE + b->host + ENTRY_BYTES)
 		e8(&t.hot, 0x90);
-	k->n_blocks++;
 	k->n_records += b->n_records;
 	k->n_relocs += b->n_relocs;
 	k->n_moves += b->n_moves;
 	b->n_exits = (u16)(k->n_exits - b->exits);
 	b->host_end = k->hot = (u32)(t.hot.p - CODE_BASE);
 	b->cold_end = b->own_cold_end = k->cold = (u32)(t.cold.p - CODE_BASE);
+	/* Others may now look for it by its host addresses. */
+	__atomic_store_n(&k->n_blocks, k->n_blocks + 1, __ATOMIC_RELEASE);
 	k->stats.translated++;
 	k->stats.guest_insns += (u64)t.n;
 	k->stats.code_bytes += b->host_end - b->host + b->cold_end - b->cold;
