@@ -25,7 +25,7 @@
 #define ARENA (256ull << 20)
 
 /* On data pages, away from code: the processor would take a write for a change of code. */
-struct counter { u32 count, stub; u64 to[2]; };
+struct counter { u32 count, stub; u64 to[2]; u32 exits; /* first that leads to the stub, number + 1 */ };
 static struct counter counters[COUNTERS];
 static u32 n_counters;
 
@@ -97,12 +97,13 @@ static bool counter_make(struct block *b)
 	e8(&e, 0x42); e8(&e, 0xff); e8(&e, 0x24); e8(&e, 0xdd); /* jmp [to + r11 * 8] */
 	e32(&e, (u32)(u64)c->to);
 	c->count = COUNT_FULL + MIN(options.count, COUNT_MAX);
+	c->exits = 0;
 	cold_done(&e);
 	b->instance = ++n_counters;
 	return true;
 }
 
-/* The stub becomes a jump: nobody has to be told. */
+/* The stub becomes a jump, and what was linked to it leads straight on. */
 static void counter_end(struct block *b, const struct block *to)
 {
 	struct counter *c;
@@ -119,6 +120,13 @@ static void counter_end(struct block *b, const struct block *to)
 	__builtin_memcpy((u8 *)&v + 1, &d, 4);
 	__atomic_store_n((u64 *)(CODE_BASE + c->stub), v, __ATOMIC_RELEASE);
 	c->to[1] = block_host(to);
+	for (u32 n = c->exits; n; n = CACHE->exits[n - 1].incoming) {
+		const struct exit_record *x = &CACHE->exits[n - 1];
+
+		if (!(CACHE->blocks[x->block].flags & BLOCK_DEAD))
+			e_patch(CODE_BASE + x->patch, CODE_BASE + to->host);
+	}
+	c->exits = 0;
 }
 
 static bool counted(const struct block *b)
@@ -128,15 +136,23 @@ static bool counted(const struct block *b)
 
 void hot_linked(u32 exit, struct block *b)
 {
-	const struct exit_record *x = &CACHE->exits[exit];
+	struct exit_record *x = &CACHE->exits[exit];
 	const struct block *from = &CACHE->blocks[x->block];
 
 	if (!counted(b) || !x->linked || (from->mode & TM_STEP))
 		return;
 	if (!(from->flags & BLOCK_REGION) && b->pc >= from->pc + from->guest_len)
 		return;
-	if (b->instance || counter_make(b))
-		e_patch(CODE_BASE + x->patch, CODE_BASE + counters[b->instance - 1].stub);
+	if (!b->instance && !counter_make(b))
+		return;
+	struct counter *c = &counters[b->instance - 1];
+
+	e_patch(CODE_BASE + x->patch, CODE_BASE + c->stub);
+	if (!x->listed) {
+		x->listed = true;
+		x->incoming = c->exits;
+		c->exits = exit + 1;
+	}
 }
 
 /* Whether the bytes before pc are a call: then an indirect branch to it is a return, and no new beginning. */
@@ -218,7 +234,7 @@ static bool worth(const struct opt_region *g)
 {
 	u32 stay = g->covered / MAX(g->entries, 1u);
 
-	return g->covered * 4 > g->seen / 4 && (stay >= 60 || (g->n_calls && stay >= 12));
+	return g->covered > 3 * g->n_insns && (stay >= 60 || (g->n_calls && stay >= 12));
 }
 
 /* The optimiser's exits become links, and its way out for another frame a jump to a plain translation. */
@@ -310,7 +326,7 @@ static void build(void)
 		.head = recorder.head, .trace = recorder.pcs, .n_trace = recorder.n, .frame = recorder.frame,
 		.passes = options.passes, .own_memory = threads_running() == 1, .hot = in.p,
 		.hot_end = CODE_BASE + b->host + HOT_ROOM, .cold = cold.p, .cold_end = cold.p + COLD_ROOM,
-		.spill = SPILL_U_DISP + SP_REG, .fetch = fetch,
+		.spill = SPILL_U_DISP + SP_REG, .max_insns = 400, .fetch = fetch,
 	};
 	int rc = region_make(optimiser, &r, &g);
 

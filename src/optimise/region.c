@@ -9,7 +9,7 @@
  * Freestanding; owner as ir.h. */
 #include "optimise/ir.h"
 
-#define RARE 100 /* an edge taken in less than one in RARE visits of its node is cut */
+#define RARE 12 /* an edge taken in less than one in RARE visits of its node is cut */
 
 static unsigned leader_slot(u64 pc) { return (unsigned)((pc * 0x9e3779b97f4a7c15ull) >> 53); }
 
