@@ -396,12 +396,11 @@ static u16 end_ret(struct optimiser *o, struct node *n)
 }
 
 /* The target of an indirect branch in a register; *got is to be put back. */
-static int branch_target(struct optimiser *o, int *got)
+static int branch_target(struct optimiser *o, u16 avoid, int *got)
 {
 	const struct op *op = o->op;
 	struct val v;
 	struct rm rm;
-	int g2;
 
 	*got = -1;
 	if (!op->in.has_mem) {
@@ -411,8 +410,9 @@ static int branch_target(struct optimiser *o, int *got)
 		bring_home(o, op->in.rm);
 		return op->in.rm;
 	}
-	rm = operand_mem(o, op, &g2);
-	*got = g2 >= 0 ? g2 : scratch_get(o, op->in.reg_touch);
+	rm = operand_mem(o, op, got);
+	if (*got < 0)
+		*got = scratch_get(o, op->in.reg_touch | avoid);
 	record(o);
 	encode_rm(&o->hot, 0x8b, 8, *got, &rm, 0);
 	if (!o->r->own_memory)
@@ -420,59 +420,193 @@ static int branch_target(struct optimiser *o, int *got)
 	return *got;
 }
 
+/* Where an indirect branch may go, while its ways are emitted. */
+struct fan {
+	u8 order[MAX_SUCC];  /* successors, the likely ones last */
+	int n;
+	int got, index;      /* scratch registers, or -1 */
+	u64 mask;            /* of the target: these bits tell the targets apart */
+	struct state s;
+	u16 busy, spilled;
+	u8 *miss;
+};
+
+static void fan_restore(struct optimiser *o, const struct fan *f)
+{
+	o->s = f->s;
+	o->busy = f->busy;
+	o->spilled = f->spilled;
+}
+
+static void fan_put(struct optimiser *o, const struct fan *f)
+{
+	if (f->index >= 0)
+		scratch_put(o, f->index);
+	if (f->got >= 0)
+		scratch_put(o, f->got);
+}
+
+static void fan_order(struct fan *f, const struct node *n)
+{
+	f->n = 0;
+	for (int i = 0; i < n->n_succ; i++) {
+		int k = f->n;
+
+		if (n->succ[i] == NO_NODE)
+			continue;
+		for (; k > 0 && n->taken[f->order[k - 1]] > n->taken[i]; k--)
+			f->order[k] = f->order[k - 1];
+		f->order[k] = (u8)i;
+		f->n++;
+	}
+}
+
+static unsigned classes(const struct fan *f, const struct node *n, u64 mask)
+{
+	unsigned distinct = 0;
+
+	for (int i = 0; i < f->n; i++) {
+		int k = 0;
+
+		while (k < i && ((n->target[f->order[k]] ^ n->target[f->order[i]]) & mask))
+			k++;
+		distinct += k == i;
+	}
+	return distinct;
+}
+
+#define FAN_BITS 6
+
+/* A few bits in which all targets differ; 0: there are none. */
+static u64 fan_mask(const struct fan *f, const struct node *n)
+{
+	u64 mask = 0;
+
+	for (int bits = 0; bits < FAN_BITS; bits++) {
+		u64 best = 0;
+		unsigned most = 0;
+
+		for (int b = 0; b < 47; b++) {
+			unsigned c = classes(f, n, mask | 1ull << b);
+
+			if (c > most) {
+				most = c;
+				best = 1ull << b;
+			}
+		}
+		mask |= best;
+		if (most == (unsigned)f->n)
+			return mask;
+	}
+	return 0;
+}
+
+static u64 extract(u64 v, u64 mask)
+{
+	u64 r = 0;
+
+	for (int at = 0; mask; mask &= mask - 1)
+		r |= (v >> __builtin_ctzll(mask) & 1) << at++;
+	return r;
+}
+
+/* index = bits of the target;  jmp [table + index * 8].  The table, in the cold stream; mask and table lie there. */
+static u64 *fan_jump(struct optimiser *o, struct fan *f, int reg)
+{
+	struct emit *e = &o->hot, *c = &o->cold;
+	u64 *table;
+	u8 *mask;
+
+	while ((u64)(uintptr_t)c->p & 7)
+		e8(c, 0x90);
+	mask = c->p;
+	e64(c, f->mask);
+	table = (u64 *)c->p;
+	c->p += 8u << __builtin_popcountll(f->mask);
+	/* pext index, reg, [rip + mask] */
+	e8(e, 0xc4); e8(e, (u8)((f->index < 8 ? 0x80 : 0) | 0x62)); e8(e, (u8)(0x80 | (~reg & 15) << 3 | 2)); e8(e, 0xf5);
+	e8(e, (u8)(0x05 | (f->index & 7) << 3));
+	e32(e, (u32)(mask - (e->p + 4)));
+	/* jmp [index * 8 + table] */
+	if (f->index >= 8)
+		e8(e, 0x42);
+	e8(e, 0xff); e8(e, 0x24); e8(e, (u8)(0xc5 | (f->index & 7) << 3));
+	e32(e, (u32)(uintptr_t)table);
+	return table;
+}
+
+static void fan_miss(struct optimiser *o, struct fan *f, bool save)
+{
+	swap_streams(o);
+	f->miss = o->hot.p;
+	guard_restore(o, save);
+	fan_put(o, f);
+	leave_here(o, o->op->pc);
+	swap_streams(o);
+	fan_restore(o, f);
+}
+
 static u16 end_indirect(struct optimiser *o, struct node *n)
 {
 	const struct op *op = o->op;
-	bool call = op->kind == OP_ICALL;
-	int best = -1, got, reg;
+	struct fan f = { .index = -1 };
+	u64 *table = NULL;
 	u16 to = NO_NODE;
+	bool save;
+	int reg;
 
-	for (int i = 0; i < n->n_succ; i++)
-		if (n->succ[i] != NO_NODE && (best < 0 || n->taken[i] > n->taken[best]))
-			best = i;
-	if (best < 0) {
+	fan_order(&f, n);
+	save = f.n && !flags_release(o, false);
+	if (save) { /* one way only */
+		f.order[0] = f.order[f.n - 1];
+		f.n = 1;
+	}
+	reg = f.n ? branch_target(o, save ? BIT(RAX) : 0, &f.got) : RAX;
+	if (!f.n || (save && reg == RAX)) {
+		if (f.n && f.got >= 0)
+			scratch_put(o, f.got);
 		leave_here(o, op->pc);
 		return NO_NODE;
 	}
-	bool save = !flags_release(o, false);
-
-	reg = branch_target(o, &got);
-	if (o->spilled || (save && reg == RAX)) { /* rare: no register is free; the values in memory would have to come back on each way */
-		if (got >= 0)
-			scratch_put(o, got);
-		leave_here(o, op->pc);
-		return NO_NODE;
+	if (f.n > 2 && (u64)(uintptr_t)o->cold.end < 0x7fffffff)
+		f.mask = fan_mask(&f, n);
+	if (f.mask) {
+		f.index = scratch_get(o, (u16)(op->in.reg_touch | BIT(reg)));
+		table = fan_jump(o, &f, reg);
+	} else if (f.n > 3) { /* a chain of compares: the likeliest three */
+		for (int i = 0; i < 3; i++)
+			f.order[i] = f.order[f.n - 3 + i];
+		f.n = 3;
 	}
-	for (int i = 0; i < n->n_succ; i++) {
-		struct state s;
+	f.s = o->s;
+	f.busy = o->busy;
+	f.spilled = o->spilled;
+	fan_miss(o, &f, save);
+	for (u32 i = 0; table && i < 1u << __builtin_popcountll(f.mask); i++)
+		table[i] = (u64)(uintptr_t)f.miss;
+	for (int k = 0; k < f.n; k++) {
+		int i = f.order[k];
+		bool last = k == f.n - 1;
 		u8 *over;
 
-		if (i == best || n->succ[i] == NO_NODE || save)
-			continue;
-		compare_const(o, reg, n->target[i], op->in.reg_touch);
-		over = e_jcc(&o->hot, 5, o->hot.p + 6);
-		s = o->s;
-		u16 busy = o->busy;
-
-		if (got >= 0)
-			scratch_put(o, got);
-		if (call)
+		if (table)
+			table[extract(n->target[i], f.mask)] = (u64)(uintptr_t)o->hot.p;
+		guard_save(o, save);
+		compare_const(o, reg, n->target[i], (u16)(op->in.reg_touch | (save ? BIT(RAX) : 0)));
+		over = e_jcc(&o->hot, 5, f.miss);
+		guard_restore(o, save);
+		fan_put(o, &f);
+		if (op->kind == OP_ICALL)
 			push_return(o, n->next_pc);
-		edge(o, n->succ[i], false);
-		o->s = s;
-		o->busy = busy;
-		e_patch(over, o->hot.p);
+		o->n_calls += op->kind == OP_ICALL;
+		to = n->succ[i];
+		edge(o, to, last && placeable(o, to));
+		if (!last && !table)
+			e_patch(over, o->hot.p);
+		if (!last)
+			fan_restore(o, &f);
 	}
-	guard_save(o, save);
-	compare_const(o, reg, n->target[best], (u16)(op->in.reg_touch | (save ? BIT(RAX) : 0)));
-	if (got >= 0)
-		scratch_put(o, got);
-	guard_exit(o, save, op->pc);
-	if (call)
-		push_return(o, n->next_pc);
-	o->n_calls += call;
-	to = n->succ[best];
-	edge(o, to, placeable(o, to));
+	o->busy = o->spilled = 0;
 	return placeable(o, to) ? to : NO_NODE;
 }
 

@@ -77,7 +77,7 @@ struct known {
 };
 
 #define NO_NODE 0xffff
-#define MAX_SUCC 4
+#define MAX_SUCC 24
 struct node {
 	u64 pc;
 	u16 context;
@@ -100,6 +100,10 @@ struct node {
 	u8 *host;
 	u32 state;           /* number of the saved state + 1, for a node with one way in */
 };
+
+/* An edge that closes a loop. */
+#define MAX_BACK 256
+struct back { u16 node; u8 succ; };
 
 struct context { u16 parent; u64 ret; u8 depth; };
 
@@ -136,6 +140,8 @@ struct optimiser {
 	u32 n_ops;
 	struct node nodes[MAX_NODES];
 	u32 n_nodes;
+	struct back back[MAX_BACK];
+	u32 n_back;
 	struct context contexts[MAX_CONTEXTS];
 	u32 n_contexts;
 	u64 leaders[2048];

@@ -273,6 +273,9 @@ static void mark_loops(struct optimiser *o)
 	u16 stack[MAX_NODES], top = 0;
 	u8 at[MAX_NODES] = { 0 }, colour[MAX_NODES] = { 0 };
 
+	o->n_back = 0;
+	for (u32 k = 0; k < o->n_nodes; k++)
+		o->nodes[k].loop = false;
 	stack[top++] = 0;
 	colour[0] = 1;
 	while (top) {
@@ -288,13 +291,64 @@ static void mark_loops(struct optimiser *o)
 
 		if (t == NO_NODE)
 			continue;
-		if (colour[t] == 1)
+		if (colour[t] == 1) {
 			o->nodes[t].loop = true;
+			if (o->n_back < MAX_BACK)
+				o->back[o->n_back++] = (struct back){ id, (u8)(at[id] - 1) };
+		}
 		if (!colour[t]) {
 			colour[t] = 1;
 			stack[top++] = t;
 		}
 	}
+}
+
+#define ROTATE_OPS 10
+
+/* A copy of a loop's head for the ways back, so that its test is at the bottom and finds the values where they are. */
+static void rotate(struct optimiser *o, u16 head)
+{
+	struct node *h = &o->nodes[head], *c = &o->nodes[o->n_nodes];
+	u32 back = 0, whole = MAX(h->count, 1u);
+
+	if (h->end != OP_JCC || h->n_succ != 2 || h->n > ROTATE_OPS || o->n_nodes >= MAX_NODES || o->n_ops + h->n > MAX_OPS)
+		return;
+	for (u32 i = 0; i < o->n_back; i++)
+		if (o->nodes[o->back[i].node].succ[o->back[i].succ] == head && o->back[i].node == head)
+			return;
+	*c = *h;
+	c->first = (u16)o->n_ops;
+	for (u32 i = 0; i < h->n; i++)
+		o->ops[o->n_ops++] = o->ops[h->first + i];
+	for (u32 i = 0; i < o->n_back; i++) {
+		struct node *n = &o->nodes[o->back[i].node];
+
+		if (n->succ[o->back[i].succ] != head)
+			continue;
+		back += n->taken[o->back[i].succ];
+		n->succ[o->back[i].succ] = (u16)o->n_nodes;
+	}
+	back = MIN(back, whole);
+	for (int i = 0; i < 2; i++) {
+		c->taken[i] = (u32)((u64)h->taken[i] * back / whole);
+		h->taken[i] -= c->taken[i];
+	}
+	c->count = back;
+	h->count -= back;
+	o->n_nodes++;
+}
+
+static void rotate_loops(struct optimiser *o)
+{
+	u32 n = o->n_nodes;
+
+	for (u16 k = 0; k < n; k++)
+		if (o->nodes[k].reached && o->nodes[k].loop && o->nodes[k].merge)
+			rotate(o, k);
+	for (u32 k = 0; k < o->n_nodes; k++)
+		o->nodes[k].reached = false;
+	mark_reached(o);
+	mark_loops(o);
 }
 
 static void note_sources(struct optimiser *o)
@@ -326,6 +380,8 @@ int region_form(struct optimiser *o)
 	cut_rare(o);
 	mark_reached(o);
 	mark_loops(o);
+	if (ON(o, layout))
+		rotate_loops(o);
 	note_sources(o);
 	return 0;
 }

@@ -25,7 +25,7 @@ struct gen {
 	u8 *functions[FUNCTIONS];
 	int function;      /* in the making: it may call those with smaller numbers */
 	bool frame;        /* RBP is the frame pointer */
-	int depth, calls;
+	int depth, calls, tables;
 	int pushed;        /* bytes below the frame */
 };
 
@@ -275,6 +275,41 @@ static void call(struct gen *g)
 	}
 }
 
+/* jmp [rbx + r * 8 + table], eight ways. */
+static void choice(struct gen *g)
+{
+	struct emit *e = &g->e;
+	int r = reg(g);
+	u64 *table;
+	u8 *out[8];
+
+	if (g->tables == 16 || g->depth > 1)
+		return;
+	table = (u64 *)(g->m->data + 0x3800 + 64 * g->tables++);
+	/* one of few, mostly: add r, imm; and r, 7 or 3 */
+	alu_imm(g, 1, 0, r, (s32)rnd(g, 5));
+	alu_imm(g, 0, 4, r, rnd(g, 2) ? 7 : 3);
+	if (rnd(g, 2)) {
+		e8(e, 0x48 | (r >> 3) << 1); e8(e, 0x8b); e8(e, 0x84); e8(e, (u8)(0xc3 | (r & 7) << 3)); /* mov rax, [...] */
+		e32(e, (u32)((u8 *)table - g->m->data));
+		e8(e, 0xff); e8(e, 0xe0);
+	} else {
+		if (r >= 8)
+			e8(e, 0x42);
+		e8(e, 0xff); e8(e, 0xa4); e8(e, (u8)(0xc3 | (r & 7) << 3));
+		e32(e, (u32)((u8 *)table - g->m->data));
+	}
+	g->depth += 2;
+	for (int i = 0; i < 8; i++) {
+		table[i] = (u64)(uintptr_t)e->p;
+		body(g, 1 + (int)rnd(g, 2));
+		out[i] = e_jmp(e, e->p + 5);
+	}
+	g->depth -= 2;
+	for (int i = 0; i < 8; i++)
+		e_patch(out[i], e->p);
+}
+
 static void loop(struct gen *g)
 {
 	struct emit *e = &g->e;
@@ -314,7 +349,7 @@ static void body(struct gen *g, int n)
 	for (int i = 0; i < n; i++) {
 		int w = (int)rnd(g, 2), r = reg(g);
 
-		switch (rnd(g, 24)) {
+		switch (rnd(g, 25)) {
 		case 0: case 1: case 2: operand(g, w, loads[rnd(g, 10)], r, false); break;
 		case 3: case 4: case 5: operand(g, w, stores[rnd(g, 8)], r, true); break;
 		case 6: modrm_slot(g, w, 0x8b, r); break;
@@ -336,6 +371,7 @@ static void body(struct gen *g, int n)
 			e8(&g->e, (u8)rnd(g, 256));
 			break;
 		case 22: modrm_reg(g, w, 0x31, r, r); break;
+		case 23: choice(g); break;
 		default: modrm_reg(g, w, 0x01 + 8 * (int)rnd(g, 8), r, reg(g)); break;
 		}
 	}
