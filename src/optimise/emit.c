@@ -415,14 +415,6 @@ static bool alu_operands(struct optimiser *o, const struct op *op, struct val *x
 	return true;
 }
 
-static bool same_val(struct val a, struct val b)
-{
-	if (a.kind != b.kind || a.disp != b.disp)
-		return false;
-	return a.kind == VAL_CONST || (a.kind == VAL_EXPR && a.base == b.base && a.index == b.index && a.wide == b.wide &&
-		(a.index == REG_NONE || a.shift == b.shift));
-}
-
 /* CMP and TEST of what is in registers: the flags are put off until something reads them. */
 static bool lazy_compare(struct optimiser *o, const struct op *op)
 {
@@ -432,7 +424,7 @@ static bool lazy_compare(struct optimiser *o, const struct op *op)
 
 	if (!ON(o, flags) || !alu_operands(o, op, &x, &y))
 		return false;
-	if (f->kind == FL_HOST && f->op == how && f->size == op->in.osize && same_val(f->x, x) && same_val(f->y, y))
+	if (f->kind == FL_HOST && f->op == how && f->size == op->in.osize && val_same(f->x, x) && val_same(f->y, y))
 		return true;
 	*f = (struct flags_val){ .kind = FL_LAZY, .op = (u8)how, .size = op->in.osize, .x = x, .y = y };
 	return true;
@@ -795,6 +787,37 @@ static struct rm plain_operand(struct optimiser *o, const struct op *op, struct 
 	return rm_reg(v.base);
 }
 
+/* CDQE and MOVSXD between registers: the result may be there already. */
+static bool sign_extension(struct optimiser *o, const struct op *op)
+{
+	const struct insn *in = &op->in;
+	bool cdqe = in->map == MAP_1B && in->op == 0x98, movsxd = in->map == MAP_1B && in->op == 0x63 && !in->has_mem;
+	int d = cdqe ? RAX : in->reg, s = cdqe ? RAX : in->rm, b;
+	struct val v;
+	struct rm rm;
+
+	if (in->osize != 8 || !(cdqe || movsxd) || !ON(o, copies))
+		return false;
+	v = val_of(o, s);
+	if (!val_is_reg(v) || v.base == d)
+		return false;
+	b = v.base;
+	for (int h = 0; h < 16; h++)
+		if (o->s.sx[h] == b && h == d) {
+			/* Its home has held it all along. */
+			evict(o, d, d);
+			o->s.sx[d] = (u8)b;
+			set_home(o, d, false);
+			return true;
+		}
+	evict(o, d, d);
+	rm = rm_reg(b);
+	encode_rm(&o->hot, 0x63, 8, d, &rm, 0);
+	set_home(o, d, false);
+	o->s.sx[d] = (u8)b;
+	return true;
+}
+
 static void emit_plain(struct optimiser *o, const struct op *op)
 {
 	const struct insn *in = &op->in;
@@ -805,17 +828,8 @@ static void emit_plain(struct optimiser *o, const struct op *op)
 
 	if (op->flags_read || (op->flags_touch && op->flags_write != FLAGS_STATUS))
 		flags_home(o);
-	/* CDQE of a copy */
-	if (in->map == MAP_1B && in->op == 0x98 && in->osize == 8 && ON(o, copies)) {
-		struct val v = val_of(o, RAX);
-
-		if (val_is_reg(v) && v.base != RAX) {
-			rm = rm_reg(v.base);
-			encode_rm(&o->hot, 0x63, 8, RAX, &rm, 0);
-			set_home(o, RAX, false);
-			return;
-		}
-	}
+	if (sign_extension(o, op))
+		return;
 	for (int r = 0; r < 16; r++) {
 		if (op->imp_read & BIT(r))
 			bring_home(o, r);

@@ -124,6 +124,41 @@ static void merge_slots(struct optimiser *o, const struct node *n)
 	}
 }
 
+static bool same_recipe(const struct flags_val *a, const struct flags_val *b)
+{
+	return a->op == b->op && a->size == b->size && val_same(a->x, b->x) && val_same(a->y, b->y);
+}
+
+/* A variable that has the value and will be in its home at the merge; -1: none.  Slots first: they are what a
+ * loop's compare is about, whatever register it read them into. */
+static int holder(const struct optimiser *o, const struct node *n, struct val v, unsigned size, u16 keep)
+{
+	if (size == 4)
+		v = val_narrow(o, v);
+	for (int k = 0; k < 16 + (int)o->n_slots; k++) {
+		int i = k < (int)o->n_slots ? 16 + k : k - (int)o->n_slots;
+		struct val w = val_of(o, i);
+
+		if (i >= 16 ? !(n->valid >> (i - 16) & 1) || o->slots[i - 16].size < size : i == RSP || (keep & BIT(i)))
+			continue;
+		if (val_same(size == 4 ? val_narrow(o, w) : w, v))
+			return i;
+	}
+	return -1;
+}
+
+/* What is known of the flags on all ways to a merge; one that comes later and disagrees spoils the region. */
+static void merge_flags(struct optimiser *o, struct node *n)
+{
+	if (!n->fl_set) {
+		n->fl = o->s.fl;
+		n->fl_set = true;
+	} else if (n->fl.op != FLG_NONE && !same_recipe(&n->fl, &o->s.fl)) {
+		o->recipes_failed |= n->placed;
+		n->fl.op = FLG_NONE;
+	}
+}
+
 /* Arranges the values for a merge.  False: cannot be; the edge leaves the region. */
 static bool merge_enter(struct optimiser *o, u16 node)
 {
@@ -134,7 +169,15 @@ static bool merge_enter(struct optimiser *o, u16 node)
 
 	if (!merge_agrees(o, n))
 		return false;
+	int x = -1, y = -1;
+	struct flags_val f;
+
 	o->op = &at;
+	f = o->s.fl;
+	if (!n->hard_in && f.op != FLG_NONE) {
+		x = holder(o, n, f.x, f.size, keep);
+		y = holder(o, n, f.y, f.size, keep);
+	}
 	if (!n->hard_in)
 		flags_home(o);
 	else
@@ -155,23 +198,33 @@ static bool merge_enter(struct optimiser *o, u16 node)
 			for (int i = 0; i < VARS; i++)
 				if (o->s.v[i].kind == VAL_EXPR && o->s.v[i].base == RSP)
 					o->s.v[i].disp -= to - o->s.rsp_host;
+			if (val_names(o->s.fl.x, RSP) || val_names(o->s.fl.y, RSP))
+				o->s.fl.op = FLG_NONE;
 			if (o->s.v[RSP].kind == VAL_HOME)
 				o->s.v[RSP] = val_expr(RSP, o->s.rsp_host - to, true);
 			if (!o->s.v[RSP].disp)
 				o->s.v[RSP].kind = VAL_HOME;
 			o->s.rsp_host = to;
 		}
-		o->s.fl.op = FLG_NONE;
 		merge_slots(o, n);
 	} else {
 		bring_home(o, RSP);
 	}
+	if (x >= 0 && y >= 0) {
+		o->s.fl = (struct flags_val){ .kind = FL_HOST, .op = f.op, .size = f.size, .x = val_of(o, x), .y = val_of(o, y) };
+		if (f.size == 4) {
+			o->s.fl.x = val_narrow(o, o->s.fl.x);
+			o->s.fl.y = val_narrow(o, o->s.fl.y);
+		}
+		o->s.fl.x.wide = o->s.fl.y.wide = f.size == 8;
+	}
+	merge_flags(o, n);
 	o->op = op;
 	return true;
 }
 
 /* The values with which a merge begins. */
-static void merge_state(struct optimiser *o, const struct node *n)
+static void merge_state(struct optimiser *o, struct node *n)
 {
 	bool sp = n->in.regs & BIT(RSP);
 
@@ -191,6 +244,9 @@ static void merge_state(struct optimiser *o, const struct node *n)
 			o->s.zx |= (u16)BIT(o->slots[i].home);
 	}
 	o->s.fl = (struct flags_val){ .kind = n->hard_in ? FL_LAZY : FL_HOST };
+	if (!n->hard_in && n->fl_set && o->recipes)
+		o->s.fl = n->fl;
+	__builtin_memset(o->s.sx, REG_NONE, sizeof(o->s.sx));
 }
 
 /* Goes to a node from here; `next`: it is placed right behind. */
@@ -795,12 +851,23 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 	o->original_weight = 0;
 	o->s = (struct state){ .rsp_known = true };
 	__builtin_memset(o->states_used, 0, sizeof(o->states_used));
-	for (u32 i = 0; i < o->n_nodes; i++)
-		o->nodes[i].placed = false;
+	o->recipes_failed = false;
+	for (u32 i = 0; i < o->n_nodes; i++) {
+		o->nodes[i].placed = o->nodes[i].fl_set = false;
+		o->nodes[i].host = NULL;
+		o->nodes[i].state = 0;
+	}
+	o->nodes[0].fl_set = true; /* nothing is known at entry */
+	o->nodes[0].fl = (struct flags_val){ 0 };
+	__builtin_memset(o->s.sx, REG_NONE, sizeof(o->s.sx));
 	for (u32 i = 0; i < MAX_SLOTS; i++)
 		o->s.v[16 + i].kind = VAL_NONE;
 	emit_entry(o);
 	place_all(o);
+	if (o->recipes_failed && o->recipes) {
+		o->recipes = false;
+		return emit_region(o, out);
+	}
 	if (o->failed || !patch_all(o))
 		return -2;
 	*out = (struct opt_region){

@@ -76,6 +76,19 @@ struct known {
 	struct { s32 at, value; } saved[MAX_SAVED];
 };
 
+enum val_kind { VAL_HOME, VAL_EXPR, VAL_CONST, VAL_SPILL, VAL_NONE };
+struct val {
+	u8 kind;
+	u8 base, index, shift; /* EXPR: base + (index << shift) + disp; index REG_NONE: none; base never is */
+	u8 wide;               /* 64 bits; else the low 32, zero-extended */
+	s64 disp;              /* CONST: the value; SPILL: which word */
+};
+
+enum flag_kind { FL_HOST, FL_LAZY };
+/* What the status flags are: FLG_SUB of x and y, FLG_AND of x and y, ... ; FLG_ADDR, FLG_SUBR: x is the result. */
+enum flag_op { FLG_NONE, FLG_SUB, FLG_AND, FLG_ADD, FLG_ADDR, FLG_SUBR };
+struct flags_val { u8 kind, op, size; struct val x, y; };
+
 #define NO_NODE 0xffff
 #define MAX_SUCC 24
 struct node {
@@ -97,6 +110,8 @@ struct node {
 	u32 valid;           /* slots whose copy is up to date then */
 	u32 live;            /* slots that are read before they are written */
 	bool soft_in, hard_in; /* flags, as op.soft_dead and op.hard_dead */
+	struct flags_val fl; /* a merge: what the flags are on every way here; op FLG_NONE: not known */
+	bool fl_set;
 	u8 *host;
 	u32 state;           /* number of the saved state + 1, for a node with one way in */
 };
@@ -109,23 +124,11 @@ struct context { u16 parent; u64 ret; u8 depth; };
 
 struct slot { s32 off; u8 size; u8 home; u32 weight; };
 
-enum val_kind { VAL_HOME, VAL_EXPR, VAL_CONST, VAL_SPILL, VAL_NONE };
-struct val {
-	u8 kind;
-	u8 base, index, shift; /* EXPR: base + (index << shift) + disp; index REG_NONE: none; base never is */
-	u8 wide;               /* 64 bits; else the low 32, zero-extended */
-	s64 disp;              /* CONST: the value; SPILL: which word */
-};
-
-enum flag_kind { FL_HOST, FL_LAZY };
-/* What the status flags are: FLG_SUB of x and y, FLG_AND of x and y, ... ; FLG_ADDR, FLG_SUBR: x is the result. */
-enum flag_op { FLG_NONE, FLG_SUB, FLG_AND, FLG_ADD, FLG_ADDR, FLG_SUBR };
-struct flags_val { u8 kind, op, size; struct val x, y; };
-
 struct state {
 	struct val v[VARS];
 	struct flags_val fl;   /* FL_HOST: in the processor; op says how else they can be had (FLG_NONE: not) */
 	u16 zx;                /* host registers whose upper half is zero */
+	u8 sx[16];             /* the host register whose low half this one has, sign-extended; REG_NONE */
 	bool rsp_known;
 	s32 rsp_host;          /* host RSP - RSP at entry */
 };
@@ -176,6 +179,7 @@ struct optimiser {
 	u32 n_sources, n_exits, seen, covered, n_calls;
 	u64 original_weight;
 	bool failed;
+	bool recipes, recipes_failed; /* merges may know what the flags are; one was wrong about it */
 };
 
 static inline bool pass_on(const struct optimiser *o, unsigned pass) { return o->r->passes >> pass & 1; }
@@ -216,6 +220,7 @@ static inline struct val val_expr(int base, s64 disp, bool wide)
 static inline bool val_is_reg(struct val v) { return v.kind == VAL_EXPR && v.index == REG_NONE && !v.disp; }
 struct val val_narrow(const struct optimiser *o, struct val v);
 bool val_names(struct val v, int host);
+bool val_same(struct val a, struct val b);
 /* v + disp; false where it has no such form */
 bool val_add(struct val *v, struct val w, bool wide);
 int var_home(const struct optimiser *o, int var);
@@ -229,6 +234,8 @@ void load_val(struct optimiser *o, int host, struct val v); /* flags kept */
 int scratch_get(struct optimiser *o, u16 avoid);
 void scratch_put(struct optimiser *o, int host);
 /* Flags */
+/* A host register is about to be written: it is nobody's sign extension any more. */
+void forget_extension(struct optimiser *o, int host);
 void flags_home(struct optimiser *o);
 void flags_host(struct optimiser *o, enum flag_op op, unsigned size, struct val x, struct val y);
 /* Makes way for an instruction of ours that clobbers them; false: they are needed and cannot be had again. */

@@ -22,6 +22,7 @@ int region_make(struct optimiser *o, const struct opt_request *r, struct opt_reg
 		return rc;
 	frame_analyse(o);
 	flags_analyse(o);
+	o->recipes = true;
 	return emit_region(o, out);
 }
 

@@ -31,6 +31,14 @@ bool val_names(struct val v, int host)
 	return v.kind == VAL_EXPR && (v.base == host || v.index == host);
 }
 
+bool val_same(struct val a, struct val b)
+{
+	if (a.kind != b.kind || a.disp != b.disp)
+		return false;
+	return a.kind == VAL_CONST || (a.kind == VAL_EXPR && a.base == b.base && a.index == b.index && a.wide == b.wide &&
+		(a.index == REG_NONE || a.shift == b.shift));
+}
+
 bool val_add(struct val *v, struct val w, bool wide)
 {
 	if (v->kind == VAL_CONST && w.kind == VAL_CONST) {
@@ -82,12 +90,21 @@ int var_home(const struct optimiser *o, int var)
 	return o->slots[var - 16].home == REG_NONE ? -1 : o->slots[var - 16].home;
 }
 
+void forget_extension(struct optimiser *o, int host)
+{
+	o->s.sx[host] = REG_NONE;
+	for (int i = 0; i < 16; i++)
+		if (o->s.sx[i] == host)
+			o->s.sx[i] = REG_NONE;
+}
+
 /* host = v, flags kept. */
 void load_val(struct optimiser *o, int host, struct val v)
 {
 	struct emit *e = &o->hot;
 	struct rm rm = { .mem = true, .base = v.base, .index = v.index, .shift = v.shift, .seg = SEG_NONE, .disp = v.disp };
 
+	forget_extension(o, host);
 	if (v.kind == VAL_CONST) {
 		e_mov_imm(e, host, (u64)v.disp);
 	} else if (val_is_reg(v)) {
@@ -158,6 +175,7 @@ void evict(struct optimiser *o, int host, int own)
 {
 	struct flags_val *f = &o->s.fl;
 
+	forget_extension(o, host);
 	for (int i = 0; i < 16 + (int)o->n_slots; i++)
 		if (i != own && val_names(o->s.v[i], host))
 			bring_home(o, i);
@@ -250,12 +268,14 @@ int scratch_get(struct optimiser *o, u16 avoid)
 	if (free) {
 		int h = __builtin_ctz(free);
 
+		forget_extension(o, h);
 		o->busy |= (u16)BIT(h);
 		return h;
 	}
 	for (int i = 15; i >= 0; i--) {
 		if ((avoid & BIT(i)) || o->s.v[i].kind != VAL_HOME)
 			continue;
+		forget_extension(o, i);
 		e_store_gs(&o->hot, o->r->spill + 8 * i, i);
 		o->s.v[i] = (struct val){ .kind = VAL_SPILL, .disp = i };
 		o->busy |= (u16)BIT(i);
