@@ -525,6 +525,17 @@ static bool alu_slot(struct optimiser *o, const struct op *op)
 	if ((op->alu == ALU_ADD || (op->alu == ALU_SUB && y.kind == VAL_CONST)) && val_add(&sum, minus, size == 8)) {
 		u16 avoid = (u16)(BIT(c) | (y.kind == VAL_EXPR ? BIT(y.base) : 0) | (rm.base < 16 ? BIT(rm.base) : 0));
 
+		if (op->soft_dead && ON(o, flags)) {
+			/* A fault of the store finds the copy changed, but nobody looks at it then. */
+			load_val(o, c, sum);
+			record(o);
+			encode_rm(&o->hot, 0x89, size, c, &rm, 0);
+			set_home(o, 16 + slot, size == 4);
+			o->s.fl = (struct flags_val){ .kind = FL_LAZY, .op = op->alu == ALU_ADD ? FLG_ADDR : FLG_SUBR, .size = (u8)size,
+				.x = val_of(o, 16 + slot), .y = y };
+			stored(o, &rm, size, slot);
+			return true;
+		}
 		t = scratch_get(o, avoid);
 		load_val(o, t, sum);
 		record(o);

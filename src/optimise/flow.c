@@ -186,7 +186,7 @@ static bool merge_enter(struct optimiser *o, u16 node)
 		if (!(n->valid >> i & 1))
 			o->s.v[16 + i].kind = VAL_NONE;
 	for (int i = 0; i < 16; i++)
-		if (i != RSP && !(keep & BIT(i)))
+		if (i != RSP && !(keep & BIT(i)) && !(n->dead & BIT(i)))
 			bring_home(o, i);
 	for (u32 i = 0; i < o->n_slots; i++)
 		bring_home(o, 16 + (int)i);
@@ -232,7 +232,7 @@ static void merge_state(struct optimiser *o, struct node *n)
 	o->s.rsp_host = sp ? merge_rsp(o, n) : 0;
 	o->s.zx = 0;
 	for (int i = 0; i < 16; i++) {
-		o->s.v[i] = (struct val){ .kind = o->pool & BIT(i) ? VAL_SPILL : VAL_HOME, .disp = i };
+		o->s.v[i] = (struct val){ .kind = o->pool & BIT(i) ? VAL_SPILL : n->dead & BIT(i) ? VAL_NONE : VAL_HOME, .disp = i };
 		if (sp && distances(o) && (n->in.regs & BIT(i)) && (i != RSP || n->in.frame[i] != 0))
 			o->s.v[i] = val_expr(RSP, n->in.frame[i], true);
 	}
@@ -315,6 +315,29 @@ static bool placeable(const struct optimiser *o, u16 node)
 	return node != NO_NODE && !o->nodes[node].placed && ON(o, layout);
 }
 
+/* A branch back whose edge needs no load: what it needs comes before the branch, which then goes straight there. */
+static bool end_loop(struct optimiser *o, struct node *n, int back, int cond)
+{
+	struct node *t = &o->nodes[n->succ[back]];
+	u16 other = n->succ[!back];
+
+	if (!t->merge || !t->placed || !merge_agrees(o, t))
+		return false;
+	for (u32 i = 0; i < o->n_slots; i++)
+		if ((t->valid >> i & 1) && o->s.v[16 + i].kind == VAL_NONE)
+			return false;
+	flags_home(o);
+	if (!merge_enter(o, n->succ[back]))
+		return false;
+	fix_to(o, e_jcc(&o->hot, cond, o->hot.p + 6), n->succ[back]);
+	o->s.fl = (struct flags_val){ .kind = FL_HOST };
+	if (other == NO_NODE)
+		leave_here(o, n->target[!back]);
+	else
+		edge(o, other, placeable(o, other));
+	return true;
+}
+
 static u16 end_jcc(struct optimiser *o, struct node *n)
 {
 	const struct op *op = o->op;
@@ -324,6 +347,8 @@ static u16 end_jcc(struct optimiser *o, struct node *n)
 	flags_home(o);
 	if (n->succ[hot] == NO_NODE || (!placeable(o, n->succ[hot]) && placeable(o, n->succ[!hot])))
 		hot = !hot;
+	if (n->succ[hot] != NO_NODE && end_loop(o, n, hot, hot ? cond ^ 1 : cond))
+		return placeable(o, n->succ[!hot]) ? n->succ[!hot] : NO_NODE;
 	a = n->succ[hot];
 	b = n->succ[!hot];
 	/* `hot` falls through: the condition that leads to the other way. */

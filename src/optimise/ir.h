@@ -63,6 +63,7 @@ struct op {
 	bool flags_touch;    /* may change flags */
 	bool soft_dead;      /* the flags behind it are overwritten before they are read, on every path */
 	bool hard_dead;      /* ... and nothing between can fault or leave */
+	bool hard_before;    /* the same before it, the op included */
 	bool framed;         /* memory operand lies at RSP at entry + frame */
 	s32 frame;
 };
@@ -109,6 +110,7 @@ struct node {
 	bool known_set;
 	u32 valid;           /* slots whose copy is up to date then */
 	u32 live;            /* slots that are read before they are written */
+	u16 dead;            /* registers that are written before anything reads them, faults or leaves */
 	bool soft_in, hard_in; /* flags, as op.soft_dead and op.hard_dead */
 	struct flags_val fl; /* a merge: what the flags are on every way here; op FLG_NONE: not known */
 	bool fl_set;

@@ -134,6 +134,8 @@ bool region_recover(const struct opt_region *r, struct opt_regs *regs, const u64
 
 		__builtin_memcpy(&v, p, sizeof(v));
 		p += sizeof(v);
+		if (v.kind == VAL_NONE && !fault)
+			return false; /* nobody reads it before it is written */
 		out.r[var & 15] = val_read(&v, regs->r, spill);
 	}
 	out.rip = rec->pc;

@@ -171,19 +171,26 @@ void bring_home(struct optimiser *o, int var)
 	o->s.v[var].kind = VAL_HOME;
 }
 
-void evict(struct optimiser *o, int host, int own)
+/* Brings home what names the register. */
+static void unname(struct optimiser *o, int host, int own)
 {
 	struct flags_val *f = &o->s.fl;
 
-	forget_extension(o, host);
 	for (int i = 0; i < 16 + (int)o->n_slots; i++)
 		if (i != own && val_names(o->s.v[i], host))
 			bring_home(o, i);
 	if (f->op != FLG_NONE && (val_names(f->x, host) || val_names(f->y, host))) {
-		if (f->kind == FL_LAZY)
+		/* Not where nobody will read them, nor see them. */
+		if (f->kind == FL_LAZY && !o->op->hard_before)
 			flags_home(o);
 		f->op = FLG_NONE;
 	}
+}
+
+void evict(struct optimiser *o, int host, int own)
+{
+	forget_extension(o, host);
+	unname(o, host, own);
 }
 
 void set_home(struct optimiser *o, int var, bool zero_upper)
@@ -225,7 +232,7 @@ void set_val(struct optimiser *o, int var, struct val v, bool lazy)
 		o->s.v[var].kind = VAL_HOME;
 		return;
 	}
-	evict(o, h, var);
+	unname(o, h, var);
 	if (lazy && !val_names(v, h)) {
 		o->s.v[var] = v;
 		return;
