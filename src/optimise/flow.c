@@ -627,6 +627,34 @@ static void fan_miss(struct optimiser *o, struct fan *f, bool save)
 	fan_restore(o, f);
 }
 
+/* The way through the table's entry for target i begins right before the node itself, which has no other. */
+static bool fan_land(struct optimiser *o, const struct fan *f, const struct node *n, int i, int reg, u64 *entry)
+{
+	struct node *t = &o->nodes[n->succ[i]];
+
+	if (t->merge || t->placed || !state_save(o, n->succ[i]))
+		return false;
+	t->landing = (struct landing){ entry, f->miss, (s8)f->got, (s8)f->index, (u8)reg, f->busy, f->spilled, (u16)(n - o->nodes) };
+	return true;
+}
+
+static void land(struct optimiser *o, const struct node *n)
+{
+	const struct landing *l = &n->landing;
+	const struct node *from = &o->nodes[l->from];
+	struct fan f = { .got = l->got, .index = l->index };
+
+	o->op = &o->ops[from->first + from->n - 1];
+	o->busy = l->busy;
+	o->spilled = l->spilled;
+	*l->entry = (u64)(uintptr_t)o->hot.p;
+	compare_const(o, l->reg, n->pc, o->op->in.reg_touch);
+	e_jcc(&o->hot, 5, l->miss);
+	fan_put(o, &f);
+	if (o->op->kind == OP_ICALL)
+		push_return(o, from->next_pc);
+}
+
 static u16 end_indirect(struct optimiser *o, struct node *n)
 {
 	const struct op *op = o->op;
@@ -670,6 +698,11 @@ static u16 end_indirect(struct optimiser *o, struct node *n)
 		bool last = k == f.n - 1;
 		u8 *over;
 
+		if (table && fan_land(o, &f, n, i, reg, &table[extract(n->target[i], f.mask)])) {
+			o->n_calls += op->kind == OP_ICALL;
+			to = n->succ[i];
+			continue;
+		}
 		if (table)
 			table[extract(n->target[i], f.mask)] = (u64)(uintptr_t)o->hot.p;
 		guard_save(o, save);
@@ -681,14 +714,14 @@ static u16 end_indirect(struct optimiser *o, struct node *n)
 			push_return(o, n->next_pc);
 		o->n_calls += op->kind == OP_ICALL;
 		to = n->succ[i];
-		edge(o, to, last && placeable(o, to));
+		edge(o, to, last && !table && placeable(o, to));
 		if (!last && !table)
 			e_patch(over, o->hot.p);
 		if (!last)
 			fan_restore(o, &f);
 	}
 	o->busy = o->spilled = 0;
-	return placeable(o, to) ? to : NO_NODE;
+	return !table && placeable(o, to) ? to : NO_NODE;
 }
 
 /* The end of a node; returns the one to place next, or NO_NODE. */
@@ -771,6 +804,8 @@ static u16 emit_node(struct optimiser *o, u16 id)
 
 		o->s = o->states[i].s;
 		o->states_used[i / 32] &= ~(1u << (i % 32));
+		if (n->landing.entry)
+			land(o, n);
 	}
 	for (u32 i = 0; i < ops; i++) {
 		if (o->hot.end - o->hot.p < 2048 || o->cold.end - o->cold.p < 4096)
@@ -881,6 +916,7 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 		o->nodes[i].placed = o->nodes[i].fl_set = false;
 		o->nodes[i].host = NULL;
 		o->nodes[i].state = 0;
+		o->nodes[i].landing.entry = NULL;
 	}
 	o->nodes[0].fl_set = true; /* nothing is known at entry */
 	o->nodes[0].fl = (struct flags_val){ 0 };
