@@ -243,16 +243,14 @@ static void direct_exits(struct block *b, const struct opt_region *g, const stru
 	u32 number = (u32)(b - CACHE->blocks);
 
 	for (u32 i = 0; i < g->n_exits; i++) {
-		u8 *at;
+		u8 *at = g->exits[i].at;
 
-		/* Between blocks R11 is in the spill page. */
-		e_patch(g->exits[i].at, cold->p);
-		e_store_gs(cold, SPILL_U_DISP + SP_REG + 8 * TX_KEPT, TX_KEPT);
-		while (((u64)cold->p + 1) & 3)
-			e8(cold, 0x90);
-		at = e_jmp(cold, g->exits[i].plain ? CODE_BASE + plain->host : cold->p + 5);
-		if (!g->exits[i].plain)
-			exit_stub(cold, X_LINK, g->exits[i].pc, number, (u32)(at - CODE_BASE));
+		if (g->exits[i].plain) {
+			e_patch(at, CODE_BASE + plain->host);
+			continue;
+		}
+		e_patch(at, cold->p);
+		exit_stub(cold, X_LINK, g->exits[i].pc, number, (u32)(at - CODE_BASE));
 	}
 }
 
@@ -311,22 +309,16 @@ static void build(void)
 	u32 exits = k->n_exits;
 
 	*b = (struct block){
-		.pc = recorder.head, .pa = recorder.head, .host = (u32)ALIGN_UP(k->hot, 64) + 48, .cold = k->cold, .mode = TM_USER,
+		.pc = recorder.head, .pa = recorder.head, .host = (u32)ALIGN_UP(k->hot, 64), .cold = k->cold, .mode = TM_USER,
 		.flags = BLOCK_REGION, .exits = exits, .guest_len = 1,
 	};
 	cold.p = CODE_BASE + k->cold;
 	exit_stub(&cold, X_DEAD, recorder.head, k->n_blocks, 0);
-	/* The way in takes R11 from the spill page; inside it is a register like any other. */
-	struct emit in = { CODE_BASE + b->host, NULL };
-
-	e_load_gs(&in, TX_KEPT, SPILL_U_DISP + SP_REG + 8 * TX_KEPT);
-	while ((u64)in.p & 63)
-		e8(&in, 0x90);
 	struct opt_request r = {
 		.head = recorder.head, .trace = recorder.pcs, .n_trace = recorder.n, .frame = recorder.frame,
-		.passes = options.passes, .own_memory = threads_running() == 1, .hot = in.p,
+		.passes = options.passes, .own_memory = threads_running() == 1, .hot = CODE_BASE + b->host,
 		.hot_end = CODE_BASE + b->host + HOT_ROOM, .cold = cold.p, .cold_end = cold.p + COLD_ROOM,
-		.spill = SPILL_U_DISP + SP_REG, .max_insns = 400, .fetch = fetch,
+		.spill = SPILL_U_DISP + SP_REG, .kept = BIT(TX_KEPT), .max_insns = 400, .fetch = fetch,
 	};
 	int rc = region_make(optimiser, &r, &g);
 

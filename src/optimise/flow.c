@@ -34,9 +34,12 @@ static void leave_here(struct optimiser *o, u64 pc)
 		if (i != RSP)
 			bring_home(o, i);
 	bring_home(o, RSP);
-	for (int i = 0; i < 16; i++)
-		if (o->pool & BIT(i))
+	for (int i = 0; i < 16; i++) {
+		if (o->r->kept & ~o->pool & BIT(i))
+			e_store_gs(&o->hot, o->r->spill + 8 * i, i);
+		if (o->pool & ~o->r->kept & BIT(i))
 			e_load_gs(&o->hot, i, o->r->spill + 8 * i);
+	}
 	/* At its own head it would come straight back, having done nothing. */
 	jump_out(o, &o->hot, pc, pc == o->r->head);
 }
@@ -858,8 +861,11 @@ static void emit_entry(struct optimiser *o)
 	}
 	for (int i = 0; i < 16; i++)
 		if (o->pool & BIT(i)) {
-			e_store_gs(e, spill + 8 * i, i);
+			if (!(o->r->kept & BIT(i)))
+				e_store_gs(e, spill + 8 * i, i);
 			o->s.v[i] = (struct val){ .kind = VAL_SPILL, .disp = i };
+		} else if (o->r->kept & BIT(i)) {
+			e_load_gs(e, i, spill + 8 * i);
 		}
 	for (u32 i = 0; i < o->n_slots; i++) {
 		const struct slot *s = &o->slots[i];

@@ -333,7 +333,11 @@ static void choose_slots(struct optimiser *o, struct candidate *c, u32 n)
 	}
 	/* What no slot wants is the guest's again, but for one scratch register. */
 	while (o->pool_free & (o->pool_free - 1)) {
-		u16 top = (u16)BIT(31 - __builtin_clz(o->pool_free));
+		u16 dear = o->pool_free & (u16)~o->r->kept, top;
+
+		if (!dear)
+			break;
+		top = (u16)BIT(31 - __builtin_clz(dear));
 
 		o->pool_free &= (u16)~top;
 		o->pool &= (u16)~top;

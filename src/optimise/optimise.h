@@ -34,6 +34,7 @@ struct opt_request {
 	u8 *hot, *hot_end;     /* where the region goes, at its final address, writable: 8 KiB at least; */
 	u8 *cold, *cold_end;   /* its exits, within 2 GiB of it */
 	s32 spill;             /* gs:[spill + 8 * n], n 0-15: words for this thread that only the region uses */
+	u16 kept;              /* registers that are in their spill words whenever control is between blocks */
 	u32 max_insns;         /* guest instructions in the region, 0: as many as fit */
 	/* Guest code at pc: pointer to at least one byte, *have bytes; NULL: none. */
 	const u8 *(*fetch)(void *ctx, u64 pc, size_t *have);

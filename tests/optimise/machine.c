@@ -215,6 +215,12 @@ static void on_trap(int sig, siginfo_t *si, void *context)
 		now.in_region = r->step;
 		if (!r->step)
 			trap_off(uc);
+		for (int i = 0; i < 16; i++)
+			if (r->kept & BIT(i)) {
+				spill_words[i] = g.r[i];
+				g.r[i] = ~g.r[i];
+			}
+		set(uc, &g);
 		uc->uc_mcontext.gregs[16] = (s64)r->region->code;
 		if (r->protect_page >= 0 && r->protect_at <= r->from)
 			protect(r);

@@ -39,7 +39,8 @@ enum outcome machine_record(struct machine *m);
 struct run {
 	u32 from;
 	const struct opt_region *region;  /* NULL: natively */
-	u64 outs, outs_end;      /* where its exits lead through */
+	u64 outs, outs_end;      /* where its exits lead through; these bring the kept registers back */
+	u16 kept;                /* as in struct opt_request */
 	bool step;               /* compare at each precise point with the trace */
 	int protect_page;        /* -1, or page of data (0..), then of the stack */
 	int protection;          /* PROT_* */

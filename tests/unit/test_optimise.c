@@ -27,15 +27,21 @@ static struct { unsigned long regions, points, faults, entries, refused, covered
 #define REGION_SIZE 0x40000
 
 /* Exits lead to the program's own code, through a jump that reaches any address. */
-static void direct_exits(const struct opt_region *g)
+static void direct_exits(const struct opt_region *g, bool kept)
 {
 	u8 *p = region_code + REGION_SIZE;
 
-	for (u32 i = 0; i < g->n_exits; i++, p += 16) {
+	for (u32 i = 0; i < g->n_exits; i++, p += 32) {
+		u8 *to = p;
+
 		s32 away = (s32)(p - (g->exits[i].at + 4));
 
-		memcpy(p, "\xff\x25\0\0\0\0", 6);
-		memcpy(p + 6, &g->exits[i].pc, 8);
+		if (kept) {
+			memcpy(to, "\x65\x4c\x8b\x1c\x25\x58\0\0\0", 9); /* mov r11, gs:[88] */
+			to += 9;
+		}
+		memcpy(to, "\xff\x25\0\0\0\0", 6);
+		memcpy(to + 6, &g->exits[i].pc, 8);
 		memcpy(g->exits[i].at, &away, 4);
 	}
 }
@@ -92,17 +98,18 @@ static bool check_region(struct machine *m, u64 *seed, u32 from, u32 passes, boo
 		.head = m->trace[from].rip, .trace = m->pcs, .n_trace = m->n_trace, .passes = passes, .own_memory = own,
 		.frame = (s64)(m->trace[from].r[RBP] - m->trace[from].r[RSP]), .hot = region_code, .hot_end = region_code + 0x28000, .cold = region_code + 0x28000,
 		.cold_end = region_code + REGION_SIZE, .fetch = machine_fetch, .ctx = m,
+		.kept = random64(seed) % 2 ? BIT(R11) : 0,
 	};
 	struct opt_region g;
 	struct run n = { .protect_page = -1 }, x = { .from = from, .region = &g, .protect_page = -1,
-		.outs = (u64)region_code + REGION_SIZE, .outs_end = (u64)region_code + 2 * REGION_SIZE };
+		.kept = r.kept, .outs = (u64)region_code + REGION_SIZE, .outs_end = (u64)region_code + 2 * REGION_SIZE };
 	int rc = region_make(optimiser, &r, &g);
 
 	if (rc) {
 		total.failed++;
 		return rc != -2;
 	}
-	direct_exits(&g);
+	direct_exits(&g, r.kept);
 	total.regions++;
 	total.covered += g.covered;
 	total.seen += g.seen;
