@@ -181,8 +181,17 @@ void hot_promote(struct thread *th, u32 block)
 {
 	struct block *b = &CACHE->blocks[block];
 
-	if (b->flags & BLOCK_DEAD || !b->instance)
+	if (!b->instance)
 		return;
+	if (b->flags & BLOCK_DEAD) { /* to its successor, from now on without counting; a count must not run on */
+		struct siginfo info;
+		u32 generation = CACHE->generation;
+		struct block *next = code_lookup_mode(b->pc, TM_USER, &info);
+
+		if (next && generation == CACHE->generation)
+			counter_end(b, next);
+		return;
+	}
 	if (recorder.owner || n_regions == MAX_REGIONS) {
 		counters[b->instance - 1].count = COUNT_FULL + MIN(options.count, COUNT_MAX);
 		return;
@@ -294,6 +303,7 @@ static void install(struct block *old, struct block *b, struct opt_region *g, co
 static void build(void)
 {
 	struct cache *k = CACHE;
+	u32 generation = k->generation;
 	struct siginfo info;
 	struct block *old = code_lookup_mode(recorder.head, TM_USER, &info), *plain;
 	struct opt_region g;
@@ -302,7 +312,7 @@ static void build(void)
 	if (!old || (old->flags & BLOCK_REGION) || !prepare())
 		return;
 	plain = code_lookup_mode(recorder.head, TM_USER | TM_PLAIN, &info);
-	if (!plain || k->hot + HOT_ROOM + 64 > k->limit_hot || k->cold + COLD_ROOM + 32768 > k->limit_cold ||
+	if (!plain || generation != k->generation || k->hot + HOT_ROOM + 64 > k->limit_hot || k->cold + COLD_ROOM + 32768 > k->limit_cold ||
 	    k->n_exits + 2048 > MAX_EXITS || arena_used + (1 << 20) > ARENA || k->n_blocks + 2 > MAX_BLOCKS || !code_has_room(2048))
 		return;
 	struct block *b = &k->blocks[k->n_blocks];

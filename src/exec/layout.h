@@ -19,7 +19,7 @@
 #define LOW_BEGIN 0x10000000
 #define LOW_END 0x50000000
 #define RUNTIME_BASE 0x60000000 /* mk/exec.mk links it there */
-#define RUNTIME_END 0x61000000
+#define RUNTIME_END 0x64000000
 #define TARGETS_DISP 0x7fff0000 /* [8 * guest address + this] */
 #define TARGETS_BEGIN 0x80000000
 #define TARGETS_END 0x300000000
