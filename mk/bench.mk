@@ -12,3 +12,16 @@ bench:
 	@+$(MAKE) --no-print-directory deps
 	@+$(MAKE) --no-print-directory all guest-full $(GUESTBENCH)
 	@BUILD='$(BUILD)' PENUMBRA='$(abspath $(PENUMBRA))' bench/run $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(TARGETS),--targets $(TARGETS)) $(M)
+
+# Programs of `penumbra bench translation` that Debian does not ship.
+BENCH_PROGRAMS := $(BUILD)/bench/programs
+
+$(BENCH_PROGRAMS)/micro: bench/micro.c
+	@echo "  CC      $<"
+	@mkdir -p $(@D)
+	@$(CC) -O2 -o $@ $<
+$(BENCH_PROGRAMS)/lua-O0: bench/sources.sh
+	@echo "  SOURCES $(BENCH_PROGRAMS)"
+	@bench/sources.sh $(BENCH_PROGRAMS)
+.PHONY: bench-programs
+bench-programs: $(BENCH_PROGRAMS)/micro $(BENCH_PROGRAMS)/lua-O0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # The front-end: which sources and libraries make up the program, and its manual page.
 
-FRONTEND_SRCS := $(wildcard src/base/*.c src/device/*.c src/accel/*.c src/machine/*.c src/cli/*.c)
-FRONTEND_LIBS += -ljson-c -lz -llzma -lzstd -llz4 -lbz2 -lslirp
+FRONTEND_SRCS := $(wildcard src/base/*.c src/device/*.c src/accel/*.c src/machine/*.c src/bench/*.c src/cli/*.c)
+FRONTEND_LIBS += -lm -ljson-c -lz -llzma -lzstd -llz4 -lbz2 -lslirp
 
 DEPS_BUILD += libbz2-dev libslirp-dev
 DEPS_TEST += groff-base man-db

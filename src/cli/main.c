@@ -101,6 +101,8 @@ static enum cli_status run_subcommand(const struct command *cmd, int argc, char 
 		err_set(&e, -1, "there is no subcommand '%s'", argv[0]);
 		return usage_error(cmd, e.text);
 	}
+	if (sub->run_words)
+		return (enum cli_status)sub->run_words(argc, (char **)argv);
 	return run_command(sub, argc - 1, argv + 1);
 }
 

@@ -12,6 +12,7 @@ cli        8
 migrate    7
 container  7
 image      6
+bench      6
 machine    5
 accel      4
 device     4
