@@ -112,9 +112,11 @@ for command in $commands; do
 	result $? "the manual page has $command" "no section"
 	for option in $(sed -n 's/^  --\([a-z-]*\).*/\1/p' <<<"$help"); do
 		[ "$option" = help ] && continue
-		# Known: with a value left out it asks for the value, else it is taken.
-		run "$command" "--$option"
-		[[ $err != *"unknown option"* ]] && grep -q "^\\\\fB\\\\-\\\\-${option//-/\\\\\\\\-}" "$tmp/penumbra.1"
+		# Known: with a value left out it asks for the value; one without a value is followed by what is wrong.
+		wrong=
+		[[ $help != *"  --$option  "* ]] || wrong=--wrong
+		run "$command" "--$option" $wrong
+		[[ $err != *"unknown option '--$option'"* ]] && grep -q "^\\\\fB\\\\-\\\\-${option//-/\\\\\\\\-}" "$tmp/penumbra.1"
 		result $? "$command --$option is known and in the manual page" "$err"
 	done
 done
