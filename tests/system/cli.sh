@@ -116,7 +116,7 @@ for command in $commands; do
 		wrong=
 		[[ $help != *"  --$option  "* ]] || wrong=--wrong
 		run "$command" "--$option" $wrong
-		[[ $err != *"unknown option '--$option'"* ]] && grep -q "^\\\\fB\\\\-\\\\-${option//-/\\\\\\\\-}" "$tmp/penumbra.1"
+		[[ $err != *"unknown option '--$option'"* ]] && grep -qF -- "$(sed 's/-/\\-/g' <<<"--$option")" "$tmp/penumbra.1"
 		result $? "$command --$option is known and in the manual page" "$err"
 	done
 done
