@@ -196,14 +196,27 @@ static void test_knobs_apply(struct cache *k)
 	t->seed = t->seed * 2 + 1;
 }
 
+/* The n-th of the host's processors that the family may use, counted from this one on: each vCPU begins with its own. */
+static u32 nth_host_cpu(u32 n)
+{
+	u32 bits = sizeof SH->host_cpus * 8, here, at;
+
+	__asm__("rdtscp" : "=c"(here) : : "eax", "edx");
+	at = here &= 0xfff;
+	for (u32 looked = 0; n && looked < bits * MAX_VCPUS; looked++) {
+		at = (at + 1) % bits;
+		n -= SH->host_cpus[at / 64] >> at % 64 & 1;
+	}
+	return n ? here : at;
+}
+
 /* vCPU 0 starts as the front-end left it, the others wait to be started. */
 static void vcpu_init(u32 n)
 {
 	struct vcpu *v = VCPU_AT(n);
 
 	v->number = n;
-	__asm__("rdtscp" : "=c"(v->host_cpu) : : "eax", "edx");
-	v->host_cpu &= 0xfff;
+	v->host_cpu = nth_host_cpu(n);
 	*vcpu_constants(n) = (struct constants){
 		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = 0x7fff, .xcr0 = v->cpu.xcr0,
 	};
