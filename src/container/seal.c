@@ -33,7 +33,7 @@ static bool already_sealed(void)
 
 	if (statfs(self, &fs) < 0)
 		return false;
-	if (fs.f_flags & STATFS_RDONLY)
+	if (fs.f_flags & STATFS_RDONLY) /* our mount, or a file system that nobody can write to anyway */
 		return true;
 	if (fs.f_type != TMPFS_MAGIC)
 		return false;

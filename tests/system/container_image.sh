@@ -22,7 +22,7 @@ make_image() {
 		layers=$(jq -c --arg d "$(blob "$tmp/packed")" '. + [{mediaType:"application/vnd.oci.image.layer.v1.tar+any",digest:$d,size:1}]' <<<"$layers")
 		diffs=$(jq -c --arg d "sha256:$(sha <"$f")" '. + [$d]' <<<"$diffs")
 	done
-	jq -c --argjson c "$config" --argjson d "$diffs" -n '{os:"linux",architecture:"amd64",config:$c,rootfs:{type:"layers",diff_ids:$d}}' >"$tmp/c.json"
+	jq -c --arg a "${processor:-amd64}" --argjson c "$config" --argjson d "$diffs" -n '{os:"linux",architecture:$a,config:$c,rootfs:{type:"layers",diff_ids:$d}}' >"$tmp/c.json"
 	c=$(blob "$tmp/c.json")
 	jq -c --arg c "$c" --argjson l "$layers" -n '{schemaVersion:2,config:{digest:$c},layers:$l}' >"$tmp/m.json"
 	m=$(blob "$tmp/m.json")
@@ -146,6 +146,7 @@ again; sed -i 's/sha256:/sha512:/' "$layout/index.json"; wrong "another algorith
 again; echo '{"manifests":[{' >"$layout/index.json"; wrong "broken JSON" 'index.json: is not the JSON'
 again; jq -c '.manifests[0].digest="sha256:../../../../etc/passwd"' "$layout/index.json" >"$tmp/i" && mv "$tmp/i" "$layout/index.json"; wrong "a digest that is a path" 'no sha256 digest'
 again; jq -c '.manifests[0].platform={os:"linux",architecture:"arm64"}' "$layout/index.json" >"$tmp/i" && mv "$tmp/i" "$layout/index.json"; wrong "another processor" 'has no image for linux on amd64'
+fresh evil; processor=arm64 make_image evil:1 '{"Cmd":["/bin/true"]}' cat "$tmp/up.tar"; wrong "a configuration for another processor" 'is for linux on arm64'
 fresh evil; make_image evil:1 '{"User":"nobody-here"}' cat "$tmp/up.tar"; wrong "a user that the image lacks" 'config.User: the image has no user'
 fresh evil; make_image evil:1 '{"Cmd":[1]}' cat "$tmp/up.tar"; wrong "a command that is no string" 'config.Cmd\[0\]: must be a string'
 fresh evil; make_image evil:1 '{"WorkingDir":"here"}' cat "$tmp/up.tar"; wrong "a relative directory" 'WorkingDir: .* is not absolute'
