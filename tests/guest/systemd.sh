@@ -41,7 +41,7 @@ $oci pause s; say 1 "$(cat $scope/cgroup.freeze)" pause; $oci resume s
 say "/bin/sleep" "$($oci exec s /bin/cat /proc/1/cmdline | tr '\0' '\n' | head -1)" exec
 cp /t/sleep.json /b/config.json
 case $($oci run --bundle /b t 2>&1 </dev/null) in *"already"*) echo ok twice ;; *) echo "not ok twice" ;; esac
-say 1 "$(wc -l <$scope/cgroup.procs)" untouched
+say "1 active" "$(wc -l <$scope/cgroup.procs) $(show ActiveState)" untouched
 $oci delete --force s
 say "inactive" "$(show ActiveState)" stopped
 # killed right after the scope was made: delete still knows it

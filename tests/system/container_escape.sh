@@ -68,6 +68,12 @@ done
 has "$(cat "$tmp/events")" "exec of a foreign file" "a dropped program is an event"
 has "$(cat "$tmp/events")" "write to a protected path" "a write to the root is an event"
 
+# without the filter and Landlock in front of them the namespaces must hold by themselves
+run_oci hardened-run --name "$id" --seccomp off --landlock off --env "PROBE_ABSTRACT=$id-host" --env "PROBE_PID=$victim" \
+	--env "PROBE_PORT=$port" --env "PROBE_SHM=$key" --env "PROBE_QUEUE=$id" "$b/rootfs" /bin/probe abstract-socket peer-address \
+	shared-memory message-queue peer-signal ptrace-host nsenter-host </dev/null 2>/dev/null | while read -r name got _; do
+	same "$got" denied "hardened, namespaces alone: $name"
+done
 # a flood of events is counted, not written
 rm "$tmp/events"; SECONDS=0
 run_oci hardened-run --name "$id" --events "$tmp/events" "$b/rootfs" /bin/probe --deny 5000 </dev/null >/dev/null 2>&1
