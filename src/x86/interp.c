@@ -73,6 +73,8 @@ int sys_interpret(struct cpu *c, struct insn *in)
 	if (fetch(c, in))
 		return SYS_FAULT;
 	result = sys_execute_plain(c, in);
+	if (result < 0 && in->klass == IC_PLAIN)
+		result = sys_execute_fpu(c, in);
 	if (result >= 0)
 		return result;
 	switch (in->klass) {

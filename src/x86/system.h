@@ -36,9 +36,12 @@ int sys_execute_memory(struct cpu *c, const struct insn *in);
  * sys_execute()'s. */
 int sys_execute_plain(struct cpu *c, const struct insn *in);
 
+/* x87 and SSE control instructions (fpu.c) on the state that is live in the host's registers; -1 for others. */
+int sys_execute_fpu(struct cpu *c, const struct insn *in);
+
 /* Fetches, decodes and executes the instruction at rip in whatever mode the processor is in: for the modes that
- * are not translated.  `in` tells what it was (in->len 0: it could not be fetched).  x87, vector and
- * extended-state instructions are not here: -1 with rip at one of them. */
+ * are not translated.  `in` tells what it was (in->len 0: it could not be fetched).  x87 and vector arithmetic and
+ * the XSAVE family are not here: -1 with rip at one of them. */
 int sys_interpret(struct cpu *c, struct insn *in);
 
 /* INIT: the state after it (SDM 3A table 10-1); the local APIC, MTRRs, time-stamp counter and vector state stay. */

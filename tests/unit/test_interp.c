@@ -3,7 +3,7 @@
  * (16 and 32 bits, both privilege levels) run under /dev/kvm and in sys_interpret(), to the next HLT; registers,
  * flags, segments and memory must be the same.  PENUMBRA_TEST_SEED and PENUMBRA_TEST_CASES choose others. */
 /* WITH: base/err.c accel/kvm_state.c x86/branch.c x86/control.c x86/cpuid.c x86/decimal.c x86/decode.c */
-/* WITH: x86/decode_table.c x86/decode_vector.c x86/interp.c x86/interrupt.c x86/io.c x86/memop.c x86/msr.c */
+/* WITH: x86/decode_table.c x86/decode_vector.c x86/fpu.c x86/interp.c x86/interrupt.c x86/io.c x86/memop.c x86/msr.c */
 /* WITH: x86/reset.c x86/segment.c x86/system.c */
 
 #include <signal.h>
@@ -199,8 +199,10 @@ static bool emulator_differs(const struct insn *in, bool real, bool user)
 {
 	switch (in->klass) {
 	case IC_PLAIN:
+		if (in->map == MAP_1B && (in->op == 0x9b || (in->op >= 0xd8 && in->op <= 0xdf)))
+			return true; /* the state of the x87 is not that of the virtual processor */
 		if (in->map == MAP_0F)
-			return in->op == 0x0d || (in->op >= 0x18 && in->op <= 0x1e);
+			return in->op == 0xae || in->op == 0x0d || (in->op >= 0x18 && in->op <= 0x1e);
 		return in->map == MAP_1B && ((in->op & 0xe7) == 0x27 || in->op == 0xd4 || in->op == 0xd5 ||
 					     in->op == 0xd6 || in->op == 0x62);
 	case IC_ENTER:

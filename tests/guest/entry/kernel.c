@@ -12,7 +12,7 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-extern u8 on_gp[], on_pf[], on_timer[], on_soft[];
+extern u8 on_gp[], on_nm[], on_pf[], on_timer[], on_soft[];
 u32 through_real_mode(void);
 void kernel(u32 eax, u32 ebx);
 
@@ -148,6 +148,24 @@ static void paging_pae(void)
 	__asm__ volatile("mov %%cr0, %0; and $0x7fffffff, %0; mov %0, %%cr0" : "=&r"(cr) : : "memory");
 }
 
+static void fpu(void)
+{
+	static u8 area[512] __attribute__((aligned(16)));
+	u32 cr, mxcsr = 0x1f80 | 0x8000, got = 0;
+	u16 control = 0, round = 0x27f, status = 1;
+
+	__asm__ volatile("mov %%cr4, %0; or $0x600, %0; mov %0, %%cr4; clts" : "=&r"(cr) : : "memory");
+	__asm__ volatile("fninit; fnstcw %0; fnstsw %%ax; mov %%ax, %1" : "=m"(control), "=m"(status) : : "eax", "memory");
+	result(control == 0x37f && !status, "FNINIT and the control word");
+	__asm__ volatile("fldcw %2; fwait; ldmxcsr %3; fxsave %0; fninit; fxrstor %0; fnstcw %1; stmxcsr %4"
+			 : "+m"(area), "=m"(control), "+m"(round), "+m"(mxcsr), "=m"(got) : : "memory");
+	result(control == 0x27f && area[0] == 0x7f && area[1] == 2 && got == mxcsr && *(u32 *)(area + 24) == mxcsr,
+	       "FXSAVE and FXRSTOR");
+	set_idt(7, on_nm);
+	__asm__ volatile("mov %%cr0, %0; or $8, %0; mov %0, %%cr0; fninit; fninit" : "=&r"(cr) : : "memory");
+	result(counts[0] == 2, "CR0.TS and #NM");
+}
+
 static void local_apic(void)
 {
 	volatile u32 *apic = (u32 *)0xfee00000;
@@ -226,6 +244,7 @@ void kernel(u32 eax, u32 ebx)
 	paging_pae();
 	result(through_real_mode() == 507, "real mode and back");
 	local_apic();
+	fpu();
 	outb(0xf4, failed ? 0 : 0x15);
 	print("not ok the debug exit\n");
 	outb(0x600 + 5, 0x34); /* power off */

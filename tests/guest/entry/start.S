@@ -34,7 +34,10 @@ start:	mov $stack_top, %esp
 	jmp 1b
 
 	/* Vectors 13, 14, 32 and 0x80: counts, and goes on behind the instruction or where it was. */
-	.globl on_gp, on_pf, on_timer, on_soft
+	.globl on_gp, on_nm, on_pf, on_timer, on_soft
+on_nm:	incl counts + 4 * 0
+	clts
+	iret
 on_gp:	incl counts + 4 * 0
 	add $4, %esp
 	addl $2, (%esp)                 /* the tests fault with instructions of two bytes */
