@@ -82,7 +82,9 @@ qemu-img convert -O qcow2 "$tmp/lower" "$tmp/plain"
 qemu-img convert -c -O qcow2 "$tmp/lower" "$tmp/packed"
 qemu-img create -q -f qcow2 -b "$tmp/lower" -F raw "$tmp/over"
 for kind in raw plain packed over; do
-	guest_run "$kind" "$quiet penumbra.run=/script" --disk "$tmp/$kind,serial=number-7,queues=2" --timeout 90
+	cpus=1
+	[ $kind != over ] || cpus=2
+	guest_run "$kind" "$quiet penumbra.run=/script" --disk "$tmp/$kind,serial=number-7,queues=2" --cpus $cpus --timeout 90
 	guest_clean "a guest on $kind"
 	guest_results "$kind:" mount read checksums rebound trim serial direct unmount
 	format=qcow2
@@ -94,6 +96,20 @@ for kind in raw plain packed over; do
 done
 cmp -s "$tmp/lower" "$tmp/lower.before"
 result $? "a backing file is not written"
+
+# ---- code that a disk writes over code that has run ----
+gcc -D_GNU_SOURCE -static -O1 -o "$tmp/dmacode" tests/guest/dmacode.c
+result $? "the program is built" "gcc failed"
+modules+=("dmacode=$tmp/dmacode")
+with code <<'END'
+/dmacode /dev/vda 50
+END
+truncate -s 4M "$tmp/code"
+for cpus in 1 2; do
+	guest_run code "$quiet penumbra.run=/script" --disk "$tmp/code" --cpus $cpus --timeout 60
+	guest_clean "a guest that runs code from a disk, $cpus processors"
+	guest_results "$cpus:" fresh
+done
 
 # ---- what cannot be written ----
 with refuse <<'END'
