@@ -18,6 +18,7 @@ struct device_set {
 	int stop_fd;
 	pthread_t thread;
 	bool started;
+	pthread_cond_t heard;  /* a worker has stopped; with bus.lock */
 	struct err error;
 };
 
@@ -86,6 +87,7 @@ int devices_create(struct device_set **out, const struct device_spec *specs, siz
 		return err_set(e, -ENOMEM, "no memory");
 	set->env = *env;
 	pci_bus_init(&set->bus, &env->host);
+	pthread_cond_init(&set->heard, NULL);
 	set->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (set->stop_fd < 0)
 		rc = err_sys(e, errno, "eventfd");
@@ -145,6 +147,7 @@ static void hear_control(struct device_set *set, struct virtio_device *d)
 	} else {
 		virtio_control_locked(d, &c, &failed);
 	}
+	pthread_cond_broadcast(&set->heard);
 	pthread_mutex_unlock(&set->bus.lock);
 	if (!failed.code || set->error.code)
 		return;
@@ -206,6 +209,67 @@ void devices_destroy(struct device_set *set)
 		close(set->stop_fd);
 	pci_bus_destroy(&set->bus);
 	free(set);
+}
+
+/* ---- pause and state ---- */
+
+void devices_pause(struct device_set *set)
+{
+	pthread_mutex_lock(&set->bus.lock);
+	for (u32 i = 0; i < set->n; i++)
+		virtio_stop_locked(set->device[i]);
+	for (u32 i = 0; i < set->n; i++)
+		while (!set->device[i]->stopped)
+			pthread_cond_wait(&set->heard, &set->bus.lock);
+	pthread_mutex_unlock(&set->bus.lock);
+}
+
+void devices_resume(struct device_set *set)
+{
+	pthread_mutex_lock(&set->bus.lock);
+	for (u32 i = 0; i < set->n; i++)
+		virtio_resume_locked(set->device[i]);
+	pthread_mutex_unlock(&set->bus.lock);
+}
+
+int devices_save(struct device_set *set, u8 **bytes, size_t *n, struct err *e)
+{
+	u8 *at = malloc((size_t)set->n * (VIRTIO_RECORD_MAX + 4) + 1);
+
+	if (!at)
+		return err_set(e, -ENOMEM, "no memory");
+	*bytes = at;
+	pthread_mutex_lock(&set->bus.lock);
+	for (u32 i = 0; i < set->n; i++) {
+		u32 size = (u32)virtio_save_locked(set->device[i], at + 4);
+
+		memcpy(at, &size, 4);
+		at += 4 + size;
+	}
+	pthread_mutex_unlock(&set->bus.lock);
+	*n = (size_t)(at - *bytes);
+	return 0;
+}
+
+int devices_load(struct device_set *set, const u8 *bytes, size_t n, struct err *e)
+{
+	int rc = 0;
+	u32 size;
+
+	pthread_mutex_lock(&set->bus.lock);
+	for (u32 i = 0; !rc && i < set->n; i++) {
+		if (n < 4 || (memcpy(&size, bytes, 4), size > n - 4)) {
+			rc = err_set(e, -EINVAL, "state of the devices: it ends before device %u", i);
+			break;
+		}
+		rc = virtio_load_locked(set->device[i], bytes + 4, size, e);
+		bytes += 4 + size;
+		n -= 4 + size;
+	}
+	if (!rc && n)
+		rc = err_set(e, -EINVAL, "state of the devices: %zu bytes too many", n);
+	pthread_mutex_unlock(&set->bus.lock);
+	return rc;
 }
 
 struct pci_bus *devices_bus(struct device_set *set)

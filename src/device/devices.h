@@ -41,6 +41,17 @@ int devices_start(struct device_set *set, struct err *e);
 /* Ends the thread and all workers; NULL is permitted. */
 void devices_destroy(struct device_set *set);
 
+/* Stops all devices: afterwards no worker touches guest memory, and nothing is under way.  The vCPUs do not run.
+ * Only after devices_start(). */
+void devices_pause(struct device_set *set);
+/* Lets them go on. */
+void devices_resume(struct device_set *set);
+/* The state of all devices while they are paused, for free(): records of virtio_save_locked(), each after its length
+ * in 4 bytes. */
+int devices_save(struct device_set *set, u8 **bytes, size_t *n, struct err *e);
+/* Takes it over: the set has the same devices in the same order, and has not run yet; devices_resume() starts them. */
+int devices_load(struct device_set *set, const u8 *bytes, size_t n, struct err *e);
+
 struct pci_bus *devices_bus(struct device_set *set);
 /* The doorbell's descriptor of the device in a slot, -1 where there is none. */
 int devices_bell(const struct device_set *set, unsigned slot);

@@ -133,6 +133,12 @@ static void update_bell(struct pci_device *d)
 	d->bus->host.set_bell(d->bus->host.opaque, d->slot, bell);
 }
 
+void pci_device_restored_locked(struct pci_device *d)
+{
+	update_line(d);
+	update_bell(d);
+}
+
 static u32 config_read(struct pci_device *d, u32 offset, int size)
 {
 	if (d->ops->config_read)

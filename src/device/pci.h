@@ -130,4 +130,7 @@ bool pci_msix_enabled(const struct pci_device *d);
 void pci_msix_fire_locked(struct pci_device *d, u32 vector);
 void pci_intx_locked(struct pci_device *d, bool asked);
 
+/* d->state was loaded: lines and doorbells follow it. */
+void pci_device_restored_locked(struct pci_device *d);
+
 #endif

@@ -15,6 +15,8 @@
 #ifndef PENUMBRA_DEVICE_VIRTIO_H
 #define PENUMBRA_DEVICE_VIRTIO_H
 
+#include <stdio.h>
+
 #include "device/pci.h"
 #include "device/worker.h"
 
@@ -73,6 +75,9 @@ struct virtio_device {
 	struct virtq_setup queue[WORKER_QUEUES_MAX];
 	struct worker_handle worker;
 	u8 window_cap;                 /* VIRTIO_PCI_CAP_PCI_CFG */
+	u8 class_state[WORKER_STATE_MAX]; /* of the class, while the worker is stopped */
+	u32 class_state_size;
+	bool stopping, stopped;        /* the worker has answered virtio_stop_locked() */
 	bool running, resetting, gone; /* gone: the worker died */
 };
 
@@ -87,5 +92,21 @@ void virtio_control_locked(struct virtio_device *d, const struct control *c, str
 void virtio_interrupt_locked(struct virtio_device *d, u64 queues);
 /* The worker died. */
 void virtio_gone_locked(struct virtio_device *d);
+
+/* ---- pause and state ---- */
+
+/* Has the worker finish what is under way and tell where it stands; `stopped` is set when it has, at once where
+ * there is nothing to stop. */
+void virtio_stop_locked(struct virtio_device *d);
+/* Goes on from there. */
+void virtio_resume_locked(struct virtio_device *d);
+
+#define VIRTIO_RECORD_MAX 8192
+/* The state of a stopped device, in at most VIRTIO_RECORD_MAX bytes; returns how many. */
+size_t virtio_save_locked(const struct virtio_device *d, u8 *bytes);
+/* Takes it over, before the machine runs; -EINVAL where it is not of a device like this one, with the field. */
+int virtio_load_locked(struct virtio_device *d, const u8 *bytes, size_t n, struct err *e);
+/* Prints it. */
+void virtio_dump_locked(const struct virtio_device *d, FILE *to);
 
 #endif

@@ -83,7 +83,7 @@ static void clear(struct virtio_device *d)
 
 void virtio_gone_locked(struct virtio_device *d)
 {
-	d->gone = true;
+	d->gone = d->stopped = true;
 	if (d->resetting)
 		clear(d);
 	else
@@ -102,8 +102,28 @@ static void start(struct virtio_device *d)
 	struct control c = { .n = d->n_queues, .features = d->state.driver_features };
 
 	memcpy(c.queue, d->queue, sizeof c.queue);
+	c.state_bytes = d->class_state_size;
+	memcpy(c.state, d->class_state, d->class_state_size);
+	d->class_state_size = 0;
 	d->running = true;
 	send(d, &c, CONTROL_START);
+}
+
+void virtio_stop_locked(struct virtio_device *d)
+{
+	struct control c = { 0 };
+
+	d->stopping = true;
+	d->stopped = d->gone || !d->running;
+	if (!d->stopped && !d->resetting) /* a reset under way ends in the same */
+		send(d, &c, CONTROL_STOP);
+}
+
+void virtio_resume_locked(struct virtio_device *d)
+{
+	d->stopping = d->stopped = false;
+	if (d->running && !(d->state.status & VIRTIO_STATUS_NEEDS_RESET))
+		start(d);
 }
 
 static void reset(struct virtio_device *d)
@@ -149,6 +169,16 @@ void virtio_control_locked(struct virtio_device *d, const struct control *c, str
 	case CONTROL_RESET_DONE:
 		if (d->resetting)
 			clear(d);
+		d->stopped |= d->stopping;
+		break;
+	case CONTROL_STOPPED:
+		for (u32 i = 0; i < d->n_queues && d->running; i++) {
+			d->queue[i].next_avail = c->queue[i].next_avail;
+			d->queue[i].next_used = c->queue[i].next_used;
+		}
+		d->class_state_size = MIN(c->state_bytes, (u32)WORKER_STATE_MAX);
+		memcpy(d->class_state, c->state, d->class_state_size);
+		d->stopped = true;
 		break;
 	case CONTROL_BROKEN:
 		if (!d->resetting)

@@ -44,7 +44,7 @@ int vq_start(struct virtqueue *q, struct dma *dma, const struct virtq_setup *s, 
 		return vq_break(q, "queue outside of memory");
 	q->size = (u16)n;
 	q->next_avail = s->next_avail;
-	q->next_used = s->next_used;
+	q->next_used = q->signalled = s->next_used;
 	q->event_idx = features >> VIRTIO_F_EVENT_IDX & 1;
 	q->indirect = features >> VIRTIO_F_INDIRECT_DESC & 1;
 	q->running = true;
@@ -205,14 +205,14 @@ bool vq_wants_interrupt(struct virtqueue *q)
 	u16 old = q->signalled, event;
 	bool valid = q->signalled_valid;
 
-	if (!q->running || q->broken)
+	if (!q->running || q->broken || q->next_used == old)
 		return false;
+	q->signalled = q->next_used;
+	q->signalled_valid = true;
 	/* The used index is visible before the driver's wish is read. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!q->event_idx)
 		return !(q->avail[RING_FLAGS] & AVAIL_NO_INTERRUPT);
-	q->signalled = q->next_used;
-	q->signalled_valid = true;
 	event = q->avail[RING_ENTRIES + q->size];
 	return !valid || (u16)(q->next_used - event - 1) < (u16)(q->next_used - old);
 }

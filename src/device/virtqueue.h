@@ -76,7 +76,7 @@ void vq_push(struct virtqueue *q, const struct vq_chain *c, u64 written);
 void vq_fill(struct virtqueue *q, const struct vq_chain *c, u64 written, u16 i);
 void vq_publish(struct virtqueue *q, u16 n);
 
-/* After pushing: whether the driver wants an interrupt (section 2.7.7). */
+/* Whether the driver wants an interrupt for what was published since the last call (section 2.7.7). */
 bool vq_wants_interrupt(struct virtqueue *q);
 
 /* Asks the driver to notify, or not to.  vq_listen() returns true where requests came meanwhile, so that
