@@ -22,7 +22,7 @@ struct run_values {
 	const char *kernel, *initrd, *append, *accel, *name, *stats;
 	u64 memory, cpus, timeout;
 	struct option_list disks, nets, shares, vsocks, balloons;
-	const char *rng;
+	const char *rng, *console;
 };
 
 #define FIELD(f) offsetof(struct run_values, f)
@@ -48,6 +48,8 @@ static const struct option_row run_options[] = {
 	  "sockets between guest and host: CONNECT PORT to SOCKET, and SOCKET_PORT for what the guest connects to", NULL, NULL },
 	{ "balloon", "[target=SIZE][,socket=PATH]", OPTION_LIST, FIELD(balloons),
 	  "memory that the guest does not use goes back to the host", NULL, NULL },
+	{ "console", "KIND", OPTION_CHOICE, FIELD(console),
+	  "terminal that the guest has beside its serial port; virtio is hvc0", "serial", "serial|virtio" },
 	{ "rng", "on|off", OPTION_CHOICE, FIELD(rng), "give the guest random numbers of the host's", "off", "on|off" },
 	{ "accel", "NAME", OPTION_CHOICE, FIELD(accel),
 	  "how the guest's processor is run", "auto", "auto|translate|kvm" },
@@ -71,8 +73,12 @@ static const struct {
 	{ "fs", FIELD(shares), 0 },
 	{ "vsock", FIELD(vsocks), 0 },
 	{ "balloon", FIELD(balloons), 0 },
+	{ "console", 0, FIELD(console) },
 	{ "rng", 0, FIELD(rng) },
 };
+
+/* Words of a choice that ask for the device. */
+static bool makes_device(const char *word) { return !strcmp(word, "on") || !strcmp(word, "virtio"); }
 
 #define DEVICES_MAX 32
 static size_t collect_devices(const struct run_values *v, struct device_spec spec[DEVICES_MAX])
@@ -86,7 +92,7 @@ static size_t collect_devices(const struct run_values *v, struct device_spec spe
 		for (int w = 0; device_options[i].list && w < list->count && n < DEVICES_MAX; w++)
 			spec[n++] = (struct device_spec){ class, list->word[w] };
 		if (device_options[i].choice && n < DEVICES_MAX &&
-		    !strcmp(*(const char *const *)(const void *)(values + device_options[i].choice), "on"))
+		    makes_device(*(const char *const *)(const void *)(values + device_options[i].choice)))
 			spec[n++] = (struct device_spec){ class, NULL };
 	}
 	return n;

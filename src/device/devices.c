@@ -66,6 +66,7 @@ static int add(struct device_set *set, const struct device_spec *spec, struct er
 		return err_set(e, -ENOMEM, "no memory");
 	d->class = class;
 	d->set = set;
+	d->machine_fd = -1;
 	d->worker = (struct worker_handle){ .pid = -1, .control = -1, .bell = -1, .call = -1 };
 	set->device[set->n++] = d;
 	rc = class->create(d, spec->options, e);
@@ -201,6 +202,8 @@ void devices_destroy(struct device_set *set)
 
 		worker_close(&d->worker);
 		close_files(d);
+		if (d->machine_fd >= 0)
+			close(d->machine_fd);
 		if (d->class->destroy)
 			d->class->destroy(d);
 		free(d);
@@ -282,6 +285,19 @@ int devices_bell(const struct device_set *set, unsigned slot)
 	for (u32 i = 0; i < set->n; i++)
 		if (set->device[i]->pci.slot == slot)
 			return set->device[i]->worker.bell;
+	return -1;
+}
+
+int devices_take_machine_fd(struct device_set *set, const char *class)
+{
+	for (u32 i = 0; i < set->n; i++) {
+		int fd = set->device[i]->machine_fd;
+
+		if (fd < 0 || strcmp(set->device[i]->class->name, class))
+			continue;
+		set->device[i]->machine_fd = -1;
+		return fd;
+	}
 	return -1;
 }
 

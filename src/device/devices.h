@@ -11,6 +11,7 @@
 /* Every class: the symbol of its struct virtio_class. */
 #define VIRTIO_CLASSES(C) \
 	C(virtio_blk) \
+	C(virtio_console) \
 	C(virtio_net) \
 	C(virtio_fs) \
 	C(virtio_vsock) \
@@ -55,6 +56,8 @@ int devices_load(struct device_set *set, const u8 *bytes, size_t n, struct err *
 struct pci_bus *devices_bus(struct device_set *set);
 /* The doorbell's descriptor of the device in a slot, -1 where there is none. */
 int devices_bell(const struct device_set *set, unsigned slot);
+/* The machine's end of the connection with the first worker of a class that has one, now the caller's; -1: none. */
+int devices_take_machine_fd(struct device_set *set, const char *class);
 /* Code 0 where no device has failed; to be read after devices_destroy() is no longer possible, so copy it
  * once the run has ended. */
 const struct err *devices_error(const struct device_set *set);

@@ -8,8 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "device/virtio_console.h"
 
 #define INPUT_ROOM 4096u
 #define LINE_MAX_BYTES 256u
@@ -39,11 +42,14 @@ struct console {
 	u8 input[INPUT_ROOM];
 	u32 input_start, input_count;
 	bool stopping;
+	bool peer_up;        /* a driver serves the virtio console */
 	enum panic_state panic;
 	u64 panic_deadline;
 	struct err error;
 
-	/* -- vCPU thread until console_stop() */
+	pthread_t peer_thread;
+	pthread_mutex_t writing; /* held while bytes are written, which may take long */
+	/* -- under writing until console_stop() */
 	char line[LINE_MAX_BYTES];
 	u32 line_length;
 	char kept[LINES_KEPT][LINE_MAX_BYTES];
@@ -86,7 +92,7 @@ static void fail(struct console *con, int errnum, const char *what)
 	vm_request_end(con->vm, END_ERROR);
 }
 
-/* ---- output: vCPU thread ---- */
+/* ---- output ---- */
 
 static void panic_line(struct console *con, const char *text)
 {
@@ -142,7 +148,7 @@ static void scan_output(struct console *con, const u8 *bytes, size_t n)
 	}
 }
 
-void console_write(struct console *con, const void *bytes, size_t n)
+static void write_output(struct console *con, const void *bytes, size_t n)
 {
 	struct pollfd p = { .fd = con->options.out_fd, .events = POLLOUT };
 	const u8 *from = bytes;
@@ -173,7 +179,73 @@ void console_write(struct console *con, const void *bytes, size_t n)
 	}
 }
 
+void console_write(struct console *con, const void *bytes, size_t n)
+{
+	pthread_mutex_lock(&con->writing);
+	write_output(con, bytes, n);
+	pthread_mutex_unlock(&con->writing);
+}
+
+static void set_peer(struct console *con, bool up)
+{
+	pthread_mutex_lock(&con->lock);
+	con->peer_up = up;
+	pthread_mutex_unlock(&con->lock);
+	signal_fd(con->control_fd);
+	/* Keys that waited for it are the serial port's now. */
+	signal_fd(con->vm->wake_fd);
+	con->vm->accel->kick(con->vm);
+}
+
+/* Takes the virtio console's messages until its worker is gone and everything it said was taken. */
+static void *peer_thread(void *opaque)
+{
+	struct console *con = opaque;
+	u8 message[1 + CONSOLE_MESSAGE_MAX];
+	struct pollfd p = { .fd = con->options.peer_fd, .events = POLLIN };
+	ssize_t n;
+
+	for (;;) {
+		if (poll(&p, 1, -1) < 0)
+			continue;
+		n = recv(p.fd, message, sizeof message, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n <= 0)
+			break;
+		if (message[0] == CONSOLE_OUTPUT)
+			console_write(con, message + 1, (size_t)n - 1);
+		else
+			set_peer(con, message[0] == CONSOLE_UP);
+	}
+	set_peer(con, false);
+	return NULL;
+}
+
 /* ---- input ---- */
+
+/* Keys for the virtio console; true where it has no room for now.  In the console's thread. */
+static bool feed_peer(struct console *con)
+{
+	u8 keys[CONSOLE_KEYS_MAX];
+	size_t n = 0;
+	bool full = false;
+
+	pthread_mutex_lock(&con->lock);
+	while (con->peer_up && con->input_count && !full) {
+		for (n = 0; n < sizeof keys && n < con->input_count; n++)
+			keys[n] = con->input[(con->input_start + n) % INPUT_ROOM];
+		full = send(con->options.peer_fd, keys, n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0;
+		if (full)
+			break;
+		con->input_start = (con->input_start + (u32)n) % INPUT_ROOM;
+		con->input_count -= (u32)n;
+		con->vm->stats.console_in += n;
+	}
+	full = full && con->peer_up;
+	pthread_mutex_unlock(&con->lock);
+	return full;
+}
 
 size_t console_read(struct console *con, void *bytes, size_t room)
 {
@@ -182,7 +254,7 @@ size_t console_read(struct console *con, void *bytes, size_t room)
 
 	pthread_mutex_lock(&con->lock);
 	was_full = con->input_count == INPUT_ROOM;
-	for (; n < room && con->input_count; n++) {
+	for (; n < room && con->input_count && !con->peer_up; n++) {
 		((u8 *)bytes)[n] = con->input[con->input_start];
 		con->input_start = (con->input_start + 1) % INPUT_ROOM;
 		con->input_count--;
@@ -289,13 +361,14 @@ static u64 check_deadlines(struct console *con, u64 now)
 static void *console_thread(void *opaque)
 {
 	struct console *con = opaque;
-	struct pollfd p[2] = { { .fd = con->control_fd, .events = POLLIN } };
+	struct pollfd p[3] = { { .fd = con->control_fd, .events = POLLIN } };
 	bool open = con->options.in_fd >= 0, stopping;
 	struct timespec wait;
 	u64 now, next;
 	size_t room;
 
 	for (;;) {
+		p[2] = (struct pollfd){ .fd = feed_peer(con) ? con->options.peer_fd : -1, .events = POLLOUT };
 		now = monotonic_ns();
 		next = check_deadlines(con, now);
 		pthread_mutex_lock(&con->lock);
@@ -307,7 +380,7 @@ static void *console_thread(void *opaque)
 		p[1] = (struct pollfd){ .fd = open && room ? con->options.in_fd : -1, .events = POLLIN };
 		next = next == UINT64_MAX || next < now ? 0 : next - now;
 		wait = (struct timespec){ (time_t)(next / 1000000000u), (long)(next % 1000000000u) };
-		if (ppoll(p, 2, next ? &wait : NULL, NULL) < 0)
+		if (ppoll(p, 3, next ? &wait : NULL, NULL) < 0)
 			continue;
 		if (p[0].revents)
 			clear_fd(con->control_fd);
@@ -337,10 +410,18 @@ int console_start(struct console **out, struct vm *vm, const struct console_opti
 		return rc;
 	}
 	pthread_mutex_init(&con->lock, NULL);
+	pthread_mutex_init(&con->writing, NULL);
 	/* Signals are for the vCPU thread. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&con->thread, NULL, console_thread, con);
+	rc = options->peer_fd >= 0 ? pthread_create(&con->peer_thread, NULL, peer_thread, con) : 0;
+	if (!rc) {
+		rc = pthread_create(&con->thread, NULL, console_thread, con);
+		if (rc && options->peer_fd >= 0) {
+			shutdown(options->peer_fd, SHUT_RDWR);
+			pthread_join(con->peer_thread, NULL);
+		}
+	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc) {
 		rc = err_sys(e, rc, "console: thread");
@@ -359,6 +440,12 @@ void console_stop(struct console *con)
 	pthread_mutex_unlock(&con->lock);
 	signal_fd(con->control_fd);
 	pthread_join(con->thread, NULL);
+	if (con->options.peer_fd >= 0) {
+		/* Its worker is gone, or is cut off here; what it had said is read first. */
+		shutdown(con->options.peer_fd, SHUT_RDWR);
+		pthread_join(con->peer_thread, NULL);
+		close(con->options.peer_fd);
+	}
 	if (con->line_length)
 		line_done(con);
 }
@@ -369,6 +456,7 @@ void console_destroy(struct console *con)
 		return;
 	close(con->control_fd);
 	pthread_mutex_destroy(&con->lock);
+	pthread_mutex_destroy(&con->writing);
 	free(con);
 }
 

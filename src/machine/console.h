@@ -3,7 +3,9 @@
  *
  * Two threads: the vCPU thread calls console_write() and console_read(); a thread of the console's
  * own reads the input, watches for the escape keys and keeps the deadlines.  One lock protects what
- * they share; it is never held across a system call that may block.
+ * they share; it is never held across a system call that may block.  With a virtio console a third
+ * thread takes that one's bytes; then `writing` keeps the two outputs apart.  Keys go to the virtio
+ * console while a driver serves it, else to the serial port.
  *
  * A kernel panic is recognised from the output:
  *
@@ -22,6 +24,7 @@ struct console;
 
 struct console_options {
 	int in_fd, out_fd;   /* not closed by the console */
+	int peer_fd;         /* the virtio console's worker (device/virtio_console.h), closed by the console; -1: none */
 	bool escapes;        /* in_fd is a terminal in raw mode: Ctrl-a begins a command */
 	u64 timeout_ns;      /* 0: none; from console_start() */
 };

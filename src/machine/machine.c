@@ -353,9 +353,13 @@ int machine_run(struct machine *m, const struct console_options *console, struct
 	u64 start = monotonic_ns();
 	const struct err *why;
 	struct err run = { 0 };
+	struct console_options with_peer = *console;
 	int rc;
 
-	rc = console_start(&m->console, vm, console, e);
+	with_peer.peer_fd = -1;
+	if (m->devices)
+		with_peer.peer_fd = devices_take_machine_fd(m->devices, "console");
+	rc = console_start(&m->console, vm, &with_peer, e);
 	if (rc)
 		return rc;
 	if (m->devices)
