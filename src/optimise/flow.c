@@ -512,6 +512,7 @@ struct fan {
 	u64 mask;            /* of the target: these bits tell the targets apart */
 	struct state s;
 	u16 busy, spilled;
+	bool save;           /* the guest's flags are in RAX */
 	u8 *miss;
 };
 
@@ -619,11 +620,11 @@ static u64 *fan_jump(struct optimiser *o, struct fan *f, int reg)
 	return table;
 }
 
-static void fan_miss(struct optimiser *o, struct fan *f, bool save)
+static void fan_miss(struct optimiser *o, struct fan *f)
 {
 	swap_streams(o);
 	f->miss = o->hot.p;
-	guard_restore(o, save);
+	guard_restore(o, f->save);
 	fan_put(o, f);
 	leave_here(o, o->op->pc);
 	swap_streams(o);
@@ -637,7 +638,7 @@ static bool fan_land(struct optimiser *o, const struct fan *f, const struct node
 
 	if (t->merge || t->placed || !state_save(o, n->succ[i]))
 		return false;
-	t->landing = (struct landing){ entry, f->miss, (s8)f->got, (s8)f->index, (u8)reg, f->busy, f->spilled, (u16)(n - o->nodes) };
+	t->landing = (struct landing){ entry, f->miss, (s8)f->got, (s8)f->index, (u8)reg, f->save, f->busy, f->spilled, (u16)(n - o->nodes) };
 	return true;
 }
 
@@ -651,8 +652,9 @@ static void land(struct optimiser *o, const struct node *n)
 	o->busy = l->busy;
 	o->spilled = l->spilled;
 	*l->entry = (u64)(uintptr_t)o->hot.p;
-	compare_const(o, l->reg, n->pc, o->op->in.reg_touch);
+	compare_const(o, l->reg, n->pc, (u16)(o->op->in.reg_touch | BIT(RAX)));
 	e_jcc(&o->hot, 5, l->miss);
+	guard_restore(o, l->save);
 	fan_put(o, &f);
 	if (o->op->kind == OP_ICALL)
 		push_return(o, from->next_pc);
@@ -664,36 +666,37 @@ static u16 end_indirect(struct optimiser *o, struct node *n)
 	struct fan f = { .index = -1 };
 	u64 *table = NULL;
 	u16 to = NO_NODE;
-	bool save;
 	int reg;
 
 	fan_order(&f, n);
-	save = f.n && !flags_release(o, false);
-	if (save) { /* one way only */
-		f.order[0] = f.order[f.n - 1];
-		f.n = 1;
-	}
-	reg = f.n ? branch_target(o, save ? BIT(RAX) : 0, &f.got) : RAX;
-	if (!f.n || (save && reg == RAX)) {
-		if (f.n && f.got >= 0)
-			scratch_put(o, f.got);
+	f.save = f.n && !flags_release(o, false);
+	if (!f.n) {
 		leave_here(o, op->pc);
 		return NO_NODE;
+	}
+	reg = branch_target(o, f.save ? BIT(RAX) : 0, &f.got);
+	if (f.save && reg == RAX) {
+		f.got = scratch_get(o, (u16)(op->in.reg_touch | BIT(RAX)));
+		e_mov_rr(&o->hot, f.got, RAX);
+		reg = f.got;
 	}
 	if (f.n > 2 && (u64)(uintptr_t)o->cold.end < 0x7fffffff)
 		f.mask = fan_mask(&f, n);
 	if (f.mask) {
-		f.index = scratch_get(o, (u16)(op->in.reg_touch | BIT(reg)));
+		f.index = scratch_get(o, (u16)(op->in.reg_touch | BIT(reg) | (f.save ? BIT(RAX) : 0)));
+		guard_save(o, f.save);
 		table = fan_jump(o, &f, reg);
 	} else if (f.n > 3) { /* a chain of compares: the likeliest three */
 		for (int i = 0; i < 3; i++)
 			f.order[i] = f.order[f.n - 3 + i];
 		f.n = 3;
 	}
+	if (!f.mask)
+		guard_save(o, f.save);
 	f.s = o->s;
 	f.busy = o->busy;
 	f.spilled = o->spilled;
-	fan_miss(o, &f, save);
+	fan_miss(o, &f);
 	for (u32 i = 0; table && i < 1u << __builtin_popcountll(f.mask); i++)
 		table[i] = (u64)(uintptr_t)f.miss;
 	for (int k = 0; k < f.n; k++) {
@@ -708,10 +711,9 @@ static u16 end_indirect(struct optimiser *o, struct node *n)
 		}
 		if (table)
 			table[extract(n->target[i], f.mask)] = (u64)(uintptr_t)o->hot.p;
-		guard_save(o, save);
-		compare_const(o, reg, n->target[i], (u16)(op->in.reg_touch | (save ? BIT(RAX) : 0)));
+		compare_const(o, reg, n->target[i], (u16)(op->in.reg_touch | BIT(RAX)));
 		over = e_jcc(&o->hot, 5, f.miss);
-		guard_restore(o, save);
+		guard_restore(o, f.save);
 		fan_put(o, &f);
 		if (op->kind == OP_ICALL)
 			push_return(o, n->next_pc);

@@ -112,7 +112,7 @@ struct node {
 	u32 live;            /* slots that are read before they are written */
 	u16 dead;            /* registers that are written before anything reads them, faults or leaves */
 	bool soft_in, hard_in; /* flags, as op.soft_dead and op.hard_dead */
-	struct landing { u64 *entry; u8 *miss; s8 got, index; u8 reg; u16 busy, spilled; u16 from; } landing; /* entered by a table's jump, if `entry` */
+	struct landing { u64 *entry; u8 *miss; s8 got, index; u8 reg; bool save; u16 busy, spilled, from; } landing; /* entered by a table's jump, if `entry` */
 	struct flags_val fl; /* a merge: what the flags are on every way here; op FLG_NONE: not known */
 	bool fl_set;
 	u8 *host;
