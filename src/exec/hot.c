@@ -19,6 +19,12 @@
 #define COUNT_FULL 0x10000u /* the count runs down to just below this: its third byte says so, 1 or 0 */
 #define COUNT_MAX 0xffffu
 #define TRACE 1500
+/* By then the head was seen so often, or few addresses all the time; else it is no loop that would pay. */
+#define TRACE_LOOK 300
+#define TRACE_VISITS 3
+#define TRACE_DISTINCT 130
+#define GAIN 130 /* bytes of host code for 100 of guest code along the trace, at most */
+#define SMALL 64 /* instructions for which room does not matter */
 #define HOT_ROOM 0x20000
 #define COLD_ROOM 0x20000
 #define MAX_REGIONS 8192
@@ -33,7 +39,8 @@ static struct {
 	struct thread *owner;
 	u64 head;
 	s64 frame;
-	u32 n;
+	u32 n, visits, distinct;
+	u64 seen[64];        /* one bit for the hash of each address */
 	u64 pcs[TRACE];
 } recorder;
 
@@ -200,7 +207,8 @@ void hot_promote(struct thread *th, u32 block)
 	recorder.owner = th;
 	recorder.head = th->rip;
 	recorder.frame = (s64)(th->gpr[RBP] - th->gpr[RSP]);
-	recorder.n = 0;
+	recorder.n = recorder.visits = recorder.distinct = 0;
+	__builtin_memset(recorder.seen, 0, sizeof recorder.seen);
 	hot_stats.recorded++;
 }
 
@@ -243,6 +251,8 @@ static bool worth(const struct opt_region *g)
 {
 	u32 stay = g->covered / MAX(g->entries, 1u);
 
+	if (g->n_insns > SMALL && g->host_weight * 100 > g->guest_weight * GAIN)
+		return false;
 	return g->covered > 3 * g->n_insns && (stay >= 60 || (g->n_calls && stay >= 12));
 }
 
@@ -300,6 +310,13 @@ static void install(struct block *old, struct block *b, struct opt_region *g, co
 	hot_stats.bytes += (u64)(g->code_end - g->code);
 }
 
+static void decline(struct block *b)
+{
+	hot_stats.declined++;
+	b->flags |= BLOCK_COOL;
+	counter_end(b, b);
+}
+
 static void build(void)
 {
 	struct cache *k = CACHE;
@@ -334,9 +351,7 @@ static void build(void)
 
 	if (rc || !worth(&g)) {
 		k->n_exits = exits;
-		hot_stats.declined++;
-		old->flags |= BLOCK_COOL;
-		counter_end(old, old);
+		decline(old);
 		return;
 	}
 	cold.p = g.cold_end;
@@ -347,6 +362,19 @@ struct block *hot_step(struct thread *th, struct siginfo *info)
 {
 	if (recorder.n == TRACE) {
 		build();
+		recorder.owner = NULL;
+		return code_lookup_mode(th->rip, TM_USER, info);
+	}
+	u32 h = (u32)(th->rip * 0x9e3779b97f4a7c15ull >> 52);
+
+	recorder.visits += th->rip == recorder.head;
+	recorder.distinct += !(recorder.seen[h / 64] >> (h % 64) & 1);
+	recorder.seen[h / 64] |= BIT(h % 64);
+	if (recorder.n == TRACE_LOOK && recorder.visits < TRACE_VISITS && recorder.distinct > TRACE_DISTINCT) {
+		struct block *b = block_find(CACHE, recorder.head, recorder.head, TM_USER);
+
+		if (b && !(b->flags & BLOCK_REGION))
+			decline(b);
 		recorder.owner = NULL;
 		return code_lookup_mode(th->rip, TM_USER, info);
 	}

@@ -792,6 +792,8 @@ static void align(struct optimiser *o, const struct node *n)
 	}
 }
 
+#define TRANSFER_BYTES 16 /* what a plain translation has for a return or an indirect branch */
+
 static u16 emit_node(struct optimiser *o, u16 id)
 {
 	struct node *n = &o->nodes[id];
@@ -823,8 +825,8 @@ static u16 emit_node(struct optimiser *o, u16 id)
 	}
 	u16 next = node_end(o, n);
 
-	(void)start;
-	o->original_weight += (u64)n->count * n->n;
+	o->host_weight += (u64)n->count * (u64)(o->hot.p - start);
+	o->guest_weight += (u64)n->count * (n->next_pc - n->pc + (n->end == OP_RET || n->end >= OP_IJMP ? TRANSFER_BYTES : 0));
 	return next;
 }
 
@@ -916,7 +918,7 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 	o->n_records = o->n_snapshot_bytes = o->last_snapshot = o->n_fixups = o->n_exits = o->n_calls = 0;
 	o->failed = false;
 	o->busy = o->spilled = 0;
-	o->original_weight = 0;
+	o->host_weight = o->guest_weight = 0;
 	o->s = (struct state){ .rsp_known = true };
 	__builtin_memset(o->states_used, 0, sizeof(o->states_used));
 	o->recipes_failed = false;
@@ -944,7 +946,7 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 		.borrowed = o->pool, .records = o->records, .snapshots = o->snapshots, .n_records = o->n_records,
 		.n_snapshot_bytes = o->n_snapshot_bytes, .sources = o->sources, .n_sources = o->n_sources,
 		.n_insns = o->n_ops, .exits = o->exits, .n_exits = o->n_exits, .n_nodes = o->n_nodes, .n_calls = o->n_calls, .seen = o->seen, .covered = o->covered,
-		.entries = o->entries, .loop = o->nodes[0].host,
+		.host_weight = o->host_weight, .guest_weight = o->guest_weight, .entries = o->entries, .loop = o->nodes[0].host,
 	};
 	return 0;
 }
