@@ -4,6 +4,15 @@
 
 #include "exec/layout.h"
 
+	/* A program that sets AC to try it out must not make the runtime's accesses fault. */
+	.macro	NO_ALIGNMENT_CHECK flags:vararg
+	testl	$0x40000, \flags
+	jz	9f
+	pushq	$0x202
+	popfq
+9:
+	.endm
+
 	.text
 	.globl	_start
 _start:
@@ -47,6 +56,7 @@ exit_user:
 	pushfq
 	popq	%gs:T_FLAGS
 	cld
+	NO_ALIGNMENT_CHECK %gs:T_FLAGS
 	mov	%gs:SP_EXIT, %edi
 	xor	%ebp, %ebp
 	call	exec_exit
@@ -184,6 +194,9 @@ sigreturn_enter:
 	.globl	signal_entry, signal_restorer
 signal_entry:
 	cld
+	pushfq
+	NO_ALIGNMENT_CHECK (%rsp)
+	lea	8(%rsp), %rsp
 	jmp	signal_handler
 signal_restorer:
 	mov	$__NR_rt_sigreturn, %eax
