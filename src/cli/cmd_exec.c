@@ -63,6 +63,14 @@ static const char *find_program(const char *name, char *room, size_t size)
 	}
 }
 
+/* PENUMBRA_TEST_KNOBS=hot=BYTES makes the code cache small, for tests; 0: as large as there is room for. */
+static unsigned long cache_limit(void)
+{
+	const char *knobs = getenv("PENUMBRA_TEST_KNOBS");
+
+	return knobs && !strncmp(knobs, "hot=", 4) ? strtoul(knobs + 4, NULL, 0) : 0;
+}
+
 static enum cli_status start(const struct exec_values *v, int argc, char **argv)
 {
 	char found[4096], words[4200];
@@ -80,7 +88,8 @@ static enum cli_status start(const struct exec_values *v, int argc, char **argv)
 		report(&command_exec, e.text);
 		return STATUS_FAILED;
 	}
-	snprintf(words, sizeof words, "tier=%s%s%s", v->tier, v->report ? " report=" : "", v->report ? v->report : "");
+	snprintf(words, sizeof words, "tier=%s limit=%lu%s%s", v->tier, cache_limit(), v->report ? " report=" : "",
+		 v->report ? v->report : "");
 	args[0] = "penumbra-exec";
 	args[1] = words;
 	args[2] = program;

@@ -121,8 +121,7 @@ run_fresh:
 
 	/* A system call on the program's behalf: number, pointer to six arguments.  A signal before the
 	 * SYSCALL instruction is delivered at once, with the guest still at its own. */
-	.globl	door_call, door_insn, door_after
-door_call:
+	.macro	LOAD_ARGUMENTS
 	mov	%rdi, %rax
 	mov	%rsi, %r11
 	mov	(%r11), %rdi
@@ -131,9 +130,22 @@ door_call:
 	mov	24(%r11), %r10
 	mov	32(%r11), %r8
 	mov	40(%r11), %r9
+	.endm
+	.globl	door_call, door_insn, door_after
+door_call:
+	LOAD_ARGUMENTS
 door_insn:
 	syscall
 door_after:
+	ret
+
+	/* The same for calls that do not wait, where a signal waits for the end of the C code.  The program's
+	 * seccomp filters see what comes from here, from the door and from clone_call. */
+	.globl	guest_call, guest_after
+guest_call:
+	LOAD_ARGUMENTS
+	syscall
+guest_after:
 	ret
 
 	/* s64 guest_copy(void *to, const void *from, size_t n): 0, or -EFAULT where a page is not there. */
@@ -162,6 +174,8 @@ clone_call:
 	mov	%r8, %r10
 	mov	%r9, %r8
 	syscall
+	.globl	clone_after
+clone_after:
 	test	%rax, %rax
 	jnz	1f
 	test	%r12, %r12

@@ -131,13 +131,15 @@ static inline struct spill *spill_of(const struct thread *th) { return (struct s
 
 /* entry.S */
 extern u8 lookup_miss[], exit_user[], exits_begin[], exits_end[], resume_entry[], far_lookup[], far_miss[], far_end[];
-extern u8 enter_end[], door_insn[], door_after[], guest_copy_fault[], guest_copy_end[];
+extern u8 enter_end[], door_insn[], door_after[], guest_after[], clone_after[], guest_copy_fault[], guest_copy_end[];
 extern u8 signal_entry[], signal_restorer[];
 _Noreturn void enter(void);
 _Noreturn void run_fresh(void);
 _Noreturn void sigreturn_enter(struct frame *f);
 _Noreturn void thread_leave(u64 status, _Atomic u32 *used);
 s64 door_call(u64 nr, const u64 *args);
+s64 guest_call(u64 nr, const u64 *args);
+#define GUEST_CALL(nr, ...) guest_call(nr, (const u64[6]){ __VA_ARGS__ })
 s64 guest_copy(void *to, const void *from, size_t n);
 s64 clone_call(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 area);
 
@@ -232,6 +234,7 @@ void thread_exit(struct thread *th, u64 status);
 
 /* load.c */
 struct options {
+	u32 limit;          /* tests: bytes of translated code, 0: as many as there is room for */
 	u32 tier, passes, count; /* count: branches to a place before it is looked at */
 	u64 close_fd;       /* + 1: the descriptor that the program was given by */
 	char report[4096];

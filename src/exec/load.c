@@ -30,6 +30,7 @@
 #define SCRIPT_LINE 256
 #define STACK_ROOM 0x800000
 #define PR_SET_NAME 15
+#define LIMIT_MIN 32768u /* of the code cache: room for a block */
 
 struct ehdr {
 	u8 ident[16];
@@ -218,7 +219,7 @@ static const char *read_number(const char *s, u32 *n)
 static void read_options(const char *s)
 {
 	while (*s) {
-		static const char tier[] = "tier=", passes[] = "passes=", count[] = "count=", report[] = "report=", shut[] = "close=";
+		static const char tier[] = "tier=", passes[] = "passes=", count[] = "count=", limit[] = "limit=", report[] = "report=", shut[] = "close=";
 
 		if (!__builtin_memcmp(s, tier, sizeof tier - 1)) {
 			options.tier = (u32)(s[sizeof tier - 1] - '0');
@@ -227,6 +228,10 @@ static void read_options(const char *s)
 			s = read_number(s + sizeof passes - 1, &options.passes);
 		} else if (!__builtin_memcmp(s, count, sizeof count - 1)) {
 			s = read_number(s + sizeof count - 1, &options.count);
+		} else if (!__builtin_memcmp(s, limit, sizeof limit - 1)) {
+			s = read_number(s + sizeof limit - 1, &options.limit);
+			if (options.limit)
+				CACHE->limit_hot = MIN(MAX(options.limit, LIMIT_MIN), (u32)CODE_SIZE / 2);
 		} else if (!__builtin_memcmp(s, shut, sizeof shut - 1)) {
 			u64 fd = 0;
 
@@ -441,6 +446,8 @@ static s64 restart(struct thread *th, const char *path, u64 argv, u64 envp, u64 
 	size_t at = text_format(words, sizeof words, "tier=%d passes=%d count=%d", options.tier, options.passes,
 				options.count);
 
+	if (options.limit)
+		at += text_format(words + at, sizeof words - at, " limit=%d", options.limit);
 	if (close_fd)
 		at += text_format(words + at, sizeof words - at, " close=%ld", close_fd - 1);
 	if (options.report[0] && !th->vforked)
@@ -454,7 +461,7 @@ static s64 restart(struct thread *th, const char *path, u64 argv, u64 envp, u64 
 		r = 0;
 	ignore_signals(th, true);
 	if (!r)
-		r = sys3(__NR_execve, "/proc/self/exe", v, envp);
+		r = GUEST_CALL(__NR_execve, (u64)"/proc/self/exe", (u64)v, envp);
 	ignore_signals(th, false);
 	host_munmap((u64)v, size);
 	return r;

@@ -176,7 +176,7 @@ s64 memory_place(u64 size, u64 prot, u64 flags, s64 fd, u64 offset)
 				break;
 			from = low_next = LOW_BEGIN;
 		}
-		s64 r = host_mmap(low_next, size, (int)prot, (int)(flags | MAP_FIXED_NOREPLACE), (int)fd, offset);
+		s64 r = GUEST_CALL(__NR_mmap, low_next, size, prot, flags | MAP_FIXED_NOREPLACE, (u64)fd, offset);
 
 		if (r != -EEXIST) {
 			if (r >= 0)
@@ -185,7 +185,7 @@ s64 memory_place(u64 size, u64 prot, u64 flags, s64 fd, u64 offset)
 		}
 		low_next += 0x100000;
 	}
-	return host_mmap(0, size, (int)prot, (int)flags, (int)fd, offset);
+	return GUEST_CALL(__NR_mmap, 0, size, prot, flags, (u64)fd, offset);
 }
 
 static bool is_program_file(s64 fd)
@@ -209,18 +209,18 @@ static s64 do_mmap(u64 *a)
 	bool module = !a[0] && !(flags & MAP_ANONYMOUS) && (flags & 15) == MAP_PRIVATE;
 
 	if (!exec && !fixed && !module && !near)
-		return host_mmap(hint ? a[0] : 0, a[1], (int)prot, (int)flags, (int)a[4], a[5]);
+		return GUEST_CALL(__NR_mmap, hint ? a[0] : 0, a[1], prot, flags, a[4], a[5]);
 	if (module && !exec && !is_program_file((s32)a[4]))
-		return host_mmap(0, a[1], (int)prot, (int)flags, (int)a[4], a[5]);
+		return GUEST_CALL(__NR_mmap, 0, a[1], prot, flags, a[4], a[5]);
 	lock_take(&code_lock);
 	if (near) {
-		r = host_mmap(a[0], a[1], (int)host_prot(prot), (int)(flags | MAP_FIXED_NOREPLACE), (int)a[4], a[5]);
+		r = GUEST_CALL(__NR_mmap, a[0], a[1], host_prot(prot), (flags | MAP_FIXED_NOREPLACE), a[4], a[5]);
 		if (r < 0)
 			r = memory_place(a[1], host_prot(prot), flags, (s32)a[4], a[5]);
 	} else if (!fixed && !hint && !(flags & (MAP_32BIT | MAP_GROWSDOWN)) && a[1])
 		r = memory_place(a[1], host_prot(prot), flags, (s32)a[4], a[5]);
 	else
-		r = host_mmap(hint || fixed ? a[0] : 0, a[1], (int)host_prot(prot), (int)flags, (int)a[4], a[5]);
+		r = GUEST_CALL(__NR_mmap, hint || fixed ? a[0] : 0, a[1], host_prot(prot), flags, a[4], a[5]);
 	if (r >= 0) {
 		forget_watches((u64)r, (u64)r + size);
 		code_kill_range((u64)r, (u64)r + size);
@@ -240,7 +240,7 @@ static s64 do_munmap(u64 *a)
 	if (is_reserved(a[0], end))
 		return -EINVAL;
 	lock_take(&code_lock);
-	r = host_munmap(a[0], a[1]);
+	r = GUEST_CALL(__NR_munmap, a[0], a[1]);
 	if (r >= 0) {
 		forget_watches(a[0], end);
 		code_kill_range(a[0], end);
@@ -277,7 +277,7 @@ static s64 do_mprotect(u64 nr, u64 *a)
 	bool was = i < n_ranges && ranges[i].begin < end;
 	bool shared = was && ranges[i].shared;
 
-	r = sys4(nr, a[0], a[1], prot, a[3]);
+	r = GUEST_CALL(nr, a[0], a[1], prot, a[3]);
 	if (r >= 0 && (was || (a[2] & PROT_EXEC)))
 		reprotected(a[0], end, (u32)a[2], shared);
 	lock_drop(&code_lock);
@@ -297,7 +297,7 @@ static s64 do_mremap(u64 *a)
 	u32 prot = f ? f->prot : 0;
 	bool shared = f && f->shared;
 
-	r = sys5(__NR_mremap, a[0], a[1], a[2], a[3], a[4]);
+	r = GUEST_CALL(__NR_mremap, a[0], a[1], a[2], a[3], a[4]);
 	if (r >= 0 && (f || memory_find((u64)r))) {
 		forget_watches(a[0], a[0] + old);
 		code_kill_range(a[0], a[0] + old);

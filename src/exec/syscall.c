@@ -61,9 +61,11 @@ static s64 filtered(u64 nr, u64 *a, int at)
 {
 	const struct bpf head[] = {
 		{ 0x20, 0, 0, 12 },                  /* upper half of the instruction's address */
-		{ 0x15, 0, 5, 0 },
+		{ 0x15, 0, 7, 0 },
 		{ 0x20, 0, 0, 8 },                   /* lower half */
-		{ 0x15, 3, 0, (u32)(u64)door_after },
+		{ 0x15, 5, 0, (u32)(u64)door_after },
+		{ 0x15, 4, 0, (u32)(u64)guest_after },
+		{ 0x15, 3, 0, (u32)(u64)clone_after },
 		{ 0x35, 0, 2, RUNTIME_BASE },
 		{ 0x35, 1, 0, RUNTIME_END },
 		{ 0x06, 0, 0, 0x7fff0000 },          /* allow */

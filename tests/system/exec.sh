@@ -25,7 +25,19 @@ same() { # name words...
 	fi
 }
 
+# A program of ours in C.
+built() { # name flags...
+	local name=$1
+	shift
+	gcc -O1 -Wall -Werror -pthread -o "$tmp/$name" "tests/exec/$name.c" "$@" && same "$name.c" "$tmp/$name"
+}
+
 same "true" true
+built signals -lm
+built threads
+built filter -lseccomp
+PENUMBRA_TEST_KNOBS=hot=65536 same "small code cache" bash -c 'for ((i = 0; i < 300; i++)); do s=$((s + i)); x=${x/a/b}a; done; echo $s ${#x}; (exit 3)'
+PENUMBRA_TEST_KNOBS=hot=65536 same "small code cache, signals" "$tmp/signals"
 same "status" sh -c 'exit 7'
 same "death by signal" sh -c 'kill -TERM $$'
 same "core signal" bash -c 'ulimit -c 0; kill -SEGV $$'
