@@ -14,5 +14,5 @@ shift 2
 exec "$RUNTIME" "tier=2 count=200" "$(type -P "$1")" "$@"
 WRAPPER
 chmod +x "$TEST_TMP/penumbra"
-PENUMBRA=$TEST_TMP/penumbra
+PENUMBRA=$TEST_TMP/penumbra HOT_TIER=1
 . "$here/exec.sh"
