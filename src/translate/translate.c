@@ -421,6 +421,12 @@ static void tx_push_pop(struct tx *t, const struct tx_insn *ti, int index)
 
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
 	if (in->off_modrm) {
+		/* POP adds to RSP before it computes an address from it (SDM volume 2, POP): one computed beforehand is
+		 * too low. */
+		if (in->has_mem && in->klass == IC_POP && in->base_seg_ss && (t->kernel || in->seg == SEG_GS)) {
+			tx_execute(t, ti);
+			return;
+		}
 		if (in->has_mem) {
 			tx_plain(t, ti, index);
 			return;
