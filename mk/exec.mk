@@ -43,3 +43,6 @@ $(BUILD)/exec.flags: FORCE
 	$(call flags-file,$(CC) $(EXEC_CFLAGS) $(EXEC_LDFLAGS) $(EXEC_OBJS))
 
 -include $(EXEC_OBJS:.o=.d)
+
+# What tests/system/exec*.sh run besides what other tests need.
+DEPS_TEST += lua5.4 mawk perl gzip coreutils

@@ -16,3 +16,20 @@ WRAPPER
 chmod +x "$TEST_TMP/penumbra"
 PENUMBRA=$TEST_TMP/penumbra HOT_TIER=1
 . "$here/exec.sh"
+
+# Passes in other combinations, and places that are hot after 40 branches.
+seq 20000 >"$TEST_TMP/text"
+with() { # passes, name, words...
+	local passes=$1 name=$2 native hot
+	shift 2
+	native=$("$@" </dev/null 2>&1 | sha256sum)
+	hot=$("$RUNTIME" "tier=2 count=40 passes=$passes" "$(readlink -f "$(type -P "$1")")" "$@" </dev/null 2>&1 | sha256sum)
+	if [ "$native" = "$hot" ]; then echo "ok - $name, passes $passes"; else echo "not ok - $name, passes $passes: another output"; fi
+}
+for passes in 4095 $((RANDOM % 4096)) $((RANDOM % 4096)); do
+	with $passes "lua" lua5.4 -e 'local t = {} for i = 1, 20000 do t[i] = tostring(i * 7 % 1009) end table.sort(t) print(table.concat(t):sub(1, 999))'
+	with $passes "perl" perl -e 'my %h; $h{$_ % 513} .= chr(65 + $_ % 26) for 1 .. 60000; print join ",", map { length $h{$_} } sort { $a <=> $b } keys %h'
+	with $passes "sort" sort -rn "$TEST_TMP/text"
+	with $passes "gzip" gzip -9nc "$TEST_TMP/text"
+	with $passes "mawk" mawk '{ s += $1 * 3; t = t substr($1, 1, 1); if (length(t) > 100) t = "" } END { print s, t }' "$TEST_TMP/text"
+done
