@@ -24,6 +24,7 @@
 #define TRACE_VISITS 3
 #define TRACE_DISTINCT 130
 #define GAIN 130 /* bytes of host code for 100 of guest code along the trace, at most */
+#define SAVES 30 /* instructions for each time that flags are saved, at least */
 #define SMALL 64 /* instructions for which room does not matter */
 #define HOT_ROOM 0x20000
 #define COLD_ROOM 0x20000
@@ -252,6 +253,8 @@ static bool worth(const struct opt_region *g)
 	u32 stay = g->covered / MAX(g->entries, 1u);
 
 	if (g->n_insns > SMALL && g->host_weight * 100 > g->guest_weight * GAIN)
+		return false;
+	if (g->saves * SAVES > g->covered)
 		return false;
 	return g->covered > 3 * g->n_insns && (stay >= 60 || (g->n_calls && stay >= 12));
 }

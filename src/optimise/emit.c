@@ -152,6 +152,7 @@ static void alias_guard(struct optimiser *o, const struct rm *rm, unsigned size)
 	at.disp = rm->base == REG_RIP || rm->disp - low + size != (s32)(rm->disp - low + size) ? rm->disp : rm->disp - low + size - 1;
 	encode_rm(e, 0x8d, 8, t, &at, 0);
 	if (save) {
+		o->saves += o->count;
 		e_store_gs(e, o->r->spill + 8 * RSP, RAX);
 		e8(e, 0x9f);
 		e8(e, 0x0f); e8(e, 0x90); e8(e, 0xc0);

@@ -415,6 +415,7 @@ static void guard_save(struct optimiser *o, bool save)
 {
 	if (!save)
 		return;
+	o->saves += o->count;
 	e_store_gs(&o->hot, o->r->spill + 8 * RSP, RAX);
 	e8(&o->hot, 0x9f);
 	e8(&o->hot, 0x0f); e8(&o->hot, 0x90); e8(&o->hot, 0xc0);
@@ -801,6 +802,7 @@ static u16 emit_node(struct optimiser *o, u16 id)
 	u8 *start;
 
 	n->placed = true;
+	o->count = n->count;
 	if (n->merge)
 		align(o, n);
 	n->host = start = o->hot.p;
@@ -918,7 +920,7 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 	o->n_records = o->n_snapshot_bytes = o->last_snapshot = o->n_fixups = o->n_exits = o->n_calls = 0;
 	o->failed = false;
 	o->busy = o->spilled = 0;
-	o->host_weight = o->guest_weight = 0;
+	o->host_weight = o->guest_weight = o->saves = 0;
 	o->s = (struct state){ .rsp_known = true };
 	__builtin_memset(o->states_used, 0, sizeof(o->states_used));
 	o->recipes_failed = false;
@@ -946,7 +948,7 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 		.borrowed = o->pool, .records = o->records, .snapshots = o->snapshots, .n_records = o->n_records,
 		.n_snapshot_bytes = o->n_snapshot_bytes, .sources = o->sources, .n_sources = o->n_sources,
 		.n_insns = o->n_ops, .exits = o->exits, .n_exits = o->n_exits, .n_nodes = o->n_nodes, .n_calls = o->n_calls, .seen = o->seen, .covered = o->covered,
-		.host_weight = o->host_weight, .guest_weight = o->guest_weight, .entries = o->entries, .loop = o->nodes[0].host,
+		.saves = o->saves, .host_weight = o->host_weight, .guest_weight = o->guest_weight, .entries = o->entries, .loop = o->nodes[0].host,
 	};
 	return 0;
 }

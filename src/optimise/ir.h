@@ -180,7 +180,8 @@ struct optimiser {
 	struct opt_source sources[MAX_NODES];
 	struct opt_exit exits[MAX_EXITS_REGION];
 	u32 n_sources, n_exits, seen, covered, n_calls;
-	u64 host_weight, guest_weight;
+	u64 host_weight, guest_weight, saves;
+	u32 count;             /* of the node that is emitted */
 	bool failed;
 	bool recipes, recipes_failed; /* merges may know what the flags are; one was wrong about it */
 };
