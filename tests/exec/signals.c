@@ -203,6 +203,25 @@ static void interrupted_calls(void)
 	wait(NULL);
 }
 
+/* A signal that a change of the mask lets through: its handler uses vector registers, which must come back. */
+static void vectors(void)
+{
+	const uint64_t in = 0x123456789abcdef;
+	uint64_t out;
+	sigset_t s;
+
+	install(SIGUSR1, on_alarm, 0);
+	sigemptyset(&s);
+	sigaddset(&s, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &s, NULL);
+	raise(SIGUSR1);
+	count = 0;
+	__asm__ volatile("movq %1, %%xmm7; mov $14, %%eax; mov $1, %%edi; mov %2, %%rsi; xor %%edx, %%edx; mov $8, %%r10d\n"
+			 "syscall; movq %%xmm7, %0"
+			 : "=r"(out) : "r"(in), "r"(&s) : "rax", "rdi", "rsi", "rdx", "r10", "rcx", "r11", "xmm7", "memory");
+	printf("vectors %lx count %d\n", out, count);
+}
+
 static volatile int depth, order[8], ordered;
 static void on_nested(int sig, siginfo_t *info, void *u)
 {
@@ -293,6 +312,7 @@ int main(void)
 	setvbuf(stdout, NULL, _IONBF, 0);
 	faults();
 	registers();
+	vectors();
 	nested();
 	interrupted_calls();
 	printf("deaths %d %d %d %d %d %d %d %d\n", died(die_null), died(die_abort), died(die_ignored), died(die_blocked),
