@@ -168,8 +168,6 @@ static void lower_1b(struct op *op)
 	case 0xfe: case 0xff: roles(op, RW, 0); break;
 	default: break;
 	}
-	if (in->lock)
-		op->kind = OP_OPAQUE;
 }
 
 static void lower_0f(struct op *op)
@@ -195,8 +193,6 @@ static void lower_0f(struct op *op)
 	case 0xbc: case 0xbd: roles(op, R, RW); break;
 	default: break;
 	}
-	if (in->lock)
-		op->kind = OP_OPAQUE;
 }
 
 /* An instruction that names general registers in its memory operand at most: nothing but ModRM has to be
@@ -237,7 +233,7 @@ static void lower_plain(struct op *op)
 		return;
 	if (only_in_memory(in))
 		op->kind = OP_PLAIN;
-	else if (in->enc != ENC_LEGACY || in->byte_reg_high)
+	else if (in->enc != ENC_LEGACY || in->byte_reg_high || in->lock)
 		return;
 	else if (in->map == MAP_1B)
 		lower_1b(op);

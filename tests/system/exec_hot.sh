@@ -14,7 +14,7 @@ shift 2
 exec "$RUNTIME" "tier=2 count=200" "$(type -P "$1")" "$@"
 WRAPPER
 chmod +x "$TEST_TMP/penumbra"
-PENUMBRA=$TEST_TMP/penumbra HOT_TIER=1
+PENUMBRA=$TEST_TMP/penumbra
 . "$here/exec.sh"
 
 # Passes in other combinations, and places that are hot after 40 branches.
