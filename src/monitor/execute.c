@@ -82,10 +82,14 @@ void execute(struct cpu *c)
 		__builtin_memcpy(bytes + left, ram_pointer(pa), INSN_MAX - left);
 		r = insn_decode(&in, bytes, INSN_MAX, mode);
 	}
+	if (r == -2 && left_is_stale())
+		return;
 	if (r == -2) {
 		sys_raise_error(c, VEC_GP, 0);
 		return;
 	}
+	if (left_is_stale())
+		return; /* the run loop finds what is there now */
 	VCPU->count.classes[in.klass < IC_COUNT ? in.klass : 0]++;
 	my.watch_hits = 0;
 	r = in.has_mem && in.klass == IC_PLAIN && !is_bound(&in, mode) ? -1 : (int)sys_execute(c, &in);

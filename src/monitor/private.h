@@ -32,6 +32,8 @@ struct mine {
 	bool must_switch;       /* or now, since the kernel uses the user half */
 	u32 foreign_accesses;   /* executed in C meanwhile */
 	bool execute;           /* the instruction at rip must be executed in C */
+	u32 left, left_generation; /* the block that was left last, and its cache */
+	bool left_killed;       /* by this carrier, after it had looked at the bytes */
 	bool stepping;          /* the trap flag is set to reach a precise point */
 	bool stop_at_point;     /* leave there even with interrupts off: code changed under the block */
 	struct block *finishing;/* dead block whose entry bytes are back until its instruction is done */
@@ -172,6 +174,12 @@ void vcpu_protect_spill(void);
 struct constants *vcpu_constants(u32 n);
 /* Something happened for vCPU n: it looks for events soon, wherever it is. */
 void vcpu_kick(u32 n);
+/* Whether the block that was left last stands for its guest code no more: what is read from there now may be another
+ * instruction than the one that left.  Blocks die before their bytes change (B5). */
+static inline bool left_is_stale(void)
+{
+	return smp() && !my.left_killed && (my.left_generation != CACHE->generation || (CACHE->blocks[my.left].flags & BLOCK_DEAD));
+}
 /* Called from entry.S. */
 struct ucontext;
 void monitor_setup(u64 *stack);

@@ -458,6 +458,9 @@ _Noreturn void exit_dispatch(u32 id)
 	struct block *b;
 
 	VCPU->count.exits[x.kind]++;
+	my.left = x.block;
+	my.left_generation = generation;
+	my.left_killed = false;
 	c->rip = x.target;
 	if (debug_on(c) && x.kind != X_INSN && x.kind != X_STEPPED && x.kind != X_PREDICT)
 		run_loop(); /* nothing may lead past its look at each address */

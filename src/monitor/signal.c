@@ -277,6 +277,7 @@ static bool site_change(struct block *b, struct insn_record *rec, u64 what)
 	/* Every block that contains the instruction has to go. */
 	block_kill_site(CACHE, ram_offset(pa) >> PAGE_SHIFT, pa);
 	cache_unlock();
+	my.left_killed = true;
 	return known;
 }
 
@@ -312,6 +313,8 @@ static bool operand_fault(struct cpu *c, struct block *b, struct insn_record *re
 
 	if (record_insn(b, rec, &in) || !in.has_mem || in.klass != IC_PLAIN)
 		return false;
+	if (left_is_stale())
+		return true;
 	if (in.vsib) { /* has one form: no kernel gathers from user memory */
 		raise(c, VEC_GP, true, 0, 0);
 		return true;
@@ -342,6 +345,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		    (rec->access == AK_STACK || (rec->access == AK_FOLD && is_kernel_half(c->seg[SEG_GS].base)))) {
 			va = host - FOLD_OFF;
 		} else if (uc->trapno != 14 || !kernel_address(c, b, rec, host, write, &va)) {
+			if (left_is_stale())
+				return false;
 			/* Not canonical as folded: a user address, or a bad one. */
 			if (uc->trapno != 14 && operand_fault(c, b, rec))
 				return false;
@@ -353,6 +358,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 			}
 			return false;
 		}
+		if (left_is_stale())
+			return false;
 		if (!is_kernel_half(va) && rec->access == AK_FOLD) {
 			site_change(b, rec, 0);
 			/* It was both already: an access through GS, whose base no fold is chosen for. */
@@ -424,6 +431,7 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 
 		if (frame_flags(frame) & FRAME_CODE) {
 			frame_clear_code(frame);
+			my.left_killed = true;
 			if (generation != CACHE->generation)
 				return false;
 			if (b->flags & BLOCK_DEAD) {
@@ -466,6 +474,13 @@ static void guest_fault(int sig, struct ucontext *uc)
 	if (!rec)
 		die(uc, sig, "fault outside a block");
 	state_from(c, uc, b, rec);
+	my.left = (u32)(b - CACHE->blocks);
+	my.left_generation = CACHE->generation;
+	my.left_killed = false;
+	if (left_is_stale()) {
+		to_run_loop(uc);
+		return;
+	}
 	switch (sig) {
 	case SIGSEGV:
 	case SIGBUS:

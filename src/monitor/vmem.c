@@ -82,6 +82,9 @@ static bool write_back(u64 va, const u64 pa[2], const u8 *new, size_t n)
 	u8 *at[2] = { ram_pointer(pa[0]), first < n ? ram_pointer(pa[1]) : NULL };
 	bool done;
 
+	frame_written(pa[0]); /* B5 */
+	if (first < n)
+		frame_written(pa[1]);
 	if (first < n)
 		done = exchange_apart(at, first, my.operand, new, n);
 	else
@@ -179,6 +182,8 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 			u8 *to = part ? ram_pointer(pa[i]) : NULL;
 
 			if (to) {
+				if (smp())
+					frame_written(pa[i]); /* B5 */
 				copy(to, from, part);
 				frame_written(pa[i]);
 			} else if (part) {

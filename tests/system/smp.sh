@@ -26,6 +26,14 @@ echo "online $(nproc)"
 /t/litmus "$2"
 /t/code "$2"
 bash /t/storm.sh "$1"
+# Code of the kernel that is patched while all run it.
+mount -t tracefs none /sys/kernel/tracing
+while [ ! -e /tmp/stop ]; do /bin/true; done & busy=$!
+while [ ! -e /tmp/stop ]; do echo x | sha256sum; done >/dev/null & busy="$busy $!"
+for i in 1 2 3 4 5 6; do echo $((i & 1)) >/proc/sys/kernel/sched_schedstats || exit 1; done
+echo 1 >/sys/kernel/tracing/events/sched/enable && echo 0 >/sys/kernel/tracing/events/sched/enable && echo "ok kernel patches"
+touch /tmp/stop
+wait $busy
 n=0
 for i in 1 2 3; do
 	for c in /sys/devices/system/cpu/cpu[1-9]*/online; do
@@ -43,7 +51,7 @@ machine() {
 	PENUMBRA_TEST_KNOBS=${5:-} guest_run "smp$1" "$quiet penumbra.exec=bash,/t/smp.sh,$2,$3 $4" --cpus "$1" --initrd "$tmp/smp.img" \
 		--memory 1G --timeout 100
 	guest_has "$name: all are online" "^online $1\$"
-	guest_results "$name:" litmus code programs "offline and online"
+	guest_results "$name:" litmus code programs "kernel patches" "offline and online"
 	guest_clean "$name: a clean log"
 }
 machine 2 12 200000 "" ""
