@@ -271,7 +271,7 @@ _Noreturn void monitor_main(void)
 	apic_setup(SH->n_vcpus);
 	translations_flush();
 	zygote = sys0(__NR_getpid);
-	if (zygote == 1) /* of a PID namespace */
+	if (zygote == 1 && !SH->knobs.no_numbers) /* of a PID namespace */
 		SH->flags |= MON_OWN_NUMBERS;
 	if (!SH->knobs.no_membarrier && sys2(__NR_membarrier, 4, 0) >= 0)
 		SH->flags |= MON_MEMBARRIER;

@@ -60,6 +60,7 @@ struct monitor_counters {
 	K(storm)        /* an event after 1..storm host instructions of each entry */  \
 	K(from) K(to)   /* ... where the low half of the guest's PC is in this range */ \
 	K(no_keys)      /* as on a host without protection keys */                      \
+	K(no_numbers)   /* as on a host that gives no PID namespace */                  \
 	K(no_membarrier) /* as on a host without membarrier(2) */                       \
 	K(unmapped)     /* two user pages from there are never mapped on odd vCPUs: C executes what touches them */ \
 	K(smp)          /* one vCPU runs as one of several would */                     \

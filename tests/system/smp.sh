@@ -59,6 +59,7 @@ machine 4 4 100000 "" ""
 machine 2 3 20000 "" "kill=40,seed=7"
 machine 2 2 20000 "" "hot=0x180000,cold=0x180000"
 machine 2 2 20000 "" "no_membarrier=1"
+machine 2 1 10000 "" "no_numbers=1"
 machine 2 1 200000 "" "unmapped=0x123456789000"
 PENUMBRA_TEST_KNOBS=smp=1 guest_run one "$quiet penumbra.exec=nproc" --timeout 60
 guest_has "one vCPU as one of several" '^1$'
