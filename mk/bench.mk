@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 # `make bench` measures; ROUNDS=N sets how often, TARGETS=native,tcg,penumbra what, M='name...' which measures.
 
+DEPS_TEST += bc jq gzip sed
+
 GUESTBENCH := $(BUILD)/bench/guestbench
 
 $(GUESTBENCH): bench/guestbench.c $(BUILD)/obj.flags

@@ -8,7 +8,7 @@ FRONTEND_LIBS += -lext2fs -lcom_err
 FRONTEND_EXTRA_OBJS += $(IMAGE_SETUP)
 
 DEPS_BUILD += libext2fs-dev
-DEPS_TEST += mmdebstrap fdisk e2fsprogs uidmap
+DEPS_TEST += mmdebstrap fdisk e2fsprogs uidmap openssh-client
 
 $(IMAGE_SETUP): src/image/debian-setup.sh
 	@echo "  EMBED   $<"
