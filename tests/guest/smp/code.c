@@ -102,6 +102,9 @@ static void write_all(uint8_t *alias, uint8_t *writable)
 			__atomic_store_n((int *)(void *)(alias + 4), (int)i, __ATOMIC_SEQ_CST);
 			sealed_version = (int)i;
 		}
+		/* Long enough for others to run what was written, without a call that a processor would notice. */
+		for (int k = 0; k < 20000; k++)
+			__asm__ volatile("");
 		if (i % 256 == 0)
 			sched_yield();
 	}
