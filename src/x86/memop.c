@@ -595,6 +595,19 @@ static int run_xlat(struct cpu *c, const struct insn *in)
 	return sys_done(c, in);
 }
 
+/* The 64-byte line that holds the linear address (APM volume 3, CLZERO): the segment counts before the rounding. */
+static int run_clzero(struct cpu *c, const struct insn *in)
+{
+	static const u8 zero[64];
+	int seg = in->seg == SEG_NONE ? SEG_DS : in->seg;
+	u64 offset = c->gpr[RAX] & size_mask(in->asize);
+	u64 base = seg == SEG_FS || seg == SEG_GS || !(c->seg[SEG_CS].attr & ATTR_L) ? c->seg[seg].base : 0;
+
+	if (sys_write(c, seg, offset - ((base + offset) & 63), zero, sizeof zero))
+		return SYS_FAULT;
+	return sys_done(c, in);
+}
+
 /* ---- instructions without a ModRM operand ---- */
 
 /* AL, AX, EAX, RAX or DL ...: the accumulator's upper half keeps, or loses, what register writes do to it. */
@@ -758,6 +771,8 @@ static int execute(struct cpu *c, const struct insn *in)
 		return run_moffs(c, in);
 	case IC_XLAT:
 		return run_xlat(c, in);
+	case IC_CLZERO:
+		return run_clzero(c, in);
 	case IC_PUSH: case IC_POP: case IC_CALL_IND: case IC_JMP_IND:
 		return (int)sys_execute(c, in);
 	case IC_PLAIN:

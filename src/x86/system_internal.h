@@ -59,6 +59,7 @@ void *memset(void *to, int byte, size_t n);
 	ROW(IC_IN, sys_do_in_out, 0)                            \
 	ROW(IC_OUT, sys_do_in_out, 0)                           \
 	ROW(IC_XLAT, sys_do_memory, 0)                          \
+	ROW(IC_CLZERO, sys_do_memory, 0)                        \
 	ROW(IC_MOV_FROM_SEG, sys_do_mov_from_seg, 0)            \
 	ROW(IC_MOV_TO_SEG, sys_do_mov_to_seg, 0)                \
 	ROW(IC_LOAD_FAR, sys_do_load_far, 0)                    \
