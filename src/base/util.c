@@ -40,7 +40,7 @@ static int make_leaf(int root, char *prefix, bool last, bool as_file, u32 mode, 
 {
 	char *slash = strrchr(prefix, '/');
 	const char *name = slash ? slash + 1 : prefix;
-	_cleanup_fd_ int parent = -1, made = -1;
+	_cleanup_fd_ int parent = -1;
 	int fd;
 
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
@@ -63,10 +63,10 @@ static int make_leaf(int root, char *prefix, bool last, bool as_file, u32 mode, 
 			return -errno;
 		fd = path_open(parent, name, PATH_BENEATH, O_PATH | O_DIRECTORY, 0);
 	} else {
-		made = path_open(parent, name, PATH_BENEATH,
-				 O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, mode);
-		if (made < 0 && made != -EEXIST)
-			return made;
+		/* not by opening: a file that is open for writing keeps its mount from becoming read-only,
+		 * and with fd_close_later it would stay open */
+		if (mknodat(parent, name, S_IFREG | mode, 0) < 0 && errno != EEXIST)
+			return -errno;
 		fd = path_open(parent, name, PATH_BENEATH, O_PATH, 0);
 	}
 	/* a dangling symlink stands there: it is not ours to replace */

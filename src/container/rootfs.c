@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -209,6 +210,27 @@ int mounts_open_sources(struct launch *l, struct err *e)
 	return devices_open_sources(l, e);
 }
 
+/* Closes what it wrote at once, not later: a file open for writing keeps the mount from becoming read-only. */
+static int copy_file(int from, int to, const char *name, mode_t mode)
+{
+	_cleanup_fd_ int in = path_open(from, name, PATH_BENEATH, O_RDONLY | O_NOFOLLOW, 0);
+	int out, r = 0;
+	ssize_t n;
+
+	if (in < 0)
+		return in;
+	out = path_open(to, name, PATH_BENEATH, O_WRONLY | O_CREAT | O_EXCL, mode);
+	if (out < 0)
+		return out;
+	/* not copy_file_range(), which refuses to cross file systems */
+	while ((n = sendfile(out, in, NULL, 1 << 30)) > 0)
+		;
+	if (n < 0)
+		r = -errno;
+	close(out);
+	return r;
+}
+
 /* Copies what lies below `from` into `to`: for tmpcopyup. */
 static int copy_tree(int from, int to, int depth)
 {
@@ -247,17 +269,12 @@ static int copy_tree(int from, int to, int depth)
 			if (!r && out >= 0)
 				r = fchmod(out, st.st_mode & 07777) < 0 ? -errno : 0;
 		} else if (S_ISREG(st.st_mode)) {
-			in = path_open(dirfd(list), name, PATH_BENEATH, O_RDONLY | O_NOFOLLOW, 0);
-			out = path_open(to, name, PATH_BENEATH, O_WRONLY | O_CREAT | O_EXCL,
-					st.st_mode & 07777);
-			if (in < 0 || out < 0)
-				r = in < 0 ? in : out;
-			while (!r && (n = copy_file_range(in, NULL, out, NULL, 1 << 30, 0)) > 0)
-				;
+			r = copy_file(dirfd(list), to, name, st.st_mode & 07777);
 		}
-		if (!r && fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 &&
-		    errno != EPERM && errno != EINVAL)
-			r = -errno;
+		if (!r && fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+			r = errno != EPERM && errno != EINVAL ? -errno : 0;
+		else if (!r && S_ISREG(st.st_mode) && st.st_mode & 06000) /* the change of owner took them */
+			r = fchmodat(to, name, st.st_mode & 07777, 0) < 0 ? -errno : 0;
 	}
 	closedir(list);
 	return r;
@@ -404,6 +421,7 @@ static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount
 	const char *rest = below_proc(m->destination);
 	_cleanup_fd_ int target = -1, tree = -1, under = -1;
 	struct mount_options rest_of; /* what fsmount cannot set */
+	struct mount_options first = *o;
 	bool plain = true;
 	int status;
 
@@ -422,9 +440,12 @@ static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount
 		return err_set(e, -EPERM, "%s: leads into /proc", m->destination);
 	if (!strcmp(m->type, "cgroup") || !strcmp(m->type, "cgroup2"))
 		return mount_cgroup(l, target, o, e);
-	if (o->copy_up)
+	if (o->copy_up) { /* read-only only once the copy is there */
 		under = fcntl(target, F_DUPFD_CLOEXEC, 3);
-	tree = mount_filesystem(m->type, m->source, o, e);
+		first.attr_set &= ~(u64)MOUNT_ATTR_RDONLY;
+		first.read_only = false;
+	}
+	tree = mount_filesystem(m->type, m->source, &first, e);
 	if (tree == -EPERM && !strcmp(m->type, "sysfs") && l->user_ns) {
 		/* the kernel shows /sys only to the owner of the network: show the host's view */
 		memset(e, 0, sizeof *e);
@@ -436,7 +457,8 @@ static int mount_kind(struct launch *l, struct rootfs *r, const struct oci_mount
 		return tree;
 	if (under >= 0 && (status = copy_tree(under, tree, 0)))
 		return err_sys(e, -status, "copy what is below the mount point");
-	rest_of = (struct mount_options){ .recursive_set = o->recursive_set & MOUNT_ATTR_RDONLY,
+	rest_of = (struct mount_options){ .attr_set = o->attr_set & ~first.attr_set,
+					  .recursive_set = o->recursive_set & MOUNT_ATTR_RDONLY,
 					  .propagation = o->propagation };
 	status = mount_apply(tree, &rest_of);
 	if (!status)
