@@ -66,7 +66,8 @@ struct rm operand_mem(struct optimiser *o, const struct op *op, int *got)
 		rm.base = REG_NONE;
 		if (to == (s32)to)
 			return rm;
-		*got = scratch_get(o, in->reg_touch | op->imp_read | op->imp_write);
+		/* DH is DH only without a REX, which R8 and above would need. */
+		*got = scratch_get(o, in->reg_touch | op->imp_read | op->imp_write | (in->byte_reg_high ? 0xff00 : 0));
 		e_mov_imm(&o->hot, *got, (u64)to);
 		rm.base = (u8)*got;
 		rm.disp = 0;

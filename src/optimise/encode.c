@@ -60,7 +60,9 @@ static void encode_legacy(struct emit *e, const struct op *op, int g, const stru
 {
 	const struct insn *in = &op->in;
 	unsigned rex = rex_bits(g, rm) | (in->rex & 8);
-	bool byte = (op->e_role && op->e_size == 1 && !rm->mem && rm->reg >= 4) || (op->g_role && op->g_size == 1 && g >= 4);
+	/* What is copied as it stands keeps its REX, without which SIL is DH. */
+	bool byte = (op->kind == OP_OPAQUE && in->rex) || (op->e_role && op->e_size == 1 && !rm->mem && rm->reg >= 4) ||
+		    (op->g_role && op->g_size == 1 && g >= 4);
 
 	segment(e, rm->mem ? rm->seg : SEG_NONE);
 	if (in->opsize_prefix)
