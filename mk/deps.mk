@@ -6,7 +6,8 @@ DEPS_BUILD := gcc make libc6-dev binutils libzydis-dev libjson-c-dev libseccomp-
 	zlib1g-dev liblzma-dev libzstd-dev liblz4-dev
 DEPS_GUEST := cpio zstd dpkg
 DEPS_TEST := libcmocka-dev gcc-multilib qemu-system-x86 acpica-tools busybox-static socat \
-	jq crun runc podman buildah containerd golang-github-containers-common \
+	jq crun runc podman buildah containerd containernetworking-plugins curl protobuf-compiler \
+	golang-github-containers-common \
 	iproute2 procps util-linux systemd
 
 .PHONY: deps deps-run

@@ -315,7 +315,8 @@ static int run_kill(struct command_line *c, struct err *e)
 		if (!r)
 			r = cgroup_kill(&k.cgroup, sig, e);
 	} else if (pidfd < 0) {
-		r = err_set(e, -ESRCH, "container not running");
+		/* --all asks that none be left: containerd does so once the first process has ended */
+		r = flag(c, "all") ? 0 : err_set(e, -ESRCH, "container not running");
 	} else if (syscall(424 /* pidfd_send_signal */, pidfd, sig, NULL, 0) < 0) {
 		r = errno == ESRCH ? err_set(e, -ESRCH, "container not running") :
 		    err_sys(e, errno, "send signal %d", sig);

@@ -54,6 +54,7 @@ run_oci kill "$id" KILL; result $? "kill"
 tail --pid="$(cat "$tmp/pid")" -f /dev/null
 same "$(run_oci state "$id" | jq -r .status)" stopped "state tells of a stopped container"
 run_oci kill "$id" TERM 2>"$tmp/out"; has "$? $(cat "$tmp/out")" "container not running" "kill of a stopped container says so"
+run_oci kill --all "$id" KILL; result $? "kill --all of a stopped container: none is left"
 run_oci delete "$id"; result $? "delete"
 run_oci state "$id" 2>"$tmp/out"; has "$? $(cat "$tmp/out")" "does not exist" "afterwards it does not exist"
 run_oci delete --force "$id"; result $? "delete --force of nothing succeeds"
