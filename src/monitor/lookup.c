@@ -61,7 +61,7 @@ void lookup_enter(u64 pc, u64 entry, bool user)
 static void slot_enter(u32 slot, struct block *b)
 {
 	if (my.n_slots_filled < FILLED_MAX)
-		my.slots_filled[my.n_slots_filled++] = (u16)slot;
+		my.slots_filled[my.n_slots_filled++] = slot;
 	else
 		my.n_slots_filled = FILLED_MAX + 1;
 	SLOTS[slot] = block_host(b);

@@ -23,7 +23,8 @@ struct mine {
 	u64 armed;              /* deadline for which the timer is set, ns; 0: none */
 	int timer;
 	u32 n_filled, n_slots_filled; /* more than FILLED_MAX: not all are listed */
-	u16 filled[FILLED_MAX], slots_filled[FILLED_MAX];
+	u16 filled[FILLED_MAX];
+	u32 slots_filled[FILLED_MAX];
 	u32 pinned;             /* host processor that it keeps to, ~0: any */
 	u32 placed;             /* events since it last let the host choose */
 	bool floating;          /* the host may move it until the next event */

@@ -178,7 +178,7 @@ struct cache {
 	struct cache_stats stats;
 	u32 hash[HASH_SIZE];
 	u64 sites[SITE_SIZE];     /* physical addresses of instructions that need AK_BOTH */
-	u32 slot_stub[65536];
+	u32 slot_stub[SLOT_MAX];
 	struct block blocks[MAX_BLOCKS];
 	struct insn_record records[MAX_RECORDS];
 	struct exit_record exits[MAX_EXITS];

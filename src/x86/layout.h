@@ -33,10 +33,10 @@
 #define CONST_DISP (SPILL_DISP + 0x2000)    /* key T: constants that guest code may read, not write */
 #define SPILL_PAGES 0x3000                 /* nothing lies between them and the slots */
 #define SLOT_DISP (SPILL_DISP + 0x10000)    /* per carrier: targets of cross-page user jumps */
-#define SLOT_MAX 65536
-#define ULOOKUP_DISP (SPILL_DISP + 0x90000) /* per carrier: indirect targets in user code */
-#define KLOOKUP_DISP (SPILL_DISP + 0x110000)
-#define LOOKUP_MAX_BITS 16
+#define SLOT_MAX 131072
+#define ULOOKUP_DISP (SPILL_DISP + 0x110000) /* per carrier: indirect targets in user code */
+#define KLOOKUP_DISP (SPILL_DISP + 0x150000)
+#define LOOKUP_MAX_BITS 15
 #define SPILL_AREA_SIZE 0x190000
 
 #define MONITOR_DISP 0x10000000
