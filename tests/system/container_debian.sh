@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # A Debian root made from Debian's packages, as an image under podman and buildah with penumbra-oci as their runtime:
 # package tools and users inside, two containers on a network of their own, volumes, limits, logs, exec, stats, restart
-# policies, a pod, builds on it and from nothing.  The root is made once and kept in the build directory.
+# policies, builds on it and from nothing.  The root is made once and kept in the build directory.
 # TIMEOUT: 400
 set -u
 . tests/container/lib.sh
