@@ -70,7 +70,8 @@ struct net_sink {
 
 struct net_backend;
 struct net_backend_ops {
-	/* In the front-end: takes what needs names and rights.  `fds` get the descriptors that the worker is to keep. */
+	/* In the front-end: takes what needs names and rights.  `fds` get the descriptors that the worker is to keep;
+	 * a listed one is the device's, which closes it also where open() fails afterwards: close() must not. */
 	int (*open)(struct net_backend *b, const struct net_config *c, int fds[NET_FDS_MAX], int *n_fds, struct err *e);
 	void (*close)(struct net_backend *b);
 	/* In the worker, before it is confined. */

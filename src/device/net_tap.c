@@ -62,24 +62,17 @@ static int open_tap(struct net_backend *b, const struct net_config *c, int fds[N
 		t->fd[i] = c->interface ? open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC) : fcntl((int)c->fd, F_DUPFD_CLOEXEC, 3);
 		if (t->fd[i] < 0)
 			return err_sys(e, errno, c->interface ? "--net: /dev/net/tun" : "--net: fd=%d", (int)c->fd);
+		fds[(*n_fds)++] = t->fd[i];
 		rc = set_up(t->fd[i], c->interface, c->queues > 1, e);
 		if (rc)
 			return rc;
-		fds[i] = t->fd[i];
 	}
-	*n_fds = (int)c->queues;
 	return 0;
 }
 
-static void close_tap(struct net_backend *b)
-{
-	struct net_tap *t = (struct net_tap *)b;
-
-	for (int i = 0; i < NET_PAIRS_MAX; i++)
-		if (t->fd[i] >= 0)
-			close(t->fd[i]);
-	free(t);
-}
+/* The descriptors are the device's since open_tap() listed them, and were closed once the worker had them: by now their
+ * numbers are somebody else's. */
+static void close_tap(struct net_backend *b) { free(b); }
 
 static int begin(struct net_backend *b, const struct net_sink *sink, struct err *e)
 {
@@ -208,7 +201,5 @@ struct net_backend *net_tap_new(void)
 	if (!t)
 		return NULL;
 	t->base = (struct net_backend){ .ops = &net_tap_ops, .pairs = 1 };
-	for (int i = 0; i < NET_PAIRS_MAX; i++)
-		t->fd[i] = -1;
 	return &t->base;
 }

@@ -65,7 +65,7 @@ struct virtio_device {
 	u32 config_size;               /* bytes of state.config that there are */
 	u8 config_writable[WORKER_CONFIG_MAX]; /* bits that the driver may change */
 	void *data;                    /* the class's own; the worker has a copy as w->state */
-	int fds[WORKER_FDS_MAX], n_fds; /* what the worker keeps open; the front-end closes them */
+	int fds[WORKER_FDS_MAX], n_fds; /* what the worker keeps open; devices.c closes them, destroy() must not */
 	int machine_fd;                /* the machine's end of a connection with the worker; -1: none */
 	const struct worker_class *worker_class; /* where it depends on the options; NULL: the class's */
 	/* The rest is the transport's. */

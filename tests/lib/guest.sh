@@ -9,6 +9,7 @@ vmlinuz=$BUILD/guest/vmlinuz initrd=$BUILD/guest/initrd
 # What a healthy kernel never prints.  Kernels must be told to show warnings: loglevel=5 after quiet.
 guest_trouble='BUG|Oops|WARNING:|Call Trace|Kernel panic|lockup|LOCKUP|(rcu|RCU).*(stall|self-detected|starved)|hung_task|blocked for more than|general protection|double fault|unable to handle|[Bb]ad page|bad: scheduling|corrupt|page allocation failure|irq [0-9]+: nobody cared|Out of memory|clocksource.*(unstable|skewed)|TSC.*unstable|CPU#[0-9]+ stuck'
 quiet='console=ttyS0 quiet loglevel=5'
+guest_late=
 
 result() { # status name reason
 	if [ "$1" = 0 ]; then
@@ -26,26 +27,30 @@ guest_need() { # target...
 	exit 1
 }
 
-# Runs a machine to its end; leaves guest_status and guest_log.
+# Runs a machine to its end; leaves guest_status, guest_log, and in guest_late that it lasted until its --timeout: with
+# status 0 that is a front-end that hung after its guest's end.
 # $1 is the name of the log, $2 the kernel command line, the rest are options of `penumbra run`.
 guest_run() {
-	local append=$2
+	local append=$2 begin=$SECONDS limit
 	guest_log=$tmp/$1.log
 	shift 2
+	limit=$(grep -oP -- '--timeout \K[0-9]+' <<<"$*")
 	"$PENUMBRA" run --accel "$ACCEL" --kernel "$vmlinuz" --initrd "$initrd" --append "$append" "$@" \
 		</dev/null >"$guest_log" 2>&1
 	guest_status=$?
+	guest_late=
+	[ -z "$limit" ] || ((SECONDS - begin < limit)) || guest_late="ended $((SECONDS - begin)) s after its begin, "
 	tr -d '\r' <"$guest_log" >"$guest_log.text" && mv "$guest_log.text" "$guest_log"
 }
 
 guest_tail() { tail -n 8 "$guest_log"; }
 
-# One result: the machine ended well and its log shows no trouble.
+# One result: the machine ended well, by itself, and its log shows no trouble.
 guest_clean() { # name [status]
 	local found
 	found=$(grep -aE -m 3 "$guest_trouble" "$guest_log")
-	[ "$guest_status" = "${2:-0}" ] && [ -z "$found" ]
-	result $? "$1" "status $guest_status, ${found:-$(guest_tail)}"
+	[ "$guest_status" = "${2:-0}" ] && [ -z "$found$guest_late" ]
+	result $? "$1" "status $guest_status, $guest_late${found:-$(guest_tail)}"
 }
 
 guest_has() { # name extended-regular-expression
@@ -80,6 +85,7 @@ terminal_start() { # append [options]
 		printf '%q ' "$PENUMBRA" run --accel "$ACCEL" --kernel "$vmlinuz" --initrd "$initrd" --append "$append" "$@"
 		printf '\necho $? >%q\n' "$tmp/terminal.status"
 	} >"$tmp/terminal.sh"
+	guest_late=
 	rm -f "$tmp/terminal.status"
 	coproc TERMINAL { exec socat STDIO "EXEC:bash $tmp/terminal.sh,pty,setsid,ctty,rawer" 2>"$tmp/terminal.err"; }
 	terminal_pid=$TERMINAL_PID

@@ -84,6 +84,23 @@ guest_clean "a guest with a closed user-mode network"
 guest_results closed loopback
 
 # ---- tap ----
+# A card with two pairs of queues, in a machine with as many vCPUs as told.
+tap() { # vcpus
+	local receiver sender
+	device_guest test.sh="$tmp/tap.sh" stream="$tmp/stream"
+	timeout 110 "$tmp/stream" listen tcp:10.9.0.1/7001 receive $bytes >"$tmp/up" 2>&1 &
+	receiver=$!
+	"$tmp/stream" listen tcp:10.9.0.1/7002 send $bytes >"$tmp/down" 2>&1 &
+	sender=$!
+	guest_run tap "$quiet penumbra.run=/test.sh" --net tap,name=penumbra0,queues=2 --cpus "$1" --timeout 100
+	wait $receiver
+	kill $sender 2>/dev/null # it may wait long for the last word of a guest that is gone
+	guest_clean "a guest with a tap interface and $1 vCPUs"
+	guest_results "tap, $1 vCPUs:" ping fragments queues up down
+	grep -q "^$bytes bytes" "$tmp/up"
+	result $? "what the guest sends over a tap arrives whole, $1 vCPUs" "$(cat "$tmp/up")"
+	echo "# $1 vCPUs: up $(tail -n 1 "$tmp/up"), $(grep -a 'down:' "$guest_log")"
+}
 if ! ip tuntap add penumbra0 mode tap vnet_hdr multi_queue 2>/dev/null; then
 	echo "ok - tap interfaces # SKIP this host makes none"
 else
@@ -97,23 +114,20 @@ n=0
 while [ $n -lt 50 ] && ! ping -c 1 -W 1 10.9.0.1 >/dev/null; do n=$((n + 1)); done
 [ $n -lt 50 ]; pass $? ping
 ping -c 1 -W 5 -s 20000 10.9.0.1 >/dev/null; pass $? fragments
+# A vCPU sends through its own pair, and the host answers on the one that it heard the flow on.
+bad= c=0
+while [ $c -lt $(grep -c ^processor /proc/cpuinfo) ]; do
+	taskset $((1 << c)) ping -c 3 -W 5 10.9.0.1 >/dev/null || bad="$bad no answer on $c,"
+	grep -q "[1-9].*virtio0-input\.$c\$" /proc/interrupts || bad="$bad no interrupt of pair $c,"
+	c=$((c + 1))
+done
+[ -z "$bad" ]; pass $? queues "$bad $(grep virtio /proc/interrupts)"
 /stream connect tcp:10.9.0.1/7001 send $B 2>/tmp/log; pass $? up "$(cat /tmp/log)"
 /stream connect tcp:10.9.0.1/7002 receive $B >/tmp/log 2>&1; pass $? down "$(cat /tmp/log)"
 echo "down: $(cat /tmp/log)"
 END
-	device_guest test.sh="$tmp/tap.sh" stream="$tmp/stream"
-	"$tmp/stream" listen tcp:10.9.0.1/7001 receive $bytes >"$tmp/up" 2>&1 &
-	receiver=$!
-	"$tmp/stream" listen tcp:10.9.0.1/7002 send $bytes >"$tmp/down" 2>&1 &
-	sender=$!
-	guest_run tap "$quiet penumbra.run=/test.sh" --net tap,name=penumbra0,queues=2 --timeout 100
-	wait $receiver
-	kill $sender 2>/dev/null # it may wait long for the last word of a guest that is gone
-	guest_clean "a guest with a tap interface"
-	guest_results tap ping fragments up down
-	grep -q "^$bytes bytes" "$tmp/up"
-	result $? "what the guest sends over a tap arrives whole" "$(cat "$tmp/up")"
-	echo "# up $(tail -n 1 "$tmp/up"), $(grep -a 'down:' "$guest_log")"
+	tap 1
+	tap 2
 fi
 
 # ---- a worker that dies ----
