@@ -354,15 +354,32 @@ u64 code_lookup(u64 pc, struct siginfo *info)
 	return known ? (u64)known : b ? block_host(b) : 0;
 }
 
+void code_put_head(u32 stub, const u8 *bytes, size_t n)
+{
+	u64 *word = (u64 *)(CODE_BASE + stub), v = *word;
+
+	__builtin_memcpy(&v, bytes, n);
+	__atomic_store_n(word, v, __ATOMIC_RELEASE);
+}
+
+void code_put_jump(u32 stub, const u8 *target)
+{
+	s32 d = (s32)(target - (CODE_BASE + stub + ENTRY_JUMP));
+	u8 jump[ENTRY_JUMP] = { 0xe9 };
+
+	__builtin_memcpy(jump + 1, &d, sizeof d);
+	code_put_head(stub, jump, sizeof jump);
+}
+
 #define DEAD_STUB_HEAD 4 /* of the store of the exit number: 65 c7 04 25 */
 
 static void revive(struct block *b)
 {
-	u8 *stub = CODE_BASE + b->cold;
+	u8 head[8] = "\x65\xc7\x04\x25";
 	s32 disp = SPILL_U_DISP + SP_EXIT;
 
-	__builtin_memcpy(stub, "\x65\xc7\x04\x25", DEAD_STUB_HEAD);
-	__builtin_memcpy(stub + DEAD_STUB_HEAD, &disp, sizeof disp);
+	__builtin_memcpy(head + DEAD_STUB_HEAD, &disp, sizeof disp);
+	code_put_head(b->cold, head, sizeof head);
 	b->flags &= (u8)~BLOCK_DEAD;
 	block_register(CACHE, b);
 	block_entry_restore(b);

@@ -102,7 +102,6 @@ struct thread {
 	struct altstack alt;
 	struct sighand *hand;
 	struct pending signal;
-	struct block *finishing; /* its entry is restored until the next precise point */
 	bool stepping;       /* to a precise point */
 	bool to_loop;        /* there, into the run loop */
 	bool fix_pushf;
@@ -157,6 +156,9 @@ void code_setup(void);
 u64 code_lookup(u64 pc, struct siginfo *info);
 /* The block that begins there; NULL as above. */
 struct block *code_lookup_mode(u64 pc, u8 mode, struct siginfo *info);
+/* The head of a stub, eight aligned bytes, which other threads may be about to run. */
+void code_put_head(u32 stub, const u8 *bytes, size_t n);
+void code_put_jump(u32 stub, const u8 *target);
 /* Whether n more pages or entries of pages fit. */
 bool code_has_room(u32 n);
 void frame_add(u64 frame, u32 block);

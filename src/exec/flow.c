@@ -102,7 +102,7 @@ const u8 *env_find(struct tx *t, u64 pc)
 		if (r->guest == at && (!at || code_enterable(t->b, r))) {
 			if (at)
 				r->flags |= REC_ENTRY;
-			return CODE_BASE + t->b->host + r->host;
+			return CODE_BASE + t->b->host + (at ? r->host : 0);
 		}
 	}
 	return code_find(pc);

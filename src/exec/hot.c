@@ -115,18 +115,12 @@ static bool counter_make(struct block *b)
 static void counter_end(struct block *b, const struct block *to)
 {
 	struct counter *c;
-	s32 d;
-	u64 v;
 
 	if (!b->instance)
 		return;
 	c = &counters[b->instance - 1];
 	c->count = COUNT_FULL + COUNT_MAX;
-	d = (s32)(to->host - (c->stub + 5));
-	__builtin_memcpy(&v, CODE_BASE + c->stub, 8);
-	((u8 *)&v)[0] = 0xe9;
-	__builtin_memcpy((u8 *)&v + 1, &d, 4);
-	__atomic_store_n((u64 *)(CODE_BASE + c->stub), v, __ATOMIC_RELEASE);
+	code_put_jump(c->stub, CODE_BASE + to->host);
 	c->to[1] = block_host(to);
 	for (u32 n = c->exits; n; n = CACHE->exits[n - 1].incoming) {
 		const struct exit_record *x = &CACHE->exits[n - 1];
@@ -228,6 +222,7 @@ static const u8 *fetch(void *ctx, u64 pc, size_t *have)
 	(void)ctx;
 	if (!memory_find(pc & PAGE_MASK))
 		return NULL;
+	memory_watch(pc & PAGE_MASK); /* before the bytes are read */
 	*have = PAGE_SIZE - (pc & ~PAGE_MASK);
 	return (const u8 *)pc;
 }
@@ -338,6 +333,7 @@ static void build(void)
 	struct block *b = &k->blocks[k->n_blocks];
 	u32 exits = k->n_exits;
 
+	k->cold = ALIGN_UP(k->cold, 8u);
 	*b = (struct block){
 		.pc = recorder.head, .pa = recorder.head, .host = (u32)ALIGN_UP(k->hot, 64), .cold = k->cold, .mode = TM_USER,
 		.flags = BLOCK_REGION, .exits = exits, .guest_len = 1,

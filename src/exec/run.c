@@ -121,11 +121,9 @@ static void forward(struct thread *th, const struct exit_record *x)
 
 	lock_take(&code_lock);
 	host = code_lookup(th->rip, &info);
-	if (host && generation == CACHE->generation && (from->flags & BLOCK_DEAD)) {
-		struct emit e = { CODE_BASE + from->cold, NULL };
-
-		e_jmp(&e, (const u8 *)host);
-	}
+	/* A block of one instruction leads back here, where the trace goes on. */
+	if (host && generation == CACHE->generation && (from->flags & BLOCK_DEAD) && !(from->mode & TM_STEP))
+		code_put_jump(from->cold, (const u8 *)host);
 	lock_drop(&code_lock);
 }
 

@@ -116,6 +116,9 @@ static struct place place_of(u64 rip)
 
 	p.b = block_at_host(CACHE, rip);
 	p.rec = p.b && !(p.b->flags & BLOCK_REGION) ? block_record(CACHE, p.b, rip) : NULL;
+	/* Before the first instruction: nothing has happened, but it is no place to stop either. */
+	if (p.rec && rip - block_host(p.b) < p.rec->host)
+		p.rec = NULL;
 	if (p.rec)
 		p.offset = rip - block_host(p.b) - p.rec->host;
 	return p;
@@ -374,10 +377,6 @@ static void step_done(struct thread *th, struct ucontext *uc)
 	if (th->fix_pushf)
 		*(u64 *)uc->rsp &= ~RF_TF;
 	th->fix_pushf = false;
-	if (th->finishing) {
-		block_entry_kill(th->finishing);
-		th->finishing = NULL;
-	}
 	if (!on_the_way(uc->rip)) {
 		th->stepping = th->to_loop = false;
 		if (th->pending)
@@ -409,10 +408,6 @@ static void write_done(struct thread *th, struct ucontext *uc)
 
 	if (!p.b || !(p.b->flags & BLOCK_DEAD))
 		return;
-	if (uc->rip - block_host(p.b) < ENTRY_BYTES) {
-		block_entry_restore(p.b);
-		th->finishing = p.b;
-	}
 	th->to_loop = true;
 	step(th, uc);
 }

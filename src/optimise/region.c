@@ -135,6 +135,19 @@ static int successor(struct optimiser *o, struct node *n, u64 pc)
 	return n->n_succ++;
 }
 
+/* Whether control can go there at all: the trace has gaps, where a signal came or the thread ran outside of it. */
+static bool leads_to(struct optimiser *o, const struct node *n, u64 pc)
+{
+	switch (n->end) {
+	case OP_NOP:
+		return pc == n->next_pc;
+	case OP_JMP: case OP_CALL:
+		return pc == n->next_pc + (u64)last_op(o, n)->in.imm;
+	default:
+		return true;
+	}
+}
+
 /* Control goes from node `id` to pc: the next node, or NO_NODE. */
 static u16 follow(struct optimiser *o, u16 id, u64 pc)
 {
@@ -142,6 +155,8 @@ static u16 follow(struct optimiser *o, u16 id, u64 pc)
 	u16 context = n->context, next;
 	int i;
 
+	if (!leads_to(o, n, pc))
+		return NO_NODE;
 	switch (n->end) {
 	case OP_STOP:
 		return NO_NODE;

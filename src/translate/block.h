@@ -28,6 +28,7 @@
 #define BLOCK_INSNS 48
 #define BLOCK_ALIGN 16 /* host code lies as the guest's, modulo this */
 #define ENTRY_BYTES 8  /* at least so long, for the jump that kills it */
+#define ENTRY_JUMP 5   /* that jump */
 
 /* Translation mode: part of the key. */
 #define TM_USER 1     /* CPL 3 */

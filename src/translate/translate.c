@@ -692,15 +692,17 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 {
 	struct block *b = &k->blocks[k->n_blocks];
 	static struct tx t;
-	u32 pad = 0;
+	u32 pad = EXEC ? ENTRY_JUMP : 0;
 
 	if (cache_full(k))
 		return NULL;
 	/* The same alignment as the guest's keeps what its compiler arranged. */
 	if (k->targets.smp) {
 		pad = (r->pc - 5) % 8 <= 3 ? 5 : 9;
-		k->cold = ALIGN_UP(k->cold, 8u);
 	}
+	/* The dead stub's head is replaced while others may be about to run it. */
+	if (k->targets.smp || EXEC)
+		k->cold = ALIGN_UP(k->cold, 8u);
 	k->hot += (u32)((r->pc - pad - k->hot) & (BLOCK_ALIGN - 1));
 	*b = (struct block){
 		.pc = r->pc, .pa = r->pa, .host = k->hot, .cold = k->cold, .mode = r->mode,
@@ -717,6 +719,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	t.kept_here = t.kept_dirty = t.called = false;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
 	t.n = 0;
+	/* Another thread may stand behind the first instruction, which is a NOP as long as the jump that kills the block. */
 	if (EXEC)
 		env_prologue(&t);
 	if (!decode(&t))

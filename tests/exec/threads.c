@@ -201,6 +201,48 @@ static void far_code(void)
 	printf("far %ld\n", sum);
 }
 
+/* One thread runs code in a page while another writes elsewhere in it: what is known of the code goes each time, and
+ * must not go under the feet of the one that runs it. */
+static unsigned char *page;
+static atomic_long wrong, ran;
+
+static void *runner(void *arg)
+{
+	while (!stop) {
+		wrong += ((int (*)(int))page)(200) != 600;
+		ran++;
+	}
+	return arg;
+}
+
+static void written_beside(void)
+{
+	/* push rbx; xor eax, eax; loop: inc eax; push rax; pop rbx; inc eax; inc eax; dec edi; jnz loop; pop rbx; ret */
+	static const unsigned char code[] = {
+		0x53, 0x31, 0xc0, 0xff, 0xc0, 0x50, 0x5b, 0xff, 0xc0, 0xff, 0xc0, 0xff, 0xcf, 0x75, 0xf4, 0x5b, 0xc3,
+	};
+	pthread_t t[3];
+
+	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		exit(1);
+	memcpy(page, code, sizeof code);
+	stop = 0;
+	for (int i = 0; i < 3; i++)
+		pthread_create(&t[i], NULL, runner, NULL);
+	for (int i = 0; i < 200; i++) {
+		long before = ran;
+
+		page[2048]++;
+		while (ran < before + 20)
+			sched_yield();
+	}
+	stop = 1;
+	for (int i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	printf("written beside %d, wrong %ld\n", page[2048], wrong);
+}
+
 int main(int argc, char **argv)
 {
 	(void)argv;
@@ -212,5 +254,6 @@ int main(int argc, char **argv)
 	processes();
 	changing_code();
 	far_code();
+	written_beside();
 	return 0;
 }
