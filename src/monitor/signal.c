@@ -250,6 +250,8 @@ static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *r
 		/* PUSH, POP and CALL may have faulted on the stack. */
 		if (in.klass != IC_PLAIN && host - fold(*va) >= PAGE_SIZE && is_kernel_half(host - FOLD_OFF))
 			*va = host - FOLD_OFF;
+		else if (host - *va < PAGE_SIZE) /* a GS base in the user's half is not folded, wherever it leads */
+			*va = host;
 		else
 			*va += host - fold(*va);
 		return true;
