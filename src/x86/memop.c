@@ -603,6 +603,8 @@ static int run_clzero(struct cpu *c, const struct insn *in)
 	u64 offset = c->gpr[RAX] & size_mask(in->asize);
 	u64 base = seg == SEG_FS || seg == SEG_GS || !(c->seg[SEG_CS].attr & ATTR_L) ? c->seg[seg].base : 0;
 
+	if (in->rep)
+		return UNCOVERED;
 	if (sys_write(c, seg, offset - ((base + offset) & 63), zero, sizeof zero))
 		return SYS_FAULT;
 	return sys_done(c, in);

@@ -52,6 +52,8 @@ const char *corpus_excluded(const struct insn *in, const u8 *raw)
 		return "not executed: #UD in the guest";
 	if (in->vsib && in->addrsize_prefix)
 		return "gathers with 32-bit addresses are not translated for both halves, nor with a GS override";
+	if (in->addrsize_prefix && in->has_mem && in->seg == SEG_GS && in->mem_size >= 16)
+		return "vectors at 32-bit addresses with a GS override, where only C could execute them: #UD in the guest";
 	if (in->addrsize_prefix && in->has_mem && in->map == MAP_0F && ((in->op & 0xe7) == 0xa3 || in->op == 0xbb))
 		return "bit strings with 32-bit addresses do not wrap everywhere";
 	if (in->enc != ENC_LEGACY)
