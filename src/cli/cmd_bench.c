@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * penumbra bench: measures side by side; a subcommand for each thing that is measured. */
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,28 +109,11 @@ const struct command command_bench_translation = {
 	.run = translation,
 };
 
-/* The container runtime measures itself, as the program that engines start: the one beside this program. */
 static int container_words(int argc, char **argv)
 {
-	char path[PATH_MAX + 16], bench[] = "bench", **words = calloc((size_t)argc + 2, sizeof *words);
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
-	struct err e = { 0 };
-	char *slash;
-
-	path[n > 0 ? n : 0] = 0;
-	slash = strrchr(path, '/');
-	if (!words || !slash)
-		return STATUS_FAILED;
-	strcpy(slash, "/penumbra-oci");
-	words[0] = path;
-	words[1] = bench;
-	for (int i = 1; i < argc; i++)
-		words[i + 1] = argv[i];
-	execv(path, words);
-	err_sys(&e, errno, "%s", path);
-	report(&command_bench_container, e.text);
-	free(words);
-	return STATUS_FAILED;
+	(void)argc;
+	argv[0] = (char[]){ "bench" };
+	return runtime_program_run(&command_bench_container, argv);
 }
 
 const struct command command_bench_container = {

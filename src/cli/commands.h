@@ -22,6 +22,10 @@ extern const struct command command_image_debian, command_bench_translation, com
 /* The program itself: options that stand before any command. */
 extern const struct command command_program;
 
+/* Executes penumbra-oci, which lies beside this program, with `words` (ends with NULL); returns an exit status where
+ * it cannot, having reported for `cmd`. */
+int runtime_program_run(const struct command *cmd, char *const *words);
+
 /* All commands, ending with NULL. */
 extern const struct command *const command_list[];
 const struct command *command_find(const char *name);

@@ -58,3 +58,17 @@ bench --programs bc --sets second --rounds 1 --ways tier1 --json /nowhere/x
 status=$?
 [ $status = 1 ] && grep -q "/nowhere/x" "$tmp/err"
 result $? "a file that cannot be written" "status $status: $(cat "$tmp/err")"
+
+# The container runtime is measured as the program that engines start, from wherever it is asked for.
+if [ "$(id -u)" = 0 ]; then
+	for words in "bench container" "container bench"; do
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin "$PENUMBRA" $words --runs 5 --json "$tmp/container.json" >"$tmp/out" 2>&1 </dev/null
+		status=$?
+		got=$(jq -r '[.. | objects | select(.runtime? == "penumbra-oci")] | length' "$tmp/container.json" 2>/dev/null)
+		[ $status = 0 ] && [ "${got:-0}" -ge 1 ]
+		result $? "penumbra $words" "status $status, $got rows: $(tail -n 1 "$tmp/out")"
+		rm -f "$tmp/container.json"
+	done
+else
+	echo "ok - penumbra bench container # SKIP needs root"
+fi
