@@ -36,7 +36,7 @@ include $(sort $(wildcard mk/*.mk))
 FRONTEND_SRCS ?= $(wildcard src/base/*.c src/accel/*.c src/cli/*.c src/machine/*.c src/x86/*.c)
 FRONTEND_OBJS := $(FRONTEND_SRCS:src/%.c=$(BUILD)/obj/%.o)
 
-MONITOR_SRCS ?= $(wildcard src/monitor/*.c src/monitor/*.S src/translate/*.c src/shadow/*.c src/x86/*.c) \
+MONITOR_SRCS ?= $(wildcard src/base/bare/*.c src/monitor/*.c src/monitor/*.S src/translate/*.c src/shadow/*.c src/x86/*.c) \
 	$(MONITOR_EXTRA_SRCS)
 MONITOR_CFLAGS ?= $(COMMON_CFLAGS) -ffreestanding -fno-pic -fno-pie -mcmodel=large -mgeneral-regs-only \
 	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables

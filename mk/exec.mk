@@ -2,7 +2,7 @@
 # The runtime of `penumbra exec`: freestanding, static, at RUNTIME_BASE of src/exec/layout.h, and embedded in
 # the front-end like the monitor.
 
-EXEC_SRCS := $(wildcard src/exec/*.c src/exec/*.S) \
+EXEC_SRCS := $(wildcard src/base/bare/*.c src/exec/*.c src/exec/*.S) \
 	$(addprefix src/translate/,block.c translate.c operand.c) $(wildcard src/optimise/*.c) $(addprefix src/x86/,decode.c decode_table.c decode_vector.c)
 EXEC_OBJS := $(patsubst src/%,$(BUILD)/exec/%.o,$(basename $(EXEC_SRCS)))
 EXEC_CFLAGS = $(COMMON_CFLAGS) -DPENUMBRA_EXEC -ffreestanding -fno-pie -fvisibility=hidden -mgeneral-regs-only -mbmi2 -mpopcnt \

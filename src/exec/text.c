@@ -1,51 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Memory and text functions of a program without a library, and its last words. */
+ * Text functions of a program without a library, and its last words. */
 #include <stdarg.h>
 
 #include "exec/exec.h"
-
-void *memset(void *to, int v, size_t n);
-void *memcpy(void *to, const void *from, size_t n);
-void *memmove(void *to, const void *from, size_t n);
-int memcmp(const void *a, const void *b, size_t n);
-
-void *memset(void *to, int v, size_t n)
-{
-	void *r = to;
-
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(v) : "memory");
-	return r;
-}
-
-void *memcpy(void *to, const void *from, size_t n)
-{
-	void *r = to;
-
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
-	return r;
-}
-
-void *memmove(void *to, const void *from, size_t n)
-{
-	u8 *d = to;
-	const u8 *s = from;
-
-	if (d <= s || d >= s + n)
-		return memcpy(to, from, n);
-	while (n--)
-		d[n] = s[n];
-	return to;
-}
-
-int memcmp(const void *a, const void *b, size_t n)
-{
-	const u8 *x = a, *y = b;
-
-	for (size_t i = 0; i < n; i++)
-		if (x[i] != y[i])
-			return x[i] - y[i];
-	return 0;
-}
 
 size_t text_length(const char *s)
 {

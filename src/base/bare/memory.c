@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * What the compiler expects of a C library, for programs that have none. */
+#include "base/types.h"
+
+void *memset(void *to, int v, size_t n);
+void *memcpy(void *to, const void *from, size_t n);
+void *memmove(void *to, const void *from, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+
+void *memset(void *to, int v, size_t n)
+{
+	void *r = to;
+
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(v) : "memory");
+	return r;
+}
+
+void *memcpy(void *to, const void *from, size_t n)
+{
+	void *r = to;
+
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	return r;
+}
+
+void *memmove(void *to, const void *from, size_t n)
+{
+	u8 *d = to;
+	const u8 *s = from;
+
+	if (d <= s || d >= s + n)
+		return memcpy(to, from, n);
+	while (n--)
+		d[n] = s[n];
+	return to;
+}
+
+int memcmp(const void *a, const void *b, size_t n)
+{
+	const u8 *x = a, *y = b;
+
+	for (size_t i = 0; i < n; i++)
+		if (x[i] != y[i])
+			return x[i] - y[i];
+	return 0;
+}
