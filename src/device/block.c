@@ -196,7 +196,7 @@ static void blk_destroy(struct virtio_device *d)
 
 	/* Its descriptors were closed with the device's. */
 	for (struct disk *k = b && b->handed ? b->disk : NULL; k; k = k->backing)
-		k->fd = -1;
+		k->fd = k->direct_fd = -1;
 	if (b)
 		disk_close(b->disk);
 	free(b);
@@ -342,7 +342,9 @@ static int parse(struct request *r)
 /* Here and now: the host's page cache takes a write, and waiting for one read is no worse than handing it on. */
 static bool is_quick(const struct blk *b, const struct request *r, bool alone)
 {
-	return (r->type == BLK_T_OUT && !r->flush_after) || (r->type == BLK_T_IN && alone && b->busy == 1);
+	if (r->type == BLK_T_OUT)
+		return !r->flush_after && !disk_is_bulk(b->disk, r->at, r->size);
+	return r->type == BLK_T_IN && alone && b->busy == 1;
 }
 
 static void serve_one(struct blk *b, struct request *r, bool alone)

@@ -47,6 +47,7 @@ struct disk {
 	const struct disk_format *format;
 	char *path;
 	int fd;
+	int direct_fd;         /* raw, to write: the same file past the host's page cache; -1: none */
 	u64 size;              /* bytes that the guest sees, a multiple of DISK_SECTOR */
 	bool read_only, block_device, unsafe; /* unsafe: a flush does not wait for the host */
 	bool dirty_space;      /* holes can be punched (cleared at the first refusal) */
@@ -67,6 +68,8 @@ int disk_fds(const struct disk *disk, int *fds, int room);
 
 int disk_read(struct disk *disk, const struct iovec *iov, u32 n, u64 at, u64 size);
 int disk_write(struct disk *disk, const struct iovec *iov, u32 n, u64 at, u64 size);
+/* A write that bypasses the host's page cache and so waits for the device: several are best in flight at once. */
+bool disk_is_bulk(const struct disk *disk, u64 at, u64 size);
 int disk_flush(struct disk *disk);
 int disk_discard(struct disk *disk, u64 at, u64 size);
 int disk_zero(struct disk *disk, u64 at, u64 size, bool unmap);

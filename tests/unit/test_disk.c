@@ -18,7 +18,7 @@
 #include "device/qcow2.h"
 
 #define ROUNDS 400
-#define SECTORS_MAX 512
+#define SECTORS_MAX 1500
 
 static char dir[256];
 static u64 seed = 88172645463325252ull;
@@ -87,6 +87,22 @@ static void make(const struct recipe *r, char *line, size_t room)
 	snprintf(line + n, room - n, "%s", from);
 }
 
+/* Whole pages, as most requests of a guest are. */
+static u32 scatter_pages(u8 *buffer, u64 size, struct iovec *iov)
+{
+	u32 n = 0;
+
+	for (; size > 4096 && n < 15; n++) {
+		u64 part = ALIGN_UP(1 + rnd(size - 4096), 4096ull);
+
+		iov[n] = (struct iovec){ buffer, part };
+		buffer += part;
+		size -= part;
+	}
+	iov[n++] = (struct iovec){ buffer, size };
+	return n;
+}
+
 /* Parts of random lengths over a buffer, as a guest's requests have. */
 static u32 scatter(u8 *buffer, u64 size, struct iovec *iov)
 {
@@ -105,17 +121,24 @@ static u32 scatter(u8 *buffer, u64 size, struct iovec *iov)
 /* One random operation on image and model; false where the image says something else. */
 static bool step(struct disk *disk, u8 *model, u8 *known, bool backing, char *why, size_t room)
 {
-	static u8 buffer[SECTORS_MAX * 512];
+	static u8 buffer[SECTORS_MAX * 512] __attribute__((aligned(4096)));
 	u64 sectors = disk->size / 512, first = rnd(sectors), most = rnd(3) ? 40 : SECTORS_MAX, n = 1 + rnd(MIN(most, sectors - first));
-	u64 at = first * 512, size = n * 512, what = rnd(20);
+	bool pages = first % 8 + n >= 16 && rnd(2);
 	struct iovec iov[16];
+	u64 at, size, what;
 	int rc = 0;
+
+	if (pages) {
+		n = (first + n) / 8 * 8 - ALIGN_UP(first, 8ull);
+		first = ALIGN_UP(first, 8ull);
+	}
+	at = first * 512, size = n * 512, what = rnd(20);
 
 	(void)backing;
 	if (what < 9) {
 		for (u64 i = 0; i < size; i++)
 			buffer[i] = (u8)(seed >> (i & 31) ^ i);
-		rc = disk_write(disk, iov, scatter(buffer, size, iov), at, size);
+		rc = disk_write(disk, iov, pages ? scatter_pages(buffer, size, iov) : scatter(buffer, size, iov), at, size);
 		memcpy(model + at, buffer, size);
 		memset(known + first, 1, n);
 	} else if (what < 16) {
