@@ -66,6 +66,9 @@ enum vm_end {
 	S(invalidations, "count", "blocks dropped because their code page was written") \
 	S(fills, "count", "shadow page-table fills")                              \
 	S(fill_pages, "pages", "pages mapped by fills")                           \
+	S(compared_pages, "pages", "mapped pages compared with the guest's entries because it flushed") \
+	S(dropped_pages, "pages", "pages unmapped")                               \
+	S(leaves_kept, "count", "shadowed last-level tables that a flush left in place") \
 	S(faults, "count", "host faults taken in guest code")                     \
 	S(exceptions, "count", "exceptions injected into the guest")              \
 	S(page_faults, "count", "page faults injected into the guest")            \
@@ -140,6 +143,7 @@ struct vm {
 	u8 *ram;                   /* it, mapped shared, read and write */
 	u64 ram_size, ram_low;     /* bytes; invariant 3 */
 
+	const char *paging;        /* how the translator keeps its shadow page tables (shadow/paging.h), NULL: auto */
 	u32 n_cpus;                /* vCPUs; the first one starts from `cpu`, the others wait to be started */
 	struct cpu cpu;            /* boot state before run(), last known state after it */
 

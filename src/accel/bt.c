@@ -29,6 +29,7 @@
 #include "accel/probe.h"
 #include "base/jail.h"
 #include "monitor/state.h"
+#include "shadow/paging.h"
 #include "shadow/state.h"
 
 #define CALIBRATE_NS 10000000
@@ -188,6 +189,21 @@ static int map_flags(struct bt *bt, struct err *e)
 	return 0;
 }
 
+/* Maintainers by name; none chosen is the first. */
+static u32 paging_by_name(const char *name)
+{
+	static const char *const names[] = {
+#define PAGING_NAME(symbol, name) #name,
+		PAGING_KINDS(PAGING_NAME)
+#undef PAGING_NAME
+	};
+
+	for (u32 i = 0; name && i < ARRAY_SIZE(names); i++)
+		if (!strcmp(names[i], name))
+			return i;
+	return PAGING_AUTO;
+}
+
 static int bt_create(struct vm *vm, struct err *e)
 {
 	struct bt *bt;
@@ -233,6 +249,7 @@ static int bt_create(struct vm *vm, struct err *e)
 	vcpu_of(bt, 0)->cpu = vm->cpu;
 	bt->shadow->ram_size = vm->ram_size;
 	bt->shadow->ram_low = vm->ram_low;
+	bt->shadow->paging = paging_by_name(vm->paging);
 	if (needs_open_stack())
 		bt->sh->flags |= MON_OPEN_STACK;
 	calibrate(bt->sh);
@@ -391,6 +408,9 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 	s->cache_flushes = bt->cache->stats.flushes;
 	s->fills = shadow.fills;
 	s->fill_pages = shadow.fill_pages;
+	s->compared_pages = shadow.compared;
+	s->dropped_pages = shadow.unmapped;
+	s->leaves_kept = shadow.leaves_kept;
 	s->faults = m->faults;
 	s->exceptions = m->exceptions;
 	s->page_faults = m->page_faults;
@@ -455,10 +475,10 @@ static void post_mortem(const struct bt *bt)
 			fprintf(stderr, "  executed %-12s %llu\n", insn_class_name(i), (unsigned long long)m.classes[i]);
 	for (int i = 0; i < X_KINDS; i++)
 		fprintf(stderr, "  exit kind %d %llu\n", i, (unsigned long long)m.exits[i]);
-	fprintf(stderr, "  lookups %llu events %llu steps %llu switches %llu carriers %llu both %llu revalidated %llu unmapped %llu shootdowns %llu\n",
+	fprintf(stderr, "  lookups %llu events %llu steps %llu switches %llu carriers %llu both %llu kept %llu unmapped %llu shootdowns %llu\n",
 		(unsigned long long)m.lookups, (unsigned long long)m.events, (unsigned long long)m.steps,
 		(unsigned long long)m.switches, (unsigned long long)m.carriers, (unsigned long long)m.both_sites,
-		(unsigned long long)shadow.revalidated, (unsigned long long)shadow.unmapped,
+		(unsigned long long)shadow.leaves_kept, (unsigned long long)shadow.unmapped,
 		(unsigned long long)m.shootdowns);
 }
 

@@ -15,11 +15,12 @@
 #include "cli/terminal.h"
 #include "machine/machine.h"
 #include "machine/stats.h"
+#include "shadow/paging.h"
 
 struct run_values {
 	bool debug_exit;
 	const char *boot;
-	const char *kernel, *initrd, *append, *accel, *name, *stats;
+	const char *kernel, *initrd, *append, *accel, *paging, *name, *stats;
 	u64 memory, cpus, timeout;
 	struct option_list disks, nets, shares, vsocks, balloons;
 	const char *rng, *console;
@@ -53,6 +54,9 @@ static const struct option_row run_options[] = {
 	{ "rng", "on|off", OPTION_CHOICE, FIELD(rng), "give the guest random numbers of the host's", "off", "on|off" },
 	{ "accel", "NAME", OPTION_CHOICE, FIELD(accel),
 	  "how the guest's processor is run", "auto", "auto|translate|kvm" },
+	{ "paging", "NAME", OPTION_CHOICE, FIELD(paging),
+	  "how the guest's page tables are kept track of; kvm is what --accel kvm does, the others are the translator's", "auto",
+	  "kvm" PAGING_CHOICES },
 	{ "boot", "NAME", OPTION_CHOICE, FIELD(boot),
 	  "boot protocol; auto takes the first of these that the kernel offers: Multiboot2, Multiboot, 64-bit Linux, PVH", "auto",
 	  "auto|linux64|pvh|multiboot|multiboot2" },
@@ -206,6 +210,18 @@ static int choose_files(const struct run_values *v, struct machine_config *confi
 	return rc;
 }
 
+/* Under kvm the processor, or its emulation, walks the guest's own tables. */
+static int check_paging(const struct accel *accel, const char *paging, struct err *e)
+{
+	bool kvm = !strcmp(paging, "kvm");
+
+	if (!strcmp(paging, "auto") || kvm == !strcmp(accel->name, "kvm"))
+		return 0;
+	if (kvm)
+		return err_set(e, -EINVAL, "--paging kvm: the accelerator is %s; --accel kvm does its paging that way", accel->name);
+	return err_set(e, -EINVAL, "--paging %s is the translator's and the accelerator is kvm: add --accel translate", paging);
+}
+
 static enum cli_status run(const void *values, const struct operands *operands)
 {
 	const struct run_values *v = values;
@@ -214,7 +230,7 @@ static enum cli_status run(const void *values, const struct operands *operands)
 	struct machine_config config = {
 		.name = v->name, .kernel = v->kernel, .initrd = v->initrd,
 		.command_line = v->append, .ram_size = v->memory, .cpus = (u32)v->cpus,
-		.boot = v->boot, .debug_exit = v->debug_exit,
+		.boot = v->boot, .debug_exit = v->debug_exit, .paging = v->paging,
 	};
 	struct host_info host;
 	enum cli_status status;
@@ -233,6 +249,10 @@ static enum cli_status run(const void *values, const struct operands *operands)
 	config.accel = accel_select(&host, v->accel, NULL, 0, &e);
 	if (!config.accel)
 		return failed(&e);
+	if (check_paging(config.accel, v->paging, &e)) {
+		report(&command_run, e.text);
+		return STATUS_USAGE;
+	}
 	if (v->stats && !(stats = fopen(v->stats, "we"))) {
 		err_sys(&e, errno, "%s", v->stats);
 		return failed(&e);

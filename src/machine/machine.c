@@ -295,6 +295,7 @@ int machine_create(struct machine **out, const struct machine_config *config, st
 	vm = &m->vm;
 	snprintf(vm->name, sizeof vm->name, "%s", config->name);
 	vm->accel = config->accel;
+	vm->paging = config->paging;
 	vm->host = config->host;
 	vm->ops = &machine_ops;
 	vm->machine = m;

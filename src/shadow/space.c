@@ -2,48 +2,10 @@
  * The mappings of one carrier: leaves (one a guest last-level table, or a 2 MiB user page) and runs
  * (long stretches of large kernel pages, such as the direct map). */
 #include "base/sys.h"
-#include "shadow/shadow.h"
-#include "shadow/state.h"
-
-#define LEAF_SIZE 0x200000ull
-#define MAX_LEAVES 8192
-#define LEAF_HASH 4096
-#define MAX_RUNS 128
-#define WINDOW 16 /* pages around a fault that are mapped together */
-
-struct leaf {
-	u64 va;
-	u64 pde;            /* entry that leads here, with address and permissions */
-	u32 next;           /* in the hash chain, number + 1 */
-	bool large;         /* the PDE itself maps 2 MiB; bit 0 of the maps stands for it */
-	bool kernel;        /* upper half */
-	u64 mapped[8], writable[8], exec[8];
-	u64 snap[512];      /* entries as they were when mapped */
-};
-
-struct run {
-	u64 va, pa, length;
-	bool writable;
-};
-
-struct space {
-	u32 n_leaves, free;
-	u32 n_runs;
-	bool code_changed, lost;
-	bool low_supervisor;    /* a supervisor page of the lower half was mapped */
-	u16 hash[LEAF_HASH];
-	struct run runs[MAX_RUNS];
-	struct leaf leaves[MAX_LEAVES];
-};
-static struct space *const S = HOST(CARRIER_DISP);
+#include "shadow/internal.h"
 
 #define HOST_END 0x7ffffffff000ull
 #define HOST_ENOMEM 12
-
-#define PTE_COMPARE (PTE_P | PTE_W | PTE_U | PTE_NX | PTE_ADDR | PTE_A | PTE_PS)
-#define BITTEST(map, i) ((map)[(i) >> 6] >> ((i) & 63) & 1)
-#define BITSET(map, i) ((map)[(i) >> 6] |= BIT((i) & 63))
-#define BITCLEAR(map, i) ((map)[(i) >> 6] &= ~BIT((i) & 63))
 
 static u32 hash_of(u64 va) { return (u32)((va >> 21) * 0x9e3779b97f4a7c15ull >> 52); }
 
@@ -56,8 +18,6 @@ void space_init(void)
 		FOLDS[FOLDS_SIZE / 16 + i] = FOLD_BAD;
 }
 
-/* The host has no room for another mapping, or failed to take one away: all of the guest's go, which
- * takes no room.  What is still noted of them is dropped by settle(), once nobody walks it. */
 static void lose(void)
 {
 	u64 spill = FOLD_OFF + (u64)(s64)SPILL_DISP, ram_end = FOLD_OFF + RAM_DISP + SHADOW->ram_size;
@@ -67,7 +27,7 @@ static void lose(void)
 	S->lost = true;
 }
 
-static void settle(void)
+void settle(void)
 {
 	if (!S->lost)
 		return;
@@ -80,7 +40,7 @@ static void settle(void)
 	SHADOW_COUNT->evictions++;
 }
 
-static struct leaf *leaf_find(u64 va)
+struct leaf *leaf_find(u64 va)
 {
 	u64 base = va & ~(LEAF_SIZE - 1);
 
@@ -90,14 +50,14 @@ static struct leaf *leaf_find(u64 va)
 	return NULL;
 }
 
-static void unmap(u64 va, u64 length)
+void unmap(u64 va, u64 length)
 {
 	if (host_munmap(fold(va), length) < 0)
 		lose();
 	SHADOW_COUNT->unmapped += length >> PAGE_SHIFT;
 }
 
-static void leaf_drop(struct leaf *l)
+void leaf_drop(struct leaf *l)
 {
 	u16 *link = &S->hash[hash_of(l->va)];
 	u32 n = (u32)(l - S->leaves) + 1;
@@ -119,8 +79,7 @@ static void leaf_drop(struct leaf *l)
 	S->free = n;
 }
 
-/* Unmaps what of the leaf is mapped, as one range. */
-static void leaf_unmap(struct leaf *l)
+void leaf_unmap(struct leaf *l)
 {
 	int first = -1, last = -1;
 
@@ -476,160 +435,6 @@ int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write)
 		settle();
 	}
 	return r;
-}
-
-/* Compares one page of a leaf with its guest entry; returns true where it had to be unmapped. */
-static bool page_stale(struct leaf *l, const u64 *table, int i)
-{
-	u64 e = table[i], s = l->snap[i];
-
-	if (!((e ^ s) & PTE_COMPARE) && !(BITTEST(l->writable, i) && !(e & PTE_D)))
-		return false;
-	if (BITTEST(l->exec, i)) {
-		S->code_changed = true;
-		BITCLEAR(l->exec, i);
-	}
-	return true;
-}
-
-/* The entry that leads here has changed, or a large page has to set its dirty bit anew. */
-static bool leaf_stale(const struct leaf *l, u64 pde)
-{
-	return (pde & PTE_COMPARE) != l->pde || (l->large && l->writable[0] && !(pde & PTE_D));
-}
-
-static void leaf_check(struct cpu *c, struct leaf *l)
-{
-	u64 gpa, pde = mmu_peek_table(c, l->va, &gpa);
-	int start = -1;
-
-	if (leaf_stale(l, pde)) {
-		leaf_unmap(l);
-		leaf_drop(l);
-		return;
-	}
-	if (l->large)
-		return;
-	const u64 *table = ram_pointer(pde & PTE_ADDR);
-
-	for (int i = 0; i <= 512; i++) {
-		bool gone = false;
-
-		if (i < 512 && !(i & 63) && !(l->mapped[i >> 6] | l->exec[i >> 6]) && start < 0) {
-			i += 63;
-			continue;
-		}
-		if (i < 512 && (BITTEST(l->mapped, i) | BITTEST(l->exec, i)) && page_stale(l, table, i))
-			gone = BITTEST(l->mapped, i);
-		if (gone) {
-			BITCLEAR(l->mapped, i);
-			BITCLEAR(l->writable, i);
-			if (start < 0)
-				start = i;
-		} else if (start >= 0) {
-			unmap(l->va + (u64)start * PAGE_SIZE, (u64)(i - start) * PAGE_SIZE);
-			start = -1;
-		}
-	}
-	SHADOW_COUNT->revalidated++;
-}
-
-static void check_runs(struct cpu *c)
-{
-	for (u32 i = 0; i < S->n_runs; i++) {
-		struct run *r = &S->runs[i];
-		u64 at = r->va, e;
-		bool good = true;
-
-		while (good && at < r->va + r->length) {
-			int level = mmu_peek(c, at, &e);
-			u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 0;
-
-			good = level >= 2 && (e & PTE_ADDR & ~(size - 1)) + (at & (size - 1)) == r->pa + (at - r->va) &&
-			       (e & PTE_A) && (!r->writable || ((e & PTE_W) && (e & PTE_D)));
-			at += size;
-		}
-		if (good)
-			continue;
-		/* Keep what lies before the change; the rest comes back on demand. */
-		u64 keep = at - r->va;
-		u64 bad = keep > LEAF_SIZE ? ALIGN_DOWN(keep - 1, LEAF_SIZE) : 0;
-
-		unmap(r->va + bad, r->length - bad);
-		if (bad)
-			r->length = bad;
-		else
-			S->runs[i--] = S->runs[--S->n_runs];
-	}
-}
-
-void space_invalidate(struct cpu *c, u64 va)
-{
-	struct leaf *l = leaf_find(va);
-
-	if (l) {
-		u64 gpa, pde = mmu_peek_table(c, va, &gpa);
-		int i = (int)(va >> PAGE_SHIFT & 511);
-
-		if (leaf_stale(l, pde)) {
-			leaf_unmap(l);
-			leaf_drop(l);
-		} else if (!l->large && (BITTEST(l->mapped, i) | BITTEST(l->exec, i)) &&
-			   page_stale(l, ram_pointer(pde & PTE_ADDR), i) && BITTEST(l->mapped, i)) {
-			unmap(l->va + (u64)i * PAGE_SIZE, PAGE_SIZE);
-			BITCLEAR(l->mapped, i);
-			BITCLEAR(l->writable, i);
-		}
-	}
-	for (u32 i = 0; i < S->n_runs; i++)
-		if (va - S->runs[i].va < S->runs[i].length) {
-			check_runs(c);
-			break;
-		}
-	settle();
-}
-
-void space_flush_user(struct cpu *c)
-{
-	for (u32 i = 0; i < S->n_leaves; i++)
-		if (S->leaves[i].va != ~0ull && !S->leaves[i].kernel)
-			leaf_check(c, &S->leaves[i]);
-	settle();
-}
-
-void space_flush_all(struct cpu *c)
-{
-	for (u32 i = 0; i < S->n_leaves; i++)
-		if (S->leaves[i].va != ~0ull)
-			leaf_check(c, &S->leaves[i]);
-	check_runs(c);
-	settle();
-}
-
-void space_recycle(struct cpu *c)
-{
-	for (u32 i = 0; i < S->n_leaves; i++) {
-		struct leaf *l = &S->leaves[i];
-
-		if (l->va == ~0ull)
-			continue;
-		/* Roots most often share their kernel half. */
-		if (l->kernel) {
-			leaf_check(c, l);
-			continue;
-		}
-		leaf_unmap(l);
-		leaf_drop(l);
-	}
-	for (u32 i = 0; i < S->n_runs; i++)
-		if (!is_kernel_half(S->runs[i].va)) {
-			unmap(S->runs[i].va, S->runs[i].length);
-			S->runs[i--] = S->runs[--S->n_runs];
-		}
-	S->low_supervisor = false;
-	check_runs(c);
-	S->code_changed = true;
-	settle();
 }
 
 void space_note_exec(struct cpu *c, u64 va, const struct walk *w)

@@ -14,11 +14,16 @@ enum world_key { KEY_MONITOR, KEY_KERNEL, KEY_SPILL, KEY_TABLE, KEY_FOLDS, KEY_C
 
 #define MAX_FRAMES (1u << 23) /* pages of guest RAM that are kept account of: 32 GiB */
 
-struct shadow_counters { u64 fills, fill_pages, invalidations, revalidated, unmapped, evictions; };
+struct shadow_counters {
+	u64 fills, fill_pages, invalidations, unmapped, evictions;
+	u64 compared;           /* pages whose entries were looked at because the guest flushed */
+	u64 leaves_kept;        /* leaves that a flush left in place */
+};
 
 struct shadow_state {
 	u64 ram_size, ram_low;  /* bytes; what lies above ram_low appears at 4 GiB */
 	u32 keys;               /* bit 0: in use; then 4 bits each: monitor, kernel, spill, tables */
+	u32 paging;             /* enum paging_kind: who keeps the shadow true */
 	u64 code_epoch;         /* bumped when a frame becomes code: carriers write-protect it before they run */
 	u64 folds_epoch;        /* see space.c */
 };

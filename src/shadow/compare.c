@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT
+ * Comparing what is mapped with the guest's entries: what a flush of the guest's comes to.
+ *
+ * Owner: the running carrier. */
+#include "shadow/internal.h"
+#include "shadow/paging.h"
+
+static const struct paging *const maintainers[PAGING_COUNT] = {
+#define PAGING_ROW(symbol, name) [PAGING_##symbol] = &paging_##name,
+	PAGING_KINDS(PAGING_ROW)
+#undef PAGING_ROW
+};
+
+static const struct paging *paging(void) { return maintainers[SHADOW->paging < PAGING_COUNT ? SHADOW->paging : PAGING_LAZY]; }
+
+/* Compares one page of a leaf with its guest entry; returns true where it had to be unmapped. */
+static bool page_stale(struct leaf *l, const u64 *table, int i)
+{
+	u64 e = table[i], s = l->snap[i];
+
+	if (!((e ^ s) & PTE_COMPARE) && !(BITTEST(l->writable, i) && !(e & PTE_D)))
+		return false;
+	if (BITTEST(l->exec, i)) {
+		S->code_changed = true;
+		BITCLEAR(l->exec, i);
+	}
+	return true;
+}
+
+/* The entry that leads here has changed, or a large page has to set its dirty bit anew. */
+static bool leaf_stale(const struct leaf *l, u64 pde)
+{
+	return (pde & PTE_COMPARE) != l->pde || (l->large && l->writable[0] && !(pde & PTE_D));
+}
+
+/* Something of the leaf is mapped at [from, to). */
+static bool any_mapped(const struct leaf *l, int from, int to)
+{
+	for (int i = from; i < to; i = (i | 63) + 1)
+		if (l->mapped[i >> 6] >> (i & 63) << (to - i < 64 ? 64 - (to - i) : 0))
+			return true;
+	return false;
+}
+
+static void unmap_pages(const struct leaf *l, int from, int to)
+{
+	unmap(l->va + (u64)from * PAGE_SIZE, (u64)(to - from) * PAGE_SIZE);
+}
+
+/* Compares the pages of a leaf with the table's entries and unmaps what changed, neighbours at once. */
+static void leaf_compare(struct leaf *l, const u64 *table)
+{
+	int start = -1, last = -1;
+
+	for (int word = 0; word < 8; word++) {
+		u64 m = l->mapped[word] | l->exec[word];
+
+		SHADOW_COUNT->compared += (u64)__builtin_popcountll(m);
+		for (; m; m &= m - 1) {
+			int i = word * 64 + __builtin_ctzll(m);
+
+			if (!page_stale(l, table, i) || !BITTEST(l->mapped, i))
+				continue;
+			BITCLEAR(l->mapped, i);
+			BITCLEAR(l->writable, i);
+			if (start >= 0 && any_mapped(l, last + 1, i)) {
+				unmap_pages(l, start, last + 1);
+				start = -1;
+			}
+			if (start < 0)
+				start = i;
+			last = i;
+		}
+	}
+	if (start >= 0)
+		unmap_pages(l, start, last + 1);
+}
+
+static void leaf_check(struct cpu *c, struct leaf *l)
+{
+	u64 gpa, pde = mmu_peek_table(c, l->va, &gpa);
+
+	if (leaf_stale(l, pde)) {
+		leaf_unmap(l);
+		leaf_drop(l);
+		return;
+	}
+	if (!l->large)
+		leaf_compare(l, ram_pointer(pde & PTE_ADDR));
+	SHADOW_COUNT->leaves_kept++;
+}
+
+static void check_runs(struct cpu *c)
+{
+	for (u32 i = 0; i < S->n_runs; i++) {
+		struct run *r = &S->runs[i];
+		u64 at = r->va, e;
+		bool good = true;
+
+		while (good && at < r->va + r->length) {
+			int level = mmu_peek(c, at, &e);
+			u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 0;
+
+			good = level >= 2 && (e & PTE_ADDR & ~(size - 1)) + (at & (size - 1)) == r->pa + (at - r->va) &&
+			       (e & PTE_A) && (!r->writable || ((e & PTE_W) && (e & PTE_D)));
+			at += size;
+		}
+		if (good)
+			continue;
+		/* Keep what lies before the change; the rest comes back on demand. */
+		u64 keep = at - r->va;
+		u64 bad = keep > LEAF_SIZE ? ALIGN_DOWN(keep - 1, LEAF_SIZE) : 0;
+
+		unmap(r->va + bad, r->length - bad);
+		if (bad)
+			r->length = bad;
+		else
+			S->runs[i--] = S->runs[--S->n_runs];
+	}
+}
+
+void space_invalidate(struct cpu *c, u64 va)
+{
+	struct leaf *l = leaf_find(va);
+
+	if (l) {
+		u64 gpa, pde = mmu_peek_table(c, va, &gpa);
+		int i = (int)(va >> PAGE_SHIFT & 511);
+
+		if (leaf_stale(l, pde)) {
+			leaf_unmap(l);
+			leaf_drop(l);
+		} else if (!l->large && (BITTEST(l->mapped, i) | BITTEST(l->exec, i)) &&
+			   page_stale(l, ram_pointer(pde & PTE_ADDR), i) && BITTEST(l->mapped, i)) {
+			unmap(l->va + (u64)i * PAGE_SIZE, PAGE_SIZE);
+			BITCLEAR(l->mapped, i);
+			BITCLEAR(l->writable, i);
+		}
+	}
+	for (u32 i = 0; i < S->n_runs; i++)
+		if (va - S->runs[i].va < S->runs[i].length) {
+			check_runs(c);
+			break;
+		}
+	settle();
+}
+
+void leaves_compare_user(struct cpu *c)
+{
+	bool low_runs = false;
+
+	for (u32 i = 0; i < S->n_leaves; i++)
+		if (S->leaves[i].va != ~0ull && !S->leaves[i].kernel)
+			leaf_check(c, &S->leaves[i]);
+	for (u32 i = 0; i < S->n_runs; i++)
+		low_runs |= !is_kernel_half(S->runs[i].va);
+	if (low_runs)
+		check_runs(c);
+}
+
+void leaves_drop_user(void)
+{
+	for (u32 i = 0; i < S->n_leaves; i++) {
+		struct leaf *l = &S->leaves[i];
+
+		if (l->va == ~0ull || l->kernel)
+			continue;
+		leaf_unmap(l);
+		leaf_drop(l);
+	}
+	for (u32 i = 0; i < S->n_runs; i++)
+		if (!is_kernel_half(S->runs[i].va)) {
+			unmap(S->runs[i].va, S->runs[i].length);
+			S->runs[i--] = S->runs[--S->n_runs];
+		}
+}
+
+void space_flush_user(struct cpu *c)
+{
+	paging()->flush_user(c);
+	settle();
+}
+
+void space_flush_all(struct cpu *c)
+{
+	paging()->flush_user(c);
+	for (u32 i = 0; i < S->n_leaves; i++)
+		if (S->leaves[i].va != ~0ull && S->leaves[i].kernel)
+			leaf_check(c, &S->leaves[i]);
+	check_runs(c);
+	settle();
+}
+
+/* Roots most often share their kernel half. */
+void space_recycle(struct cpu *c)
+{
+	leaves_drop_user();
+	S->low_supervisor = false;
+	for (u32 i = 0; i < S->n_leaves; i++)
+		if (S->leaves[i].va != ~0ull && S->leaves[i].kernel)
+			leaf_check(c, &S->leaves[i]);
+	check_runs(c);
+	S->code_changed = true;
+	settle();
+}
