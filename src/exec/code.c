@@ -275,8 +275,6 @@ static struct block *no_code(struct siginfo *info, int signo, int code, u64 addr
 	return NULL;
 }
 
-#define SEGV_MAPERR 1
-#define SEGV_ACCERR 2
 #define BUS_ADRERR 2
 
 /* Whether the page can be fetched from. */

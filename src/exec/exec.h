@@ -38,6 +38,8 @@
 #define SA_ONSTACK 0x08000000u
 #define SA_NODEFER 0x40000000u
 #define SA_RESETHAND 0x80000000u
+#define SEGV_MAPERR 1
+#define SEGV_ACCERR 2
 #define SIG_DFL 0ull
 #define SIG_IGN 1ull
 #define SS_ONSTACK 1u

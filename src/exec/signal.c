@@ -15,6 +15,7 @@
 
 #define TRAP_STEP 1
 #define TRAP_PF 14
+#define PF_WRITE 2
 #define FP_MAGIC1 0x46505853
 #define FP_SW_RESERVED 464
 #define FP_LEGACY 512
@@ -417,7 +418,8 @@ static bool in_copy(u64 rip) { return rip >= (u64)guest_copy && rip < (u64)guest
 /* A fault that is the runtime's business. */
 static bool own_fault(struct thread *th, const struct siginfo *info, struct ucontext *uc)
 {
-	bool write = uc->trapno == TRAP_PF && (uc->err & 3) == 3, cached = in_cache(uc->rip);
+	/* Not by the error code's present bit: a page whose protection another thread is changing is absent for a moment. */
+	bool write = uc->trapno == TRAP_PF && (uc->err & PF_WRITE) && info->code == SEGV_ACCERR, cached = in_cache(uc->rip);
 
 	if (info->signo != SIGSEGV && info->signo != SIGBUS)
 		return false;

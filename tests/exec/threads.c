@@ -254,7 +254,6 @@ int main(int argc, char **argv)
 	processes();
 	changing_code();
 	far_code();
-	if (!getenv("HOT_TIER")) /* docs/exec.md, what is left */
-		written_beside();
+	written_beside();
 	return 0;
 }

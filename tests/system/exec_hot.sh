@@ -15,7 +15,6 @@ exec "$RUNTIME" "tier=2 count=200" "$(type -P "$1")" "$@"
 WRAPPER
 chmod +x "$TEST_TMP/penumbra"
 PENUMBRA=$TEST_TMP/penumbra
-export HOT_TIER=1
 . "$here/exec.sh"
 
 # Passes in other combinations, and places that are hot after 40 branches.
