@@ -124,7 +124,7 @@ const struct command command_bench_container = {
 	.run_words = container_words,
 };
 
-static const struct command *const subcommands[] = { &command_bench_translation, &command_bench_container, NULL };
+static const struct command *const subcommands[] = { &command_bench_translation, &command_bench_paging, &command_bench_container, NULL };
 
 const struct command command_bench = {
 	.name = "bench",

@@ -17,7 +17,8 @@
 #define COMMAND_DECLARE(name) extern const struct command command_##name;
 COMMANDS(COMMAND_DECLARE)
 #undef COMMAND_DECLARE
-extern const struct command command_image_debian, command_bench_translation, command_bench_container;
+extern const struct command command_image_debian, command_bench_translation, command_bench_paging,
+	command_bench_container;
 
 /* The program itself: options that stand before any command. */
 extern const struct command command_program;

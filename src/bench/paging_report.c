@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT
+ * What penumbra bench paging found, on standard output: a table for each figure, and where the maintainers cross. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/paging.h"
+
+#define NAME_WIDTH 16
+/* `auto` may cost this much more than the best. */
+#define AUTO_ALLOWED 0.05
+
+/* The height of a value among those of its row: eighths of a character cell. */
+static const char *bar_of(double v, double most)
+{
+	static const char *const bars[] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
+	int at = most > 0 ? (int)(v / most * 8 - 0.001) : 0;
+
+	return bars[MAX(0, MIN(at, 7))];
+}
+
+static void print_value(double v)
+{
+	if (v < 0)
+		printf("%10s", "-");
+	else if (v >= 1000 || v == floor(v))
+		printf("%10.0f", v);
+	else
+		printf("%10.*f", v < 10 ? 2 : 1, v);
+}
+
+/* A cell's value that can be compared with others of its row: totals only of the same work. */
+static double comparable(const struct paging_bench *b, const struct paging_cell *cell, enum paging_metric m)
+{
+	return *cell->why || (m == METRIC_TOTAL && cell->scale != b->scale) ? -1 : paging_value(cell, m);
+}
+
+static bool has_value(const struct paging_bench *b, const struct paging_row *row, int column, enum paging_metric m)
+{
+	const struct paging_cell *cell = &row->cell[column];
+
+	return b->columns[column] && (comparable(b, cell, m) > 0 || (m == METRIC_TOTAL && *cell->why));
+}
+
+static bool has_values(const struct paging_bench *b, const struct paging_row *row, enum paging_metric m)
+{
+	for (int c = 0; c < COLUMN_COUNT; c++)
+		if (has_value(b, row, c, m))
+			return true;
+	return false;
+}
+
+/* Whether the table of a figure has such a column. */
+static bool shown(const struct paging_bench *b, int column, enum paging_metric m)
+{
+	for (int i = 0; i < b->rows; i++)
+		if (has_value(b, &b->row[i], column, m))
+			return true;
+	return false;
+}
+
+static void print_row(const struct paging_bench *b, const struct paging_row *row, enum paging_metric m)
+{
+	struct paging_automatic a;
+	double most = 0;
+
+	for (int c = 0; c < COLUMN_COUNT; c++)
+		if (b->columns[c])
+			most = fmax(most, comparable(b, &row->cell[c], m));
+	printf("%-*s", NAME_WIDTH, row->name);
+	for (int c = 0; c < COLUMN_COUNT; c++) {
+		double v = comparable(b, &row->cell[c], m);
+
+		if (!shown(b, c, m))
+			continue;
+		if (*row->cell[c].why)
+			printf("%10s", "failed");
+		else
+			print_value(v);
+		printf(" %s", v < 0 ? " " : bar_of(v, most));
+	}
+	if (m == METRIC_TOTAL && paging_judge_auto(row, &a))
+		printf("  %+6.1f %% of %s", a.over * 100, paging_column_name(a.best));
+	putchar('\n');
+}
+
+static void print_head(const struct paging_bench *b, enum paging_metric m, const char *last)
+{
+	printf("%-*s", NAME_WIDTH, "");
+	for (int c = 0; c < COLUMN_COUNT; c++)
+		if (shown(b, c, m))
+			printf("%12s", paging_column_name(c));
+	puts(last);
+}
+
+static void print_metric(const struct paging_bench *b, enum paging_metric m)
+{
+	bool any = false;
+
+	for (int i = 0; i < b->rows; i++) {
+		if (!has_values(b, &b->row[i], m))
+			continue;
+		if (!any) {
+			printf("\n%s (%s)\n", paging_metrics[m].words, paging_metrics[m].unit);
+			print_head(b, m, m == METRIC_TOTAL && b->columns[COLUMN_AUTO] ? "  auto over the best" : "");
+		}
+		any = true;
+		print_row(b, &b->row[i], m);
+	}
+}
+
+static void print_sweep(const struct paging_bench *b)
+{
+	bool any = false;
+
+	for (int i = 0; i < b->rows; i++) {
+		if (!b->row[i].each)
+			continue;
+		if (!any) {
+			printf("\nthe sweep, by updates for each access: cycles for each access (a flush every %d accesses to %d pages)\n",
+			       PAGING_SWEEP_SLICE, PAGING_SWEEP_PAGES);
+			print_head(b, METRIC_TOTAL, "");
+		}
+		any = true;
+		printf("1/%-*llu", NAME_WIDTH - 2, (unsigned long long)b->row[i].each);
+		for (int c = 0; c < COLUMN_COUNT; c++)
+			if (shown(b, c, METRIC_TOTAL)) {
+				print_value(paging_sweep_cost(&b->row[i], c));
+				printf("  ");
+			}
+		putchar('\n');
+	}
+}
+
+static void print_crossings(const struct paging_bench *b)
+{
+	struct paging_crossing c[PAGING_CROSSINGS_MAX];
+	int n = paging_crossings(b, c);
+
+	for (int i = 0; i < n; i++)
+		printf("%s is cheaper than %s with more than one update in %.0f accesses, dearer with fewer\n",
+		       paging_column_name(c[i].frequent), paging_column_name(c[i].rare), c[i].each);
+	for (int i = 0; i < b->rows && !n; i++)
+		if (b->row[i].each) {
+			puts("no two of them cross");
+			break;
+		}
+}
+
+static void print_auto(const struct paging_bench *b)
+{
+	const char *furthest = NULL;
+	double most = 0;
+	int n = 0, within = 0, ahead = 0;
+
+	for (int i = 0; i < b->rows; i++) {
+		struct paging_automatic a;
+
+		if (!paging_judge_auto(&b->row[i], &a))
+			continue;
+		n++;
+		within += a.over <= AUTO_ALLOWED;
+		ahead += a.over < 0;
+		if (!furthest || a.over > most) {
+			most = a.over;
+			furthest = b->row[i].name;
+		}
+	}
+	if (n)
+		printf("\nauto is within %.0f %% of the best fixed maintainer on %d of %d workloads, ahead of all of them on %d; "
+		       "furthest off: %s, %+.1f %%\n", AUTO_ALLOWED * 100, within, n, ahead, furthest, most * 100);
+}
+
+static void print_scales(const struct paging_bench *b)
+{
+	printf("Medians of %d run%s, %u %% of the work; cycles of the time stamp counter.\n", b->runs, b->runs > 1 ? "s" : "", b->scale);
+	for (int c = 0; c < COLUMN_COUNT; c++)
+		for (int i = 0; i < b->rows; i++)
+			if (b->columns[c] && b->row[i].cell[c].samples && b->row[i].cell[c].scale != b->scale) {
+				printf("%s runs %u %% of the work, once: the host emulates guest kernels.\n", paging_column_name(c),
+				       b->row[i].cell[c].scale);
+				break;
+			}
+}
+
+void paging_bench_print(const struct paging_bench *b)
+{
+	print_scales(b);
+	for (int m = 0; m < METRIC_COUNT; m++)
+		print_metric(b, m);
+	print_sweep(b);
+	print_crossings(b);
+	print_auto(b);
+}
