@@ -100,7 +100,8 @@ struct vm_stats {
 #undef VM_STAT_FIELD
 };
 
-/* What an accelerator asks of the machine above it.  All are called on the vCPU thread. */
+/* What an accelerator asks of the machine above it.  All but device_memory() and device_config() are called by one
+ * thread at a time. */
 struct vm_ops {
 	/* Console bytes from the guest.  Never blocks for long; a failure of the host side becomes
 	 * an end_request, so there is nothing to return. */
@@ -108,16 +109,14 @@ struct vm_ops {
 	/* Console bytes for the guest: copies at most `room`, returns how many. */
 	size_t (*console_read)(struct vm *vm, void *bytes, size_t room);
 
-	/* The devices of the front-end, for an accelerator that does not run them itself.
+	/* The devices of the front-end, for an accelerator that does not run them itself but for the interrupt
+	 * controllers and the interval timer: those it always has.
 	 * `size` is 1, 2 or 4 bytes. */
 	u32 (*io_in)(struct vm *vm, u16 port, int size);
 	void (*io_out)(struct vm *vm, u16 port, int size, u32 value);
 	/* Moves the devices' time on to `now_ns` (host monotonic), takes console input into them;
 	 * returns when it next needs to be called (UINT64_MAX: only after port access or input). */
 	u64 (*advance)(struct vm *vm, u64 now_ns);
-	/* An external interrupt waits; irq_take() acknowledges it and returns its vector. */
-	bool (*irq_pending)(struct vm *vm);
-	int (*irq_take)(struct vm *vm);
 	/* Device memory and PCI configuration space (mechanism 1: `address` as in port 0xcf8, with the low bits
 	 * of the data port), 1 to 8 bytes; from any thread of the accelerator's.  What nothing claims reads as
 	 * ones. */
@@ -179,17 +178,15 @@ struct accel {
 	/* The vCPU's state, while it is not running. */
 	int (*get_state)(struct vm *vm, struct cpu *c, struct err *e);
 	int (*set_state)(struct vm *vm, const struct cpu *c, struct err *e);
-	/* The machine has local APICs and an IO-APIC; without, there are the 8259s only. */
-	bool local_apic;
 	u32 max_cpus;              /* vCPUs of one machine, at most */
 	/* Interrupts of the front-end's devices, from any thread.  set_irq() drives line `gsi` (0-23: IO-APIC
 	 * pin, and below 16 the ISA interrupt as well; one device a line, or they agree on the level among
-	 * themselves).  raise_msi() is a write of `data` to `address`; NULL without local APICs. */
+	 * themselves).  raise_msi() is a write of `data` to `address`. */
 	void (*set_irq)(struct vm *vm, int gsi, bool level);
 	void (*raise_msi)(struct vm *vm, u64 address, u32 data);
-	/* A write to the page at `gpa` notifies the device of the slot: bells[slot] is written; 0: no page does.
-	 * From any thread.  NULL where such writes come to device_memory() instead. */
-	void (*set_bell)(struct vm *vm, unsigned slot, u64 gpa);
+	/* A write to one of the `n` registers of 4 bytes at `gpa`, the first of a page, notifies the device of the
+	 * slot: bells[slot] is written; 0: none does.  From any thread. */
+	void (*set_bell)(struct vm *vm, unsigned slot, u64 gpa, u32 n);
 	/* One byte a page of RAM, bit 0: it holds translated code.  Valid from create() to destroy(), constant
 	 * NULL where nothing is translated. */
 	const u8 *(*frame_flags)(struct vm *vm);

@@ -621,8 +621,9 @@ static int bt_set_state(struct vm *vm, const struct cpu *c, struct err *e)
 	return 0;
 }
 
-static void bt_set_bell(struct vm *vm, unsigned slot, u64 gpa)
+static void bt_set_bell(struct vm *vm, unsigned slot, u64 gpa, u32 n)
 {
+	(void)n; /* the whole page */
 	struct bt *bt = vm->accel_state;
 
 	atomic_store(&bt->devices.area->bell[slot % BELLS], gpa);
@@ -685,7 +686,6 @@ const struct accel accel_bt = {
 	.kick = bt_kick,
 	.get_state = bt_get_state,
 	.set_state = bt_set_state,
-	.local_apic = true,
 	.max_cpus = MAX_VCPUS,
 	.set_irq = bt_set_irq,
 	.raise_msi = bt_raise_msi,

@@ -96,7 +96,7 @@ static u64 tsc_get(int fd)
 }
 
 /* A backend that lets guests read the host's counter as it is may take any value and keep none. */
-static int tsc_set(int fd, u64 offset, struct err *e)
+int kvm_state_set_tsc(int fd, u64 offset, struct err *e)
 {
 	struct kvm_device_attr a = tsc_attribute(&offset);
 	u64 now;
@@ -223,7 +223,7 @@ static int set_msrs(int fd, const struct cpu *c, struct err *e)
 			return err_set(e, -EINVAL, "KVM_SET_MSRS: MSR 0x%x does not take 0x%llx",
 				       msrs[i].number, (unsigned long long)value);
 	}
-	return tsc_set(fd, c->tsc_offset, e);
+	return kvm_state_set_tsc(fd, c->tsc_offset, e);
 }
 
 static int get_xcr0(int fd, struct cpu *c, struct err *e)
@@ -314,6 +314,23 @@ static int set_events(int fd, const struct cpu *c, struct err *e)
 	return 0;
 }
 
+static int get_halted(int fd, struct cpu *c, struct err *e)
+{
+	struct kvm_mp_state m;
+
+	if (ioctl(fd, KVM_GET_MP_STATE, &m))
+		return err_sys(e, errno, "KVM_GET_MP_STATE");
+	c->halted = m.mp_state == KVM_MP_STATE_HALTED;
+	return 0;
+}
+
+static int set_halted(int fd, const struct cpu *c, struct err *e)
+{
+	struct kvm_mp_state m = { c->halted ? KVM_MP_STATE_HALTED : KVM_MP_STATE_RUNNABLE };
+
+	return ioctl(fd, KVM_SET_MP_STATE, &m) ? err_sys(e, errno, "KVM_SET_MP_STATE") : 0;
+}
+
 int kvm_state_get(int vcpu_fd, struct cpu *c, struct err *e)
 {
 	int rc = get_regs(vcpu_fd, c, e);
@@ -326,6 +343,8 @@ int kvm_state_get(int vcpu_fd, struct cpu *c, struct err *e)
 		rc = get_debug(vcpu_fd, c, e);
 	if (!rc)
 		rc = get_events(vcpu_fd, c, e);
+	if (!rc)
+		rc = get_halted(vcpu_fd, c, e);
 	if (!rc)
 		get_msrs(vcpu_fd, c);
 	return rc;
@@ -345,5 +364,7 @@ int kvm_state_set(int vcpu_fd, const struct cpu *c, struct err *e)
 		rc = set_debug(vcpu_fd, c, e);
 	if (!rc)
 		rc = set_events(vcpu_fd, c, e);
+	if (!rc)
+		rc = set_halted(vcpu_fd, c, e);
 	return rc;
 }

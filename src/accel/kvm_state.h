@@ -6,9 +6,10 @@
 #include "base/err.h"
 #include "x86/cpu.h"
 
-/* `vcpu_fd` is not running.  c->halted is left alone: without an interrupt controller in the kernel
- * it is the caller's (Linux Documentation/virt/kvm/api.rst, KVM_GET_MP_STATE). */
+/* `vcpu_fd` is not running (Linux Documentation/virt/kvm/api.rst). */
 int kvm_state_get(int vcpu_fd, struct cpu *c, struct err *e);
 int kvm_state_set(int vcpu_fd, const struct cpu *c, struct err *e);
+/* Guest's time-stamp counter minus the host's; -ENOTSUP where this KVM keeps no offset. */
+int kvm_state_set_tsc(int vcpu_fd, u64 offset, struct err *e);
 
 #endif

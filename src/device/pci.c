@@ -130,7 +130,7 @@ static void update_bell(struct pci_device *d)
 	if (bell == d->bell)
 		return;
 	d->bell = bell;
-	d->bus->host.set_bell(d->bus->host.opaque, d->slot, bell);
+	d->bus->host.set_bell(d->bus->host.opaque, d->slot, bell, d->bell_count);
 }
 
 void pci_device_restored_locked(struct pci_device *d)

@@ -60,8 +60,9 @@ struct pci_host {
 	void (*set_irq)(void *opaque, unsigned line, bool level);
 	/* NULL where there is no local APIC: then devices have no MSI-X, and use their line. */
 	void (*raise_msi)(void *opaque, u64 address, u32 data);
-	/* Writes to the page at `gpa` are notifications for device `slot`; 0: there is none. */
-	void (*set_bell)(void *opaque, unsigned slot, u64 gpa);
+	/* Writes to one of the n registers of 4 bytes at `gpa`, the first of their page, are notifications for device
+	 * `slot`; 0: there are none. */
+	void (*set_bell)(void *opaque, unsigned slot, u64 gpa, u32 n);
 	void *opaque;
 	u8 intx[4];                    /* lines of INTA to INTD; a slot's INTA is intx[slot % 4] */
 };
@@ -84,7 +85,7 @@ struct pci_device {
 	u8 writable[PCI_CONFIG_SIZE];
 	u32 bar_size[PCI_BARS];        /* powers of two; 0: none */
 	int bell_bar;                  /* the doorbell page, at this offset of this BAR; -1: none */
-	u32 bell_offset;
+	u32 bell_offset, bell_count;   /* registers of 4 bytes */
 	u64 bell;                      /* what the host was told */
 	u32 n_vectors;
 	u8 msix_cap, free_cap;         /* offsets */

@@ -481,6 +481,7 @@ int virtio_pci_attach(struct virtio_device *d, struct pci_bus *bus, struct err *
 		pci_device_msix(p, BAR_MSIX, d->n_queues + 1);
 	p->bell_bar = BAR_REGISTERS;
 	p->bell_offset = AT_NOTIFY;
+	p->bell_count = d->n_queues;
 	p->bus = bus;
 	clear(d);
 	return pci_device_attach(bus, p, e);

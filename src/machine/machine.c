@@ -30,9 +30,7 @@ struct machine {
 	size_t held_start, held_end;
 	enum vm_end power;
 	struct device_set *devices; /* NULL: none, and no PCI */
-	/* Interrupt inputs that devices drive, for an accelerator that leaves the controllers to us. */
-	_Atomic u32 lines;
-	u32 lines_seen;
+	u32 pins; /* what the devices' outputs were when the accelerator was last told, as IO-APIC pins */
 	struct err device_error;
 };
 
@@ -52,9 +50,10 @@ static size_t op_console_read(struct vm *vm, void *bytes, size_t room)
 	return console_read(m->console, bytes, room);
 }
 
+/* After each call on the devices: what they have to say to the front-end, and their interrupts. */
 static void take_events(struct machine *m)
 {
-	u32 events = legacy_events(&m->legacy);
+	u32 events = legacy_events(&m->legacy), pins, changed;
 	u8 bytes[CONSOLE_CHUNK];
 	size_t n;
 
@@ -68,6 +67,13 @@ static void take_events(struct machine *m)
 	else if (events & LEGACY_EXIT)
 		m->power = END_EXIT;
 	m->vm.exit_status = m->legacy.core.exit_status;
+	/* The interval timer is the accelerator's, as the controllers are. */
+	pins = m->legacy.ioapic.own & ~(1u << ioapic_isa_pin(LEGACY_IRQ_PIT));
+	changed = pins ^ m->pins;
+	m->pins = pins;
+	for (int pin = 0; changed; pin++, changed >>= 1)
+		if (changed & 1)
+			m->vm.accel->set_irq(&m->vm, pin, pins >> pin & 1);
 }
 
 static bool pci_port(const struct machine *m, u16 port, int size)
@@ -106,12 +112,7 @@ static void op_io_out(struct vm *vm, u16 port, int size, u32 value)
 static u64 op_advance(struct vm *vm, u64 now_ns)
 {
 	struct machine *m = vm->machine;
-	u32 lines = atomic_load(&m->lines), changed = lines ^ m->lines_seen;
 
-	m->lines_seen = lines;
-	for (int i = 0; changed; i++, changed >>= 1)
-		if (changed & 1)
-			legacy_set_irq(&m->legacy, i, lines >> i & 1);
 	legacy_advance(&m->legacy, now_ns);
 	if (m->held_start == m->held_end) {
 		m->held_start = 0;
@@ -122,20 +123,6 @@ static u64 op_advance(struct vm *vm, u64 now_ns)
 						     m->held_end - m->held_start);
 	take_events(m);
 	return legacy_next_deadline(&m->legacy);
-}
-
-static bool op_irq_pending(struct vm *vm)
-{
-	struct machine *m = vm->machine;
-
-	return legacy_interrupt_pending(&m->legacy);
-}
-
-static int op_irq_take(struct vm *vm)
-{
-	struct machine *m = vm->machine;
-
-	return legacy_interrupt_acknowledge(&m->legacy);
 }
 
 static void op_device_memory(struct vm *vm, u64 gpa, int size, bool write, u64 *value)
@@ -167,8 +154,6 @@ static const struct vm_ops machine_ops = {
 	.advance = op_advance,
 	.device_memory = op_device_memory,
 	.device_config = op_device_config,
-	.irq_pending = op_irq_pending,
-	.irq_take = op_irq_take,
 	.power_state = op_power_state,
 };
 
@@ -178,15 +163,7 @@ static void host_set_irq(void *opaque, unsigned line, bool level)
 {
 	struct machine *m = opaque;
 
-	if (m->vm.accel->set_irq) {
-		m->vm.accel->set_irq(&m->vm, (int)line, level);
-		return;
-	}
-	if (level)
-		atomic_fetch_or(&m->lines, 1u << line);
-	else
-		atomic_fetch_and(&m->lines, ~(1u << line));
-	m->vm.accel->kick(&m->vm);
+	m->vm.accel->set_irq(&m->vm, (int)line, level);
 }
 
 static void host_raise_msi(void *opaque, u64 address, u32 data)
@@ -196,12 +173,11 @@ static void host_raise_msi(void *opaque, u64 address, u32 data)
 	m->vm.accel->raise_msi(&m->vm, address, data);
 }
 
-static void host_set_bell(void *opaque, unsigned slot, u64 gpa)
+static void host_set_bell(void *opaque, unsigned slot, u64 gpa, u32 n)
 {
 	struct machine *m = opaque;
 
-	if (m->vm.accel->set_bell)
-		m->vm.accel->set_bell(&m->vm, slot, gpa);
+	m->vm.accel->set_bell(&m->vm, slot, gpa, n);
 }
 
 static void host_clean(void *opaque, const u32 *frames, u32 n)
@@ -223,7 +199,7 @@ static int make_devices(struct machine *m, const struct machine_config *config, 
 {
 	struct vm *vm = &m->vm;
 	struct device_environment env = {
-		.host = { host_set_irq, vm->accel->raise_msi ? host_raise_msi : NULL, host_set_bell, m,
+		.host = { host_set_irq, host_raise_msi, host_set_bell, m,
 			  { LEGACY_PCI_INTX(0), LEGACY_PCI_INTX(1), LEGACY_PCI_INTX(2), LEGACY_PCI_INTX(3) } },
 		.dma = { .ram = vm->ram, .size = vm->ram_size, .low = vm->ram_low,
 			 .flags = vm->accel->frame_flags ? vm->accel->frame_flags(vm) : NULL },
@@ -246,7 +222,7 @@ static int load(struct machine *m, const struct machine_config *config, struct e
 {
 	struct boot_image boot = { .command_line = config->command_line };
 	struct acpi_config acpi = {
-		.cpus = m->vm.n_cpus, .apic = m->vm.accel->local_apic, .io_apic_id = 0,
+		.cpus = m->vm.n_cpus, .apic = true, .io_apic_id = 0,
 		.local_apic = { LAPIC_ADDRESS }, .io_apic = { IOAPIC_ADDRESS },
 		.pci = config->n_devices, .pci_window_64 = pci_window_64(VM_RAM_HIGH + m->vm.ram_size - m->vm.ram_low),
 	};

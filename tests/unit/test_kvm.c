@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The kvm accelerator below the machine: state in and out, dirty pages. */
-/* WITH: base/err.c accel/accel.c accel/probe.c accel/kvm.c accel/kvm_state.c */
+/* WITH: base/err.c accel/accel.c accel/probe.c accel/kvm.c accel/kvm_run.c accel/kvm_cpuid.c accel/kvm_stats.c accel/kvm_state.c */
 /* WITH: machine/ram.c machine/kernel.c machine/linux_boot.c machine/boot.c machine/pvh.c machine/multiboot.c machine/payload.c */
 /* WITH: machine/payload_gzip.c machine/payload_xz.c machine/payload_zstd.c machine/payload_lz4.c */
 /* WITH: machine/payload_bzip2.c */
@@ -41,19 +41,13 @@ static u64 no_advance(struct vm *vm, u64 now_ns)
 	return UINT64_MAX;
 }
 
-static bool no_irq(struct vm *vm)
-{
-	(void)vm;
-	return false;
-}
-
 static enum vm_end no_power(struct vm *vm)
 {
 	(void)vm;
 	return END_NONE;
 }
 
-static const struct vm_ops ops = { .advance = no_advance, .irq_pending = no_irq, .power_state = no_power };
+static const struct vm_ops ops = { .advance = no_advance, .power_state = no_power };
 
 /* rdmsr; mov [TARGET], eax; mov [TARGET + 4], edx; hlt */
 static u8 code[] = {

@@ -49,9 +49,9 @@ static void raise_msi(void *opaque, u64 address, u32 data)
 	last_data = data;
 }
 
-static void set_bell(void *opaque, unsigned slot, u64 gpa)
+static void set_bell(void *opaque, unsigned slot, u64 gpa, u32 n)
 {
-	(void)opaque;
+	(void)opaque, (void)n;
 	bell[slot] = gpa;
 }
 

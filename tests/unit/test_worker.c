@@ -38,7 +38,7 @@ static void verdict(bool good, const char *name)
 }
 
 static void set_irq(void *opaque, unsigned line, bool level) { (void)opaque, (void)line, (void)level; }
-static void set_bell(void *opaque, unsigned slot, u64 gpa) { (void)opaque, (void)slot, (void)gpa; }
+static void set_bell(void *opaque, unsigned slot, u64 gpa, u32 n) { (void)opaque, (void)slot, (void)gpa, (void)n; }
 static const struct pci_host host = { set_irq, NULL, set_bell, NULL, { 10, 11, 5, 7 } };
 
 static u16 *avail(void) { return (u16 *)(void *)(ram + AVAIL); }

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Several processors without an operating system, under each accelerator: start-up from real mode, locks, interrupts
+# between processors, topology, and the end of a machine in which all have halted.
+set -u
+. tests/lib/guest.sh
+
+gcc -O2 -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fcf-protection=none \
+	-fno-asynchronous-unwind-tables -Wall -Wextra -Werror -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,--no-warn-rwx-segments \
+	-T tests/guest/entry/link.ld -o "$tmp/kernel" tests/guest/processors/start.S tests/guest/processors/kernel.c ||
+	{ result 1 "the kernel builds" "gcc"; exit 1; }
+
+run() { # accelerator processors suffix
+	printf '%s' "$2$3" >"$tmp/module"
+	"$PENUMBRA" run --accel "$1" --cpus "$2" --kernel "$tmp/kernel" --boot pvh --initrd "$tmp/module" --debug-exit --timeout 60 --memory 128M \
+		</dev/null >"$tmp/out" 2>"$tmp/err"
+	status=$?
+}
+
+accelerators=translate
+"$PENUMBRA" host --json | grep -q '"kvm_state":"\(real\|emulated\)"' && accelerators+=" kvm"
+for accel in $accelerators; do
+	for n in 1 2 4; do
+		run $accel $n ""
+		tr -d '\r' <"$tmp/out" | grep -aE '^(not )?ok ' | sed "s/^\(not ok\|ok\) /\1 - $accel, $n: /"
+		result "$([ $status = 43 ] && [ "$(grep -ac '^ok' "$tmp/out")" = 9 ]; echo $?)" "$accel, $n: all is done" "status $status, $(tail -n 2 "$tmp/out" "$tmp/err")"
+	done
+	run $accel 2 h
+	result "$([ $status = 3 ] && grep -q 'halted with interrupts off' "$tmp/err"; echo $?)" "$accel: all processors halted is the end" "status $status, $(cat "$tmp/err")"
+done
+[[ $accelerators == *kvm ]] || echo "ok - kvm # SKIP no /dev/kvm here"
+exit 0
