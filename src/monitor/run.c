@@ -222,6 +222,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	SPILL_K->live_gs = c->seg[SEG_GS].base;
 	SPILL_K->live_kgs = c->kernel_gs_base;
 	SPILL_K->crossed = 0;
+	SPILL_K->cr2 = c->cr2;
 	for (int i = 0; i < 6; i++)
 		SPILL_K->sel[i] = c->seg[i].sel;
 	if (CONSTANTS->xcr0 != c->xcr0)

@@ -46,32 +46,42 @@ static void tx_access_control(struct tx *t, bool allow)
 	tx_return(t, RAX);
 }
 
-/* Swaps the bases in the kernel's spill page; host FS base follows the new GS base, except where SYSRET
- * or IRET comes next and would set it again. */
-static void tx_swapgs(struct tx *t, int index)
+/* Host FS base follows the guest's GS base, except where one of the next instructions sets it again before
+ * anything uses it. */
+static bool sets_host_base(const struct tx *t, int index)
 {
-	struct emit *e = &t->hot;
-	bool set = true;
-
 	for (int i = index + 1; i < t->n; i++) {
 		const struct insn *in = &t->insns[i].in;
 
-		if (in->klass == IC_SYSRET)
-			set = false;
+		if (in->klass == IC_SYSRET || in->klass == IC_SWAPGS || in->klass == IC_WRGSBASE)
+			return false;
 		if (in->klass != IC_PLAIN || in->has_mem)
 			break;
 	}
+	return true;
+}
+
+/* Host FS base = what leads to the guest's GS base in `base`; `u` is scratch. */
+static void tx_set_host_base(struct tx *t, int base, int u)
+{
+	tx_fold_select(t, u, base);
+	e_lea_bi(&t->hot, RCX, base, u);
+	e_bytes(&t->hot, (const u8 *)"\xf3\x48\x0f\xae\xd1", 5); /* wrfsbase rcx */
+}
+
+/* Swaps the bases in the kernel's spill page. */
+static void tx_swapgs(struct tx *t, int index)
+{
+	struct emit *e = &t->hot;
+
 	e_store_gs(e, spill_reg(t, RAX), RAX);
 	e_store_gs(e, spill_reg(t, RCX), RCX);
 	e_load_gs(e, RAX, t->spill + SP_LIVE_GS);
 	e_load_gs(e, RCX, t->spill + SP_LIVE_KGS);
 	e_store_gs(e, t->spill + SP_LIVE_GS, RCX);
 	e_store_gs(e, t->spill + SP_LIVE_KGS, RAX);
-	if (set) {
-		tx_fold_select(t, RAX, RCX);
-		e_lea_bi(e, RCX, RCX, RAX);
-		e_bytes(e, (const u8 *)"\xf3\x48\x0f\xae\xd1", 5); /* wrfsbase rcx */
-	}
+	if (sets_host_base(t, index))
+		tx_set_host_base(t, RCX, RAX);
 	tx_return(t, RCX);
 	tx_return(t, RAX);
 	for (int i = 0; i < index; i++)
@@ -86,9 +96,57 @@ static bool tx_mov_from_seg(struct tx *t, const struct tx_insn *ti)
 	const struct insn *in = &ti->in;
 	int seg = in->modrm >> 3 & 7, rm = (in->modrm & 7) | (in->rex & 1) << 3;
 
-	if (in->has_mem || in->osize == 2 || seg > SEG_GS || rm == RSP)
+	if (in->has_mem || seg > SEG_GS || rm == RSP)
 		return false;
-	e_load_gs(&t->hot, rm, t->spill + SP_SEL + 8 * seg);
+	if (in->osize == 2)
+		e8(&t->hot, 0x66);
+	e_gs(&t->hot, in->osize != 2, 0x8b, rm, t->spill + SP_SEL + 8 * seg);
+	return true;
+}
+
+/* reg = CR2, which only C changes.  LOCK makes it CR8 on some processors. */
+static bool tx_mov_from_cr(struct tx *t, const struct insn *in)
+{
+	if (in->reg != 2 || in->lock || in->rm == RSP)
+		return false;
+	e_load_gs(&t->hot, in->rm, t->spill + SP_CR2);
+	return true;
+}
+
+/* FS or GS base = reg; an address that is not canonical is left to C. */
+static bool tx_write_base(struct tx *t, const struct tx_insn *ti, int index)
+{
+	bool gs = ti->in.klass == IC_WRGSBASE;
+	struct emit *e = &t->hot;
+	u8 *canonical, *stub;
+
+	if (ti->in.osize != 8 || ti->in.rm == RSP || !t->r->fsgsbase || (t->b->mode & TM_STEP))
+		return false;
+	stub = tx_exit(t, X_INSN, ti->pc, 0);
+	e_store_gs(e, spill_reg(t, RAX), RAX);
+	e_store_gs(e, spill_reg(t, RCX), RCX);
+	e_store_gs(e, spill_reg(t, RDX), RDX);
+	e_mov_rr(e, RAX, ti->in.rm);
+	e_mov_imm(e, RDX, 16);
+	e_shlx(e, RCX, RAX, RDX);
+	e_sarx(e, RCX, RCX, RDX);
+	e_not(e, RCX);
+	e_lea_bi(e, RCX, RCX, RAX);
+	e_lea_bd(e, RCX, RCX, 1);
+	e8(e, 0xe3); /* jrcxz */
+	canonical = e->p;
+	e8(e, 0);
+	tx_return(t, RDX);
+	tx_return(t, RCX);
+	tx_return(t, RAX);
+	e_jmp(e, stub);
+	*canonical = (u8)(e->p - canonical - 1);
+	e_store_gs(e, t->spill + (gs ? SP_LIVE_GS : SP_LIVE_FS), RAX);
+	if (gs && sets_host_base(t, index))
+		tx_set_host_base(t, RAX, RDX);
+	tx_return(t, RDX);
+	tx_return(t, RCX);
+	tx_return(t, RAX);
 	return true;
 }
 
@@ -163,6 +221,11 @@ static bool tx_kernel(struct tx *t, const struct tx_insn *ti, int index)
 		return true;
 	case IC_MOV_FROM_SEG:
 		return tx_mov_from_seg(t, ti);
+	case IC_MOV_FROM_CR:
+		return tx_mov_from_cr(t, &ti->in);
+	case IC_WRFSBASE:
+	case IC_WRGSBASE:
+		return tx_write_base(t, ti, index);
 	case IC_RDFSBASE:
 		return tx_read_base(t, ti, SP_LIVE_FS);
 	case IC_RDGSBASE:

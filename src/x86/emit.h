@@ -29,16 +29,17 @@ static inline void e_rex(struct emit *e, int w, int reg, int index, int base)
 	e8(e, r);
 }
 
-/* gs:[disp32]: opcode `op` with ModRM.reg `reg`, 64-bit operand */
-static inline void e_gs64(struct emit *e, u8 op, int reg, s32 disp)
+/* gs:[disp32]: opcode `op` with ModRM.reg `reg`, 64-bit operand if w */
+static inline void e_gs(struct emit *e, int w, u8 op, int reg, s32 disp)
 {
 	e8(e, 0x65);
-	e_rex(e, 1, reg, 0, 0);
+	e_rex(e, w, reg, 0, 0);
 	e8(e, op);
 	e8(e, 0x04 | (reg & 7) << 3);
 	e8(e, 0x25);
 	e32(e, (u32)disp);
 }
+static inline void e_gs64(struct emit *e, u8 op, int reg, s32 disp) { e_gs(e, 1, op, reg, disp); }
 static inline void e_store_gs(struct emit *e, s32 disp, int reg) { e_gs64(e, 0x89, reg, disp); }
 static inline void e_load_gs(struct emit *e, int reg, s32 disp) { e_gs64(e, 0x8b, reg, disp); }
 /* mov qword gs:[disp], simm32 */
@@ -117,6 +118,12 @@ static inline void e_vex38(struct emit *e, int pp, int w, int reg, int vvvv, int
 static inline void e_sarx(struct emit *e, int dst, int src, int count)
 {
 	e_vex38(e, 2, 1, dst, count, src);
+	e8(e, 0xf7); e8(e, 0xc0 | (dst & 7) << 3 | (src & 7));
+}
+/* shlx dst, src, count */
+static inline void e_shlx(struct emit *e, int dst, int src, int count)
+{
+	e_vex38(e, 1, 1, dst, count, src);
 	e8(e, 0xf7); e8(e, 0xc0 | (dst & 7) << 3 | (src & 7));
 }
 /* pdep (pp 3) or pext (pp 2) dst, src, gs:[disp] */

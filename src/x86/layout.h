@@ -74,6 +74,7 @@
 #define SP_LIVE_KGS 0x110    /* KERNEL_GS_BASE */
 #define SP_CROSSED 0x118     /* SYSCALL or SYSRET ran inline: CS and SS are STAR's */
 #define SP_SEL 0x120         /* selectors, 8 bytes each, in the order of enum insn_seg */
+#define SP_CR2 0x150
 #define SPILL_U_STACK (SPILL_U_DISP + 0xf00) /* a few words for PUSHFQ in the user world */
 /* In struct constants. */
 #define CN_FOLD 0x00
@@ -129,6 +130,7 @@ struct spill {
 	u64 pad[4];
 	u64 live_fs, live_gs, live_kgs, crossed;
 	u64 sel[6];
+	u64 cr2;
 };
 struct constants {
 	u64 fold;           /* mask: FOLD_OFF */
@@ -147,6 +149,7 @@ _Static_assert(offsetof(struct spill, gs_base) == SP_GS_BASE, "spill");
 _Static_assert(offsetof(struct spill, pauses) == SP_PAUSES, "spill");
 _Static_assert(offsetof(struct spill, live_fs) == SP_LIVE_FS, "spill");
 _Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
+_Static_assert(offsetof(struct spill, cr2) == SP_CR2, "spill");
 _Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");
 _Static_assert(offsetof(struct constants, kernel_ss) == CN_KERNEL_SS, "constants");
 _Static_assert(offsetof(struct constants, iret_gate) == CN_IRET, "constants");
