@@ -32,7 +32,22 @@ u8 current_mode(const struct cpu *c)
 	return m;
 }
 
-void itlb_clear(void) { __builtin_memset(my.itlb, 0, sizeof my.itlb); }
+void ktlb_clear(void)
+{
+	__builtin_memset(my.ktlb, 0, sizeof my.ktlb);
+	my.ktlb_local = false;
+}
+
+void itlb_clear(void)
+{
+	__builtin_memset(my.itlb, 0, sizeof my.itlb);
+	ktlb_clear();
+}
+
+static struct page_entry *itlb_entry(u64 va)
+{
+	return &my.itlb[is_kernel_half(va)][(va >> PAGE_SHIFT) & (ITLB_SIZE - 1)];
+}
 
 static u32 lookup_index(u64 pc)
 {
@@ -129,7 +144,10 @@ void code_reset(void)
 	slots_catch_up();
 	my.n_filled = my.n_slots_filled = 0;
 	my.generation = CACHE->generation;
-	itlb_clear();
+	if (fresh) /* the notes on pages of the kernel are gone too */
+		itlb_clear();
+	else
+		__builtin_memset(my.itlb[0], 0, sizeof my.itlb[0]);
 }
 
 void translations_flush(void)
@@ -146,6 +164,7 @@ void translations_flush(void)
 		vcpu_constants(v)->lstar_entry = 0;
 	}
 	SH->n_kexec = 0;
+	__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
 	for (u32 i = 0; i < n; i++)
 		KLOOKUP[i] = (u64)lookup_miss_kernel;
 	SH->slots_ready = 0;
@@ -156,45 +175,77 @@ void translations_flush(void)
 
 /* Kernel translations are linked to each other whatever the address space, so the pages they came from
  * are watched for all carriers together. */
+static u32 *kexec_chain(u64 va) { return &SH->kexec_hash[(va >> PAGE_SHIFT) % KEXEC_HASH]; }
+
+static void kexec_insert(u32 n)
+{
+	u32 *head = kexec_chain(SH->kexec[n].va);
+
+	SH->kexec[n].next = *head;
+	*head = n + 1;
+}
+
+/* Entry of the page, MAX_KEXEC where there is none. */
+static u32 kexec_find(u64 page)
+{
+	for (u32 n = *kexec_chain(page); n; n = SH->kexec[n - 1].next)
+		if (SH->kexec[n - 1].va == page)
+			return n - 1;
+	return MAX_KEXEC;
+}
+
 static void kernel_code_note(u64 va, u64 pa)
 {
 	u64 page = va & PAGE_MASK;
+	u32 n;
 
-	for (u32 i = 0; i < SH->n_kexec; i++)
-		if (SH->kexec[i].va == page && SH->kexec[i].pa == (pa & PAGE_MASK))
-			return;
 	cache_lock();
-	for (u32 i = 0; i < SH->n_kexec; i++)
-		if (SH->kexec[i].va == page) {
-			SH->kexec[i].pa = pa & PAGE_MASK;
-			cache_unlock();
-			return;
-		}
-	if (SH->n_kexec == MAX_KEXEC)
-		translations_flush();
-	SH->kexec[SH->n_kexec].va = page;
-	SH->kexec[SH->n_kexec].pa = pa & PAGE_MASK;
-	SH->n_kexec++;
+	n = kexec_find(page);
+	if (n == MAX_KEXEC) {
+		if (SH->n_kexec == MAX_KEXEC)
+			translations_flush();
+		n = SH->n_kexec++;
+		SH->kexec[n].va = page;
+		kexec_insert(n);
+	}
+	SH->kexec[n].pa = pa & PAGE_MASK;
 	cache_unlock();
+}
+
+/* Kills the translations of a page that was noted, where the guest no longer has it there.  Returns whether it
+ * has. */
+static bool kexec_good(struct cpu *c, u32 n)
+{
+	u64 at = SH->kexec[n].va, pa, e;
+	int level = mmu_peek(c, at, &e);
+	u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 1;
+
+	pa = (e & PTE_ADDR & ~(size - 1)) | (at & (size - 1));
+	if (level && !(e & PTE_NX) && (pa & PAGE_MASK) == SH->kexec[n].pa)
+		return true;
+	block_kill_page(CACHE, ram_offset(SH->kexec[n].pa) >> PAGE_SHIFT, at);
+	return false;
 }
 
 void kernel_code_check(struct cpu *c, u64 va)
 {
+	u32 n, before;
+
 	cache_lock();
-	for (u32 i = 0; i < SH->n_kexec; i++) {
-		u64 at = SH->kexec[i].va, pa, e;
-		int level;
-
-		if (va != ~0ull && at != (va & PAGE_MASK))
-			continue;
-		level = mmu_peek(c, at, &e);
-		u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 1;
-
-		pa = (e & PTE_ADDR & ~(size - 1)) | (at & (size - 1));
-		if (level && !(e & PTE_NX) && (pa & PAGE_MASK) == SH->kexec[i].pa)
-			continue;
-		block_kill_page(CACHE, ram_offset(SH->kexec[i].pa) >> PAGE_SHIFT, at);
-		SH->kexec[i--] = SH->kexec[--SH->n_kexec];
+	before = SH->n_kexec;
+	if (va != ~0ull) {
+		n = kexec_find(va & PAGE_MASK);
+		if (n != MAX_KEXEC && !kexec_good(c, n))
+			SH->kexec[n] = SH->kexec[--SH->n_kexec];
+	} else {
+		for (n = 0; n < SH->n_kexec; n++)
+			if (!kexec_good(c, n))
+				SH->kexec[n--] = SH->kexec[--SH->n_kexec];
+	}
+	if (SH->n_kexec != before) {
+		__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
+		for (n = 0; n < SH->n_kexec; n++)
+			kexec_insert(n);
 	}
 	cache_unlock();
 	itlb_clear();
@@ -203,12 +254,13 @@ void kernel_code_check(struct cpu *c, u64 va)
 /* Physical address of the code byte at va; raises #PF where it may not be fetched. */
 int fetch_address(struct cpu *c, u64 va, u64 *pa)
 {
-	u32 h = (u32)(va >> PAGE_SHIFT) & (ITLB_SIZE - 1), error;
+	struct page_entry *known = itlb_entry(va);
 	u64 key = (va & PAGE_MASK) | 2 | (c->cpl == 3);
 	struct walk w;
+	u32 error;
 
-	if (my.itlb[h].key == key) {
-		*pa = my.itlb[h].pa | (va & ~PAGE_MASK);
+	if (known->key == key) {
+		*pa = known->pa | (va & ~PAGE_MASK);
 		return 0;
 	}
 	if ((s64)(va << 16) >> 16 != (s64)va) {
@@ -224,27 +276,44 @@ int fetch_address(struct cpu *c, u64 va, u64 *pa)
 		sys_raise_error(c, VEC_GP, 0);
 		return -1;
 	}
+	/* Where it stays as long as what was noted does. */
 	if (is_kernel_half(va))
 		kernel_code_note(va, w.pa);
-	else
-		space_note_exec(c, va, &w);
-	my.itlb[h].key = key;
-	my.itlb[h].pa = w.pa & PAGE_MASK;
+	else if (!space_note_exec(c, va, &w))
+		key = 0;
+	known->key = key;
+	known->pa = w.pa & PAGE_MASK;
 	*pa = w.pa;
 	return 0;
+}
+
+/* Physical page of user code that this carrier has already run code of, ~0 where it has not. */
+static u64 known_page(u64 va)
+{
+	const struct page_entry *e = itlb_entry(va);
+
+	return e->key == ((va & PAGE_MASK) | 3) ? e->pa : ~0ull;
+}
+
+/* A block that spans stands for both of its pages. */
+static bool known_whole(const struct block *b)
+{
+	return !(b->flags & BLOCK_SPANS) || known_page((b->pc & PAGE_MASK) + PAGE_SIZE) == b->pa2;
 }
 
 /* Fills a slot whose target page this carrier has already run code of. */
 static void slot_guess(const struct exit_record *x)
 {
-	u32 h = (u32)(x->target >> PAGE_SHIFT) & (ITLB_SIZE - 1);
+	u64 pa = x->linked ? known_page(x->target) : ~0ull;
 	struct block *b;
 
-	if (my.itlb[h].key != ((x->target & PAGE_MASK) | 3))
+	if (pa == ~0ull)
 		return;
-	b = block_find(CACHE, my.itlb[h].pa | (x->target & ~PAGE_MASK), x->target, TM_USER);
-	if (b && b->instance && !(b->flags & BLOCK_SPANS) &&
-	    instance_used_by(&CACHE->instances[b->instance - 1], my.user))
+	pa |= x->target & ~PAGE_MASK;
+	b = &CACHE->blocks[x->linked - 1];
+	if (b->pc != x->target || b->pa != pa || b->mode != TM_USER || (b->flags & BLOCK_DEAD))
+		b = block_find(CACHE, pa, x->target, TM_USER);
+	if (b && b->instance && known_whole(b) && instance_used_by(&CACHE->instances[b->instance - 1], my.user))
 		slot_enter(x->patch, b);
 }
 
@@ -262,11 +331,13 @@ static void note_instance(struct instance *i)
 	for (u32 n = i->blocks; n; n = CACHE->blocks[n - 1].instance_next) {
 		struct block *at = &CACHE->blocks[n - 1];
 
-		if (at->flags & (BLOCK_DEAD | BLOCK_SPANS))
+		if (at->instance_next)
+			__builtin_prefetch(&CACHE->blocks[at->instance_next - 1].flags);
+		if (at->flags & BLOCK_DEAD)
 			continue;
-		if (at->indirect)
+		if (at->indirect && known_whole(at))
 			lookup_enter(at->pc, (u64)CODE_BASE + at->indirect, true);
-		for (u32 x = at->exits; x < at->exits + at->n_exits; x++)
+		for (u32 x = at->exits; (at->flags & BLOCK_LEADS) && x < at->exits + at->n_exits; x++)
 			if (CACHE->exits[x].kind == X_SLOT)
 				slot_guess(&CACHE->exits[x]);
 	}
@@ -277,7 +348,7 @@ static void note_instance(struct instance *i)
 		if (((x->target ^ i->vp) & PAGE_MASK) || !from || !instance_used_by(&CACHE->instances[from - 1], my.user))
 			continue;
 		b = block_find(CACHE, i->pa | (x->target & ~PAGE_MASK), x->target, TM_USER);
-		if (b && !(b->flags & BLOCK_SPANS))
+		if (b && known_whole(b))
 			slot_enter(x->patch, b);
 	}
 }
@@ -401,12 +472,9 @@ void slot_resolved(u32 id, struct block *b)
 	struct exit_record *x = &CACHE->exits[id];
 
 	slot_enter(x->patch, b);
-	if (x->listed || !b->instance || !cache_lock_if(CACHE->generation))
+	if (x->listed == b->instance || !b->instance || !cache_lock_if(CACHE->generation))
 		return;
-	if (!x->listed && b->instance) {
-		x->listed = true;
-		x->incoming = CACHE->instances[b->instance - 1].incoming;
-		CACHE->instances[b->instance - 1].incoming = id + 1;
-	}
+	if (b->instance)
+		instance_lead(CACHE, id, b);
 	cache_unlock();
 }

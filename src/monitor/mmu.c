@@ -40,6 +40,8 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 
 	(void)old;
 	VCPU->count.cr3_loads++;
+	if (my.ktlb_local)
+		ktlb_clear();
 	if (flush) {
 		mark_stale(pcid ? c->cr3 & 0xfff : 0);
 		for (u32 i = 0; i < MAX_CARRIERS; i++)
@@ -94,8 +96,6 @@ void mmu_invlpg(struct cpu *c, gva_t address)
 		kernel_code_check(c, address.v);
 	} else if (foreign(c)) {
 		return;
-	} else {
-		itlb_clear();
 	}
 	space_invalidate(c, address.v);
 	after_user_flush();
@@ -110,6 +110,10 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 		return;
 	}
 	mark_stale(type == 3 ? ~0ull : pcid);
+	if (my.ktlb_local)
+		ktlb_clear();
+	if (type == 0 && is_kernel_half(address.v))
+		itlb_clear();
 	if ((type == 3 || pcid == current) && foreign(c))
 		return;
 	if (type == 3 || (type == 1 && pcid == current)) {
@@ -118,7 +122,6 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 	} else if (type == 0 && pcid == current) {
 		space_invalidate(c, address.v);
 		VCPU->carriers[my.number].stale = false;
-		itlb_clear();
 	}
 	after_user_flush();
 }

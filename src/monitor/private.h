@@ -7,6 +7,7 @@
 #include "monitor/state.h"
 
 #define ITLB_SIZE 1024
+#define KTLB_SIZE 64
 #define PAUSES 512 /* that a vCPU executes before it gives way to others: some 20 us */
 #define FILLED_MAX 8192
 #define SLOT_UNKNOWN BIT(62) /* not canonical */
@@ -54,7 +55,10 @@ struct mine {
 	u8 operand[16];
 	u64 operand_va, operand_n;
 	u64 resume_rip;         /* address for which RF holds off breakpoints, 0: none is noted */
-	struct { u64 key, pa; } itlb[ITLB_SIZE];
+	/* Pages that code was fetched from, [0] of the guest's user half, [1] of the kernel's, and pages of the
+	 * kernel's data that C has reached: physical addresses, as the processor's TLB would hold them. */
+	struct page_entry { u64 key, pa; } itlb[2][ITLB_SIZE], ktlb[KTLB_SIZE];
+	bool ktlb_local;        /* some of the latter go with the next load of CR3 */
 };
 extern struct mine my;
 
@@ -91,7 +95,8 @@ void slots_init(void);
 void slots_catch_up(void);
 /* The jump at host address `at` leads through a slot that this carrier had not met: now it has. */
 bool slot_missing(u64 at);
-void itlb_clear(void);
+void itlb_clear(void);          /* all of the three */
+void ktlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
 void state_live(struct cpu *c, bool user);

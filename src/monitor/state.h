@@ -22,6 +22,7 @@
 #define XSTATE_MAX 16384
 #define RING_SIZE 65536
 #define MAX_KEXEC 8192
+#define KEXEC_HASH 4096
 
 /* Byte ring with one reader and one writer. */
 struct ring {
@@ -94,7 +95,8 @@ struct shared {
 	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
 	u64 host_xcr0;
 	u32 n_kexec;            /* kernel pages with translations */
-	struct { u64 va, pa; } kexec[MAX_KEXEC];
+	struct { u64 va, pa; u32 next; } kexec[MAX_KEXEC];
+	u32 kexec_hash[KEXEC_HASH]; /* number + 1 of the first in a chain */
 	char message[256];      /* for MEND_ERROR */
 	struct legacy legacy;
 	struct apics apics;     /* (front-end) sends messages */

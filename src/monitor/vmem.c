@@ -104,6 +104,34 @@ static bool is_operand(u64 va, const u64 pa[2], size_t n)
 	return my.operand_n == n && my.operand_va == va && ram_pointer(pa[0]) && (!((va ^ last) & PAGE_MASK) || ram_pointer(pa[1]));
 }
 
+static struct page_entry *ktlb_entry(u64 va) { return &my.ktlb[(va >> PAGE_SHIFT) % KTLB_SIZE]; }
+
+/* Descriptor tables and stacks of the kernel are reached at each exception and return. */
+#define KTLB_VALID 1
+#define KTLB_WRITE 2
+
+static bool ktlb_find(u64 va, u32 how, u64 *pa)
+{
+	const struct page_entry *e = ktlb_entry(va);
+
+	if (!is_kernel_half(va) || (how & (PF_U | PF_I)) || (e->key & (PAGE_MASK | KTLB_VALID)) != ((va & PAGE_MASK) | KTLB_VALID) ||
+	    ((how & PF_W) && !(e->key & KTLB_WRITE)))
+		return false;
+	*pa = e->pa | (va & ~PAGE_MASK);
+	return true;
+}
+
+static void ktlb_enter(const struct cpu *c, u64 va, u32 how, const struct walk *w)
+{
+	struct page_entry *e = ktlb_entry(va);
+
+	if (!is_kernel_half(va) || w->user || (how & (PF_U | PF_I)) || !(c->efer & EFER_LMA))
+		return;
+	e->key = (va & PAGE_MASK) | KTLB_VALID | (how & PF_W ? KTLB_WRITE : 0);
+	e->pa = w->pa & PAGE_MASK;
+	my.ktlb_local |= !(w->entry & PTE_G) || !(c->cr4 & CR4_PGE);
+}
+
 static int translate(struct cpu *c, u64 va, size_t n, u32 access, u64 pa[2])
 {
 	bool implicit = access & VM_SYSTEM;
@@ -120,11 +148,14 @@ static int translate(struct cpu *c, u64 va, size_t n, u32 access, u64 pa[2])
 
 		if (i && !((va ^ last) & PAGE_MASK))
 			break;
+		if (ktlb_find(at, how, &pa[i]))
+			continue;
 		if (mmu_walk(c, at, how, implicit, &w, &error)) {
 			c->exc = (struct cpu_exception){
 				.pending = 1, .vector = VEC_PF, .has_error = 1, .error = error, .cr2 = at };
 			return -1;
 		}
+		ktlb_enter(c, at, how, &w);
 		pa[i] = w.pa;
 	}
 	return 0;

@@ -48,8 +48,8 @@ bool space_claim(struct cpu *c, u64 va);
 void space_yield_contested(void);
 /* Drops every user mapping, and what else the new root does not permit: the carrier gets another root. */
 void space_recycle(struct cpu *c);
-/* Code at va was looked up: its entry is watched like a mapping's. */
-void space_note_exec(struct cpu *c, u64 va, const struct walk *w);
+/* Code at va was looked up: its entry is watched like a mapping's (space_code_changed()).  False: it is not. */
+bool space_note_exec(struct cpu *c, u64 va, const struct walk *w);
 /* Frames that became code since the carrier last ran are write-protected; `frames` NULL: every code frame. */
 void space_protect_code(const u32 *frames, size_t n);
 /* The carrier has mapped supervisor pages of the lower half, which kernel code can always reach. */

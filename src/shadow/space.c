@@ -437,13 +437,13 @@ int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write)
 	return r;
 }
 
-void space_note_exec(struct cpu *c, u64 va, const struct walk *w)
+bool space_note_exec(struct cpu *c, u64 va, const struct walk *w)
 {
 	struct leaf *l;
 	int i = (int)(va >> PAGE_SHIFT & 511);
 
 	if (is_kernel_half(va) || w->level > 2)
-		return;
+		return false;
 	(void)c;
 	l = leaf_get(va, w->level == 2, w->table);
 	if (!l) {
@@ -452,12 +452,13 @@ void space_note_exec(struct cpu *c, u64 va, const struct walk *w)
 	}
 	if (w->level == 2) {
 		l->exec[0] = 1;
-		return;
+		return true;
 	}
 	/* Its own note does not make a page mapped. */
 	if (!BITTEST(l->mapped, i))
 		l->snap[i] = w->entry;
 	BITSET(l->exec, i);
+	return true;
 }
 
 static void protect_frame(u64 frame)

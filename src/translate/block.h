@@ -51,6 +51,7 @@
 #define COMPAT_KEY (1ull << 62)
 
 enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4, BLOCK_FIXED = 8 /* cannot be moved */,
+	BLOCK_LEADS = 16 /* an X_SLOT exit of it was taken */,
 	BLOCK_REGION = 64 /* made by the hot tier */, BLOCK_COOL = 128 /* not worth one */ };
 
 struct block {
@@ -143,11 +144,12 @@ struct exit_record {
 	u64 target;
 	u32 block;
 	u32 patch;
-	u32 linked;       /* X_LINK: block to which it is patched, number + 1; 0: none.  X_PREDICT: misses */
+	u32 linked;       /* X_LINK: block to which it is patched, number + 1; 0: none.  X_SLOT: to which it led last.
+			   * X_PREDICT: misses */
 #define LINKED_BY_SLOT 0xffffffffu /* to a jump through a slot, whose exit knows the old address */
 	u32 incoming;     /* X_SLOT: next in the list of its target's instance, number + 1 */
+	u32 listed;       /* X_SLOT: the instance in whose list it is, number + 1 */
 	u8 kind;
-	bool listed;      /* X_SLOT: it is in such a list */
 	bool learned;     /* the target is a prediction, 0 as long as there is none */
 };
 
@@ -232,6 +234,8 @@ bool cache_full(const struct cache *k);
  * True where the instance at pc now exists with blocks. */
 bool instance_adopt(struct cache *k, u64 pa, u64 pc, u8 mode);
 void instance_add(struct cache *k, struct block *b);
+/* Notes that the X_SLOT exit leads to the user block `to`. */
+void instance_lead(struct cache *k, u32 exit, const struct block *to);
 void instance_drop_frame(struct cache *k, u64 frame);
 void block_unhash(struct cache *k, struct block *b);
 void block_register(struct cache *k, struct block *b);

@@ -51,6 +51,35 @@ void instance_add(struct cache *k, struct block *b)
 	insert(k, i ? i : make(k, frame, vp, b->pa, b->mode), b);
 }
 
+/* Nobody leads to an instance that goes. */
+static void forget_incoming(struct cache *k, struct instance *i)
+{
+	for (u32 n = i->incoming, next; n; n = next) {
+		next = k->exits[n - 1].incoming;
+		k->exits[n - 1].incoming = k->exits[n - 1].listed = 0;
+	}
+	i->incoming = 0;
+}
+
+/* It may have been in the list of another: a predicted target changes, a page is made anew. */
+void instance_lead(struct cache *k, u32 exit, const struct block *to)
+{
+	struct exit_record *x = &k->exits[exit];
+	u32 *link = x->listed ? &k->instances[x->listed - 1].incoming : NULL;
+
+	x->linked = (u32)(to - k->blocks) + 1;
+	k->blocks[x->block].flags |= BLOCK_LEADS;
+	if (x->listed == to->instance)
+		return;
+	while (link && *link && *link != exit + 1)
+		link = &k->exits[*link - 1].incoming;
+	if (link && *link)
+		*link = x->incoming;
+	x->listed = to->instance;
+	x->incoming = k->instances[to->instance - 1].incoming;
+	k->instances[to->instance - 1].incoming = exit + 1;
+}
+
 void instance_drop_frame(struct cache *k, u64 frame)
 {
 	u32 n = *frame_instances(frame);
@@ -64,6 +93,7 @@ void instance_drop_frame(struct cache *k, u64 frame)
 			k->blocks[b - 1].instance = 0;
 		i->vp = ~0ull;
 		i->blocks = 0;
+		forget_incoming(k, i);
 		i->next = k->free_instances;
 		k->free_instances = n;
 		n = next;
@@ -134,15 +164,32 @@ static void move_block(struct cache *k, struct block *b, u64 delta)
 	move_stub(b, delta);
 }
 
+/* Moving pages is waiting for memory: the block after `b` is fetched, and what belongs to `b`. */
+static void look_ahead(const struct cache *k, u32 b)
+{
+	const struct block *at = &k->blocks[b ? b - 1 : 0];
+
+	__builtin_prefetch(&k->exits[at->exits]);
+	__builtin_prefetch(&k->moves[at->moves]);
+	__builtin_prefetch(CODE_BASE + at->host);
+	if (at->instance_next) {
+		__builtin_prefetch(&k->blocks[at->instance_next - 1]);
+		__builtin_prefetch((const u8 *)&k->blocks[at->instance_next - 1] + 64);
+	}
+}
+
 static bool move(struct cache *k, struct instance *i, u64 vp)
 {
 	u64 delta = vp - i->vp;
 
-	for (u32 n = i->blocks; n; n = k->blocks[n - 1].instance_next)
-		if (k->blocks[n - 1].flags & BLOCK_FIXED)
-			block_kill(k, &k->blocks[n - 1]);
-	for (u32 n = i->blocks; n; n = k->blocks[n - 1].instance_next)
-		move_block(k, &k->blocks[n - 1], delta);
+	for (u32 n = i->blocks; n; n = k->blocks[n - 1].instance_next) {
+		struct block *b = &k->blocks[n - 1];
+
+		look_ahead(k, b->instance_next);
+		if (b->flags & BLOCK_FIXED)
+			block_kill(k, b);
+		move_block(k, b, delta);
+	}
 	i->vp = vp;
 	k->stats.moved++;
 	return true;
@@ -179,8 +226,8 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		if (!x->learned || x->target != PREDICT_NONE_USER)
 			x->target += delta;
 		x->block = (u32)(b - k->blocks);
-		x->linked = x->kind == X_PREDICT ? x->linked : 0;
-		x->listed = false;
+		x->linked = x->kind == X_LINK ? 0 : x->linked;
+		x->listed = 0;
 		if (x->kind == X_LINK || x->kind == X_PREDICT) {
 			x->patch += hot_shift;
 		} else if (x->kind == X_SLOT) {
