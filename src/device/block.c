@@ -403,7 +403,22 @@ static int blk_begin(struct worker *w, struct err *e)
 		b->requests[i].job.next = (struct job *)b->free;
 		b->free = &b->requests[i];
 	}
+	return 0;
+}
+
+static int blk_born(struct worker *w, struct err *e)
+{
+	struct blk *b = w->state;
+
 	return pool_begin(&b->pool, e);
+}
+
+/* A raw image is as its writer left it; of another format tables in memory have gone with the one before. */
+static int blk_again(struct worker *w)
+{
+	struct blk *b = w->state;
+
+	return b->disk->format == &disk_raw ? 0 : -ENOTSUP;
 }
 
 static int blk_fill(struct worker *w, struct pollfd *p, int room, int *timeout_ms)
@@ -474,8 +489,8 @@ const struct virtio_class virtio_blk = {
 	.create = blk_create,
 	.destroy = blk_destroy,
 	.worker = {
-		.calls = blk_calls, .n_calls = ARRAY_SIZE(blk_calls),
-		.begin = blk_begin, .serve = blk_serve, .reset = blk_reset, .fill = blk_fill, .polled = blk_polled,
+		.unordered = true, .vital = true, .calls = blk_calls, .n_calls = ARRAY_SIZE(blk_calls),
+		.begin = blk_begin, .born = blk_born, .again = blk_again, .serve = blk_serve, .reset = blk_reset, .fill = blk_fill, .polled = blk_polled,
 		.end = blk_end,
 	},
 };

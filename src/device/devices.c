@@ -142,6 +142,8 @@ static void hear_control(struct device_set *set, struct virtio_device *d)
 		return;
 	pthread_mutex_lock(&set->bus.lock);
 	if (rc < 0) {
+		if (d->class->worker.vital)
+			err_set(&failed, -EIO, "the process of the device \"%s\" was ended, and the guest cannot do without it", d->class->name);
 		virtio_gone_locked(d);
 		close(d->worker.control);
 		d->worker.control = -1;

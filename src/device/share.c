@@ -44,9 +44,9 @@ int share_prepare(struct share *s, int fd, struct err *e)
 	struct rlimit limit;
 
 	s->root = fd;
-	s->proc = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->proc < 0)
-		return err_sys(e, errno, "/proc/self/fd");
+		return err_sys(e, errno, "/proc");
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return err_sys(e, errno, "limit of descriptors");
 	limit.rlim_cur = MIN(limit.rlim_max, DESCRIPTORS_MAX);
@@ -66,11 +66,23 @@ int share_enter(struct share *s, bool moved, u32 descriptors, struct err *e)
 		close(s->root);
 		s->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}
-	if (s->root < 0 || fchdir(s->proc))
+	if (s->root < 0)
 		return err_sys(e, errno, "shared directory");
 	umask(0);
 	rc = share_nodes_init(s);
 	return rc ? err_sys(e, -rc, "shared directory") : 0;
+}
+
+int share_born(struct share *s, u32 life, struct err *e)
+{
+	int all = s->proc;
+
+	s->proc = openat(all, "self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(all);
+	if (s->proc < 0 || fchdir(s->proc))
+		return err_sys(e, errno, "/proc/self/fd");
+	share_nodes_life(s, life);
+	return 0;
 }
 
 void share_reset(struct share *s) { share_nodes_free(s); }

@@ -38,10 +38,13 @@ int share_open(struct share **out, const struct share_config *config, int *fd, s
 /* In the process that will serve, while it has all rights and the host's files: the directory's descriptor becomes
  * the share's. */
 int share_prepare(struct share *s, int fd, struct err *e);
-/* And then, in its jail, of which the directory is the root if `moved`: takes its table of descriptors as working
- * directory (/proc/self/fd), so that names like "17" reach what descriptor 17 holds, clears the umask and raises the
- * limit of descriptors.  `descriptors` bounds what it opens for nodes and handles; 0: what the host permits. */
+/* And then, in its jail, of which the directory is the root if `moved`: clears the umask and takes the root of the
+ * tree.  `descriptors` bounds what it opens for nodes and handles; 0: what the host permits. */
 int share_enter(struct share *s, bool moved, u32 descriptors, struct err *e);
+/* In it or a fork of it, which serves: takes its table of descriptors as working directory (/proc/self/fd), so that
+ * names like "17" reach what descriptor 17 holds.  `life` counts the forks: nodes and handles of earlier ones are not
+ * in use in later ones (S4), so that a guest gets ESTALE or EBADF and looks names up anew. */
+int share_born(struct share *s, u32 life, struct err *e);
 void share_close(struct share *s);
 
 /* Forgets all nodes and handles, as after a reset of the device. */

@@ -38,6 +38,7 @@ struct share_handle {
 
 struct share {
 	int root, proc;
+	u32 first_generation; /* of nodes and handles of this life */
 	bool readonly, host_owners;
 	uid_t uid;
 	gid_t gid;
@@ -66,6 +67,8 @@ struct share_request {
 
 /* ---- nodes (share_node.c) ---- */
 int share_nodes_init(struct share *s);
+/* Before any other node or handle is made: identifiers of earlier lives are not used again. */
+void share_nodes_life(struct share *s, u32 life);
 void share_nodes_free(struct share *s);
 /* Between requests: gives descriptors of nodes back until at most half of fds_max are held.  Only here, so that a
  * number obtained from share_node_fd() means the same file until the request ends. */

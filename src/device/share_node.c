@@ -81,12 +81,21 @@ static int add_slab(struct share *s)
 	s->slabs[s->slab_count++] = slab;
 	for (u32 i = SHARE_SLAB; i-- > 0;) {
 		slab[i].fd = -1;
+		slab[i].generation = s->first_generation;
 		if (first + i == NONE || first + i == ROOT_SLOT)
 			continue;
 		slab[i].next = s->free_node;
 		s->free_node = first + i;
 	}
 	return 0;
+}
+
+void share_nodes_life(struct share *s, u32 life)
+{
+	s->first_generation = life << 22; /* 4 million uses of a slot before a life runs into the next one */
+	for (u32 slot = 0; slot < s->slab_count * SHARE_SLAB; slot++)
+		if (slot != ROOT_SLOT)
+			at(s, slot)->generation = s->first_generation;
 }
 
 static void place(struct share *s, u32 slot, int fd, const struct identity *id)
@@ -382,7 +391,7 @@ int share_handle_new(struct share *s, int fd, u64 *fh)
 		}
 		s->handles = h;
 		for (u32 j = s->handle_room; j < room; j++)
-			s->handles[j] = (struct share_handle){ .fd = -1, .next_free = j + 1 };
+			s->handles[j] = (struct share_handle){ .fd = -1, .next_free = j + 1, .generation = s->first_generation };
 		s->handle_room = room;
 	}
 	h = &s->handles[i];

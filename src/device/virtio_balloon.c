@@ -279,6 +279,7 @@ static bool set_target(struct balloon *b, const char *text)
 	if (target > b->ram_size)
 		return false;
 	b->num_pages = (u32)((b->ram_size - target) >> PAGE_SHIFT);
+	memcpy(b->worker->record->state, &b->num_pages, sizeof b->num_pages);
 	balloon_config(b->worker);
 	return true;
 }
@@ -364,6 +365,17 @@ static int balloon_begin(struct worker *w, struct err *e)
 		b->client[i].fd = -1;
 	if (b->target && !set_target(b, b->target))
 		return err_set(e, -EINVAL, "--balloon: target=%s: more than the guest's memory", b->target);
+	return 0;
+}
+
+/* The target that was set last outlives the process. */
+static int balloon_born(struct worker *w, struct err *e)
+{
+	struct balloon *b = w->state;
+
+	(void)e;
+	memcpy(&b->num_pages, w->record->state, sizeof b->num_pages);
+	balloon_config(w);
 	return 0;
 }
 
@@ -456,7 +468,7 @@ const struct virtio_class virtio_balloon = {
 	.create = balloon_create,
 	.destroy = balloon_destroy,
 	.worker = {
-		.calls = balloon_calls, .n_calls = ARRAY_SIZE(balloon_calls), .begin = balloon_begin, .start = balloon_start,
+		.calls = balloon_calls, .n_calls = ARRAY_SIZE(balloon_calls), .begin = balloon_begin, .born = balloon_born, .start = balloon_start,
 		.serve = balloon_serve, .reset = balloon_reset, .config = balloon_config, .fill = balloon_fill, .polled = balloon_polled,
 	},
 };

@@ -84,6 +84,13 @@ static int fs_begin(struct worker *w, struct err *e)
 	return rc;
 }
 
+static int fs_born(struct worker *w, struct err *e)
+{
+	struct fs *fs = w->state;
+
+	return share_born(fs->share, w->life, e);
+}
+
 #define ALLOW(call) { SYS_##call, 1, { } }
 static const struct syscall_rule fs_calls[] = {
 	ALLOW(openat), ALLOW(newfstatat), ALLOW(fstat), ALLOW(statx), ALLOW(fstatfs), ALLOW(readlinkat), ALLOW(preadv), ALLOW(pwritev),
@@ -141,7 +148,7 @@ const struct virtio_class virtio_fs = {
 	.create = fs_create,
 	.destroy = fs_destroy,
 	.worker = {
-		.rights = WORKER_ROOT, .calls = fs_calls, .n_calls = ARRAY_SIZE(fs_calls),
-		.begin = fs_begin, .serve = fs_serve, .reset = fs_reset,
+		.vital = true, .rights = WORKER_ROOT, .calls = fs_calls, .n_calls = ARRAY_SIZE(fs_calls),
+		.begin = fs_begin, .born = fs_born, .serve = fs_serve, .reset = fs_reset,
 	},
 };

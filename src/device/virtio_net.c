@@ -163,6 +163,15 @@ static void apply_features(struct net_card *card)
 		card->backend->ops->features(card->backend, card->offloads, card->pairs);
 }
 
+/* For a successor: the driver does not say these again. */
+struct net_legacy { u64 pairs, offloads; };
+static void leave(struct net_card *card)
+{
+	struct net_legacy l = { card->pairs, card->offloads };
+
+	memcpy(card->worker->record->state, &l, sizeof l);
+}
+
 #define GUEST_OFFLOADS (BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN))
 
 static bool command(struct net_card *card, u8 class, u8 code, const u8 *data, size_t size)
@@ -176,6 +185,7 @@ static bool command(struct net_card *card, u8 class, u8 code, const u8 *data, si
 			return false;
 		card->pairs = pairs;
 		apply_features(card);
+		leave(card);
 		return true;
 	}
 	if (class == VIRTIO_NET_CTRL_GUEST_OFFLOADS && code == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET && size >= 8 &&
@@ -185,6 +195,7 @@ static bool command(struct net_card *card, u8 class, u8 code, const u8 *data, si
 			return false;
 		card->offloads = offloads;
 		apply_features(card);
+		leave(card);
 		return true;
 	}
 	return false;
@@ -232,6 +243,23 @@ static void net_start(struct worker *w)
 	card->offloads = w->features & GUEST_OFFLOADS;
 	memset(card->pending, 0, sizeof card->pending);
 	apply_features(card);
+	if (!w->again)
+		leave(card);
+}
+
+/* The user-mode network begins anew: connections of the guest's are answered with resets, forwards go on. */
+static int net_again(struct worker *w)
+{
+	struct net_card *card = w->state;
+	struct net_legacy l;
+
+	memcpy(&l, w->record->state, sizeof l);
+	if (!l.pairs || l.pairs > card->backend->pairs)
+		return 0; /* none was left: the driver had not begun */
+	card->pairs = (unsigned)l.pairs;
+	card->offloads = l.offloads & w->features & GUEST_OFFLOADS;
+	apply_features(card);
+	return 0;
 }
 
 static bool net_reset(struct worker *w)
@@ -319,7 +347,7 @@ static void net_destroy(struct virtio_device *d)
 }
 
 static const struct worker_class net_class = {
-	.begin = net_begin, .start = net_start, .serve = net_serve, .reset = net_reset, .fill = net_fill,
+	.begin = net_begin, .start = net_start, .again = net_again, .serve = net_serve, .reset = net_reset, .fill = net_fill,
 	.polled = net_polled, .save = net_save,
 };
 

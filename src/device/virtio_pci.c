@@ -101,6 +101,7 @@ static void start(struct virtio_device *d)
 {
 	struct control c = { .n = d->n_queues, .features = d->state.driver_features };
 
+	c.start = ++d->worker.starts;
 	memcpy(c.queue, d->queue, sizeof c.queue);
 	c.state_bytes = d->class_state_size;
 	memcpy(c.state, d->class_state, d->class_state_size);
@@ -124,6 +125,32 @@ void virtio_resume_locked(struct virtio_device *d)
 	d->stopping = d->stopped = false;
 	if (d->running && !(d->state.status & VIRTIO_STATUS_NEEDS_RESET))
 		start(d);
+}
+
+/* The worker was killed, and another one has taken its place: it is told what the driver has set up, and goes on. */
+static void succeed(struct virtio_device *d, u32 life)
+{
+	struct control config = { .n = d->config_size };
+	struct control c = { .n = d->n_queues, .features = d->state.driver_features, .start = d->worker.starts, .again = 1 };
+	struct control stop = { 0 };
+
+	d->worker.life = life;
+	if (d->resetting) {
+		clear(d); /* nothing is under way any more */
+		d->stopped |= d->stopping;
+	}
+	memcpy(config.config, d->state.config, sizeof config.config);
+	send(d, &config, CONTROL_CONFIG);
+	if (!d->running || d->stopped || (d->state.status & VIRTIO_STATUS_NEEDS_RESET))
+		return;
+	memcpy(c.queue, d->queue, sizeof c.queue);
+	send(d, &c, CONTROL_START);
+	if (d->stopping)
+		send(d, &stop, CONTROL_STOP);
+	/* Interrupts may have gone with it. */
+	if (d->worker.page)
+		atomic_store(&d->worker.page->irq, 0);
+	virtio_interrupt_locked(d, ~0ull);
 }
 
 static void reset(struct virtio_device *d)
@@ -183,6 +210,9 @@ void virtio_control_locked(struct virtio_device *d, const struct control *c, str
 	case CONTROL_BROKEN:
 		if (!d->resetting)
 			needs_reset(d);
+		break;
+	case CONTROL_DIED:
+		succeed(d, c->life);
 		break;
 	case CONTROL_CONFIG_CHANGED:
 		memcpy(d->state.config, c->config, d->config_size);

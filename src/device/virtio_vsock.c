@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * virtio-vsock (virtio 1.2 section 5.10): between virtqueues and the connections of vsock.c.
  *
- *     queue 0  packets for the guest    queue 1  packets of the guest    queue 2  events (none are sent)
+ *     queue 0  packets for the guest    queue 1  packets of the guest    queue 2  events
  *
  * Owner: the worker; single thread. */
 #include <errno.h>
@@ -30,6 +30,7 @@ struct vsock_device {
 	struct local_socket socket;
 	int directory;
 	struct vsock *vsock;
+	bool lost;             /* connections of the driver's that the process before this one had */
 	bool no_room;          /* the guest has no buffers: it is told to ring */
 };
 
@@ -98,12 +99,38 @@ static void serve_guest(struct worker *w, u32 q)
 	worker_interrupt(w, q);
 }
 
+/* Connections have gone with the process that had them: the driver is to end its own (section 5.10.6.7). */
+static void tell_reset(struct worker *w)
+{
+	static const u32 transport_reset = 0;
+	struct vsock_device *d = w->state;
+	struct virtqueue *vq = &w->queue[2];
+	struct iovec iov[PARTS];
+	struct vq_chain c = { .iov = iov };
+
+	while (d->lost && vq_pop(vq, &c, PARTS) > 0) {
+		d->lost = iov_put(iov + c.n_out, c.n_in, 0, &transport_reset, 4) != 4;
+		vq_push(vq, &c, d->lost ? 0 : 4);
+		worker_interrupt(w, 2);
+	}
+}
+
+static int vsock_again(struct worker *w)
+{
+	struct vsock_device *d = w->state;
+
+	d->lost = true;
+	return 0;
+}
+
 static void vsock_serve(struct worker *w, u32 q)
 {
 	if (q == 1)
 		serve_guest(w, q);
 	if (q < 2)
 		deliver(w);
+	else
+		tell_reset(w);
 }
 
 static bool vsock_device_reset(struct worker *w)
@@ -205,7 +232,7 @@ const struct virtio_class virtio_vsock = {
 	.destroy = vsock_destroy,
 	.worker = {
 		.rights = WORKER_ROOT, .calls = vsock_calls, .n_calls = ARRAY_SIZE(vsock_calls),
-		.begin = vsock_begin, .serve = vsock_serve, .reset = vsock_device_reset,
+		.begin = vsock_begin, .again = vsock_again, .serve = vsock_serve, .reset = vsock_device_reset,
 		.fill = vsock_device_fill, .polled = vsock_device_polled,
 	},
 };

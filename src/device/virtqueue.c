@@ -51,6 +51,96 @@ int vq_start(struct virtqueue *q, struct dma *dma, const struct virtq_setup *s, 
 	return 0;
 }
 
+/* ---- what a successor needs, Q4 ---- */
+
+/* The record is read by another process after this one ended between any two instructions: the compiler must keep the
+ * order of the stores, the processor's is no matter. */
+#define RECORD(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
+
+int vq_start_recorded(struct virtqueue *q, struct dma *dma, const struct virtq_setup *s, u64 features,
+		      struct vq_record *record, u32 start)
+{
+	int rc = vq_start(q, dma, s, features);
+
+	if (rc || !record)
+		return rc;
+	RECORD(record->start, 0);
+	memset(record->taken, 0, sizeof record->taken);
+	RECORD(record->order, 0ull);
+	RECORD(record->next_avail, s->next_avail);
+	RECORD(record->next_used, s->next_used);
+	RECORD(record->start, start);
+	q->record = record;
+	return 0;
+}
+
+/* Forgets what was answered up to the used index. */
+static void forget_answered(struct virtqueue *q, u16 from, u16 to)
+{
+	const volatile u32 *ring = (const volatile u32 *)(q->used + RING_ENTRIES);
+
+	for (u16 i = from; i != to; i++) {
+		u32 head = ring[2 * (i & (q->size - 1))];
+
+		if (head < VIRTQ_SIZE_MAX)
+			RECORD(q->record->taken[head], 0ull);
+	}
+	RECORD(q->record->next_used, to);
+}
+
+int vq_resume(struct virtqueue *q, struct dma *dma, const struct virtq_setup *s, u64 features,
+	      struct vq_record *record, u32 start)
+{
+	struct virtq_setup now = *s;
+	u16 used, head;
+	int rc;
+
+	if (record && record->start != start)
+		return vq_start_recorded(q, dma, s, features, record, start);
+	rc = vq_start(q, dma, s, features);
+	if (rc)
+		return rc;
+	used = q->used[RING_INDEX];
+	if (record) {
+		now.next_avail = record->next_avail;
+		now.next_used = record->next_used;
+	} else {
+		now.next_avail = now.next_used = used;
+	}
+	rc = vq_start(q, dma, &now, features);
+	if (rc || !record)
+		return rc;
+	q->record = record;
+	/* An index that the guest has changed itself is not believed: it is its own loss. */
+	if ((u16)(used - now.next_used) <= q->size) {
+		forget_answered(q, now.next_used, used);
+		q->next_used = q->signalled = used;
+	}
+	/* The process may have ended between noting a request and passing over it. */
+	head = q->avail[RING_ENTRIES + (q->next_avail & (q->size - 1))];
+	if (vq_waiting(q) && head < VIRTQ_SIZE_MAX)
+		RECORD(record->taken[head], 0ull);
+	q->again_end = record->order;
+	return 0;
+}
+
+/* The next request that is handed out once more. */
+static bool next_again(struct virtqueue *q, u16 *head)
+{
+	u64 best = 0;
+
+	for (u32 i = 0; q->again != q->again_end && i < q->size; i++) {
+		u64 order = q->record->taken[i];
+
+		if (order > q->again && order <= q->again_end && (!best || order < best)) {
+			best = order;
+			*head = (u16)i;
+		}
+	}
+	q->again = best ? best : q->again_end;
+	return best;
+}
+
 void vq_stop(struct virtqueue *q)
 {
 	*q = (struct virtqueue){ .dma = q->dma, .next_avail = q->next_avail, .next_used = q->next_used };
@@ -140,17 +230,25 @@ static int walk(struct virtqueue *q, struct vq_chain *c, u32 room, const volatil
 
 int vq_pop(struct virtqueue *q, struct vq_chain *c, u32 room)
 {
+	bool again = q->again != q->again_end && next_again(q, &c->head);
 	u32 n = vq_waiting(q);
 
 	if (q->broken)
 		return -EINVAL;
-	if (!n)
+	if (!n && !again)
 		return 0;
 	c->n_out = c->n_in = 0;
 	c->out = c->in = 0;
-	c->head = q->avail[RING_ENTRIES + (q->next_avail & (q->size - 1))];
+	if (!again)
+		c->head = q->avail[RING_ENTRIES + (q->next_avail & (q->size - 1))];
 	if (walk(q, c, room, q->desc, q->size, c->head, false))
 		return -EINVAL;
+	if (again)
+		return 1;
+	if (q->record) {
+		RECORD(q->record->taken[c->head], ++q->record->order);
+		RECORD(q->record->next_avail, (u16)(q->next_avail + 1));
+	}
 	q->next_avail++;
 	return 1;
 }
@@ -190,6 +288,8 @@ void vq_publish(struct virtqueue *q, u16 n)
 	dma_settle(q->dma);
 	q->next_used = (u16)(q->next_used + n);
 	__atomic_store_n(&q->used[RING_INDEX], q->next_used, __ATOMIC_RELEASE);
+	if (q->record)
+		forget_answered(q, q->record->next_used, q->next_used);
 	dma_wrote(q->dma, (const void *)q->used, 4);
 	dma_settle(q->dma);
 }

@@ -10,8 +10,11 @@
  *  Q2  What the driver did wrong leaves the queue `broken`, with the reason in `why`; a broken queue
  *      touches no guest memory until it is set up anew.
  *  Q3  The used index is published after dma_settle().
+ *  Q4  A process that ends at any instruction leaves enough behind for vq_resume() to hand out each request that was
+ *      taken and not answered once more, and no other: rings answered in order are told by the used index alone;
+ *      for others struct vq_record says which heads are taken.
  *
- *  State:  down --vq_start--> running --guest mistake--> broken;   running, broken --vq_stop--> down */
+ *  State:  down --vq_start, vq_resume--> running --guest mistake--> broken;   running, broken --vq_stop--> down */
 #ifndef PENUMBRA_DEVICE_VIRTQUEUE_H
 #define PENUMBRA_DEVICE_VIRTQUEUE_H
 
@@ -36,14 +39,24 @@
 #define VIRTQ_ARRAY(width, name, count) u##width name[count];
 struct virtq_setup { VIRTQ_SETUP_FIELDS(VIRTQ_VALUE, VIRTQ_ARRAY) };
 
+/* What outlives the process that serves the queue, in memory shared with its successor. */
+struct vq_record {
+	u32 start;            /* number of the vq_start() that it is about */
+	u16 next_avail, next_used;
+	u64 order;            /* of the request taken last */
+	u64 taken[VIRTQ_SIZE_MAX]; /* by head: its order, 0: not taken */
+};
+
 struct virtqueue {
 	struct dma *dma;
+	struct vq_record *record; /* NULL: answered in order */
 	const volatile u8 *desc;
 	volatile u16 *avail;  /* flags, index, ring[size], used_event */
 	volatile u16 *used;   /* flags, index, ring[size] of two u32, avail_event */
 	u16 size, next_avail, next_used;
 	u16 signalled;        /* used index at the last look at whether to interrupt */
 	bool signalled_valid, event_idx, indirect, running, broken;
+	u64 again, again_end; /* requests of an order in (again, again_end] are handed out once more */
 	const char *why;      /* of broken */
 };
 
@@ -58,6 +71,14 @@ struct vq_chain {
 /* Begins to serve a queue that the driver has set up, from the indices in `s`.  -EINVAL with the
  * queue broken where addresses or size are not what section 2.6 allows. */
 int vq_start(struct virtqueue *q, struct dma *dma, const struct virtq_setup *s, u64 features);
+/* The same with a record that the process keeps of requests that it may answer in another order than it took them;
+ * `start` tells this start from earlier ones. */
+int vq_start_recorded(struct virtqueue *q, struct dma *dma, const struct virtq_setup *s, u64 features,
+		      struct vq_record *record, u32 start);
+/* Goes on where a process that died stood, by the used ring and `record` (NULL: answered in order).  Where the record
+ * is not of this `start` the queue had not begun yet: vq_start_recorded(). */
+int vq_resume(struct virtqueue *q, struct dma *dma, const struct virtq_setup *s, u64 features,
+	      struct vq_record *record, u32 start);
 void vq_stop(struct virtqueue *q);
 /* Where the queue stands, for vq_start(). */
 void vq_save(const struct virtqueue *q, struct virtq_setup *s);
@@ -65,7 +86,7 @@ void vq_save(const struct virtqueue *q, struct virtq_setup *s);
 /* Takes the next request: 1, 0 where there is none, -EINVAL where the queue is broken.  c->iov has `room`
  * entries; a longer chain is a mistake of the driver's. */
 int vq_pop(struct virtqueue *q, struct vq_chain *c, u32 room);
-/* Gives the request that was taken last back, unserved; not after vq_push(). */
+/* Gives the request that was taken last back, unserved; not after vq_push(), and not where a record is kept. */
 void vq_unpop(struct virtqueue *q);
 /* Requests that wait; 0 where the queue is broken. */
 u32 vq_waiting(struct virtqueue *q);

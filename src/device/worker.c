@@ -53,7 +53,7 @@ static void ring(int fd)
 		_exit(1);
 }
 
-static void tell(struct worker *w, struct control *c, u32 kind)
+void worker_tell(struct worker *w, struct control *c, u32 kind)
 {
 	c->kind = kind;
 	if (send(w->control, c, sizeof *c, MSG_NOSIGNAL) < 0)
@@ -77,7 +77,7 @@ void worker_check_broken(struct worker *w)
 			continue;
 		w->told_broken = true;
 		snprintf(c.text, sizeof c.text, "queue %u: %s", i, w->queue[i].why);
-		tell(w, &c, CONTROL_BROKEN);
+		worker_tell(w, &c, CONTROL_BROKEN);
 	}
 }
 
@@ -89,7 +89,7 @@ _Noreturn void worker_fail(struct worker *w, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(c.text, sizeof c.text, format, ap);
 	va_end(ap);
-	tell(w, &c, CONTROL_FAILED);
+	worker_tell(w, &c, CONTROL_FAILED);
 	_exit(1);
 }
 
@@ -115,7 +115,7 @@ void worker_reset_done(struct worker *w)
 	}
 	stop_queues(w);
 	if (why)
-		tell(w, &c, why == CONTROL_STOP ? CONTROL_STOPPED : CONTROL_RESET_DONE);
+		worker_tell(w, &c, why == CONTROL_STOP ? CONTROL_STOPPED : CONTROL_RESET_DONE);
 }
 
 void worker_config_changed(struct worker *w)
@@ -123,7 +123,7 @@ void worker_config_changed(struct worker *w)
 	struct control c = { .n = w->config_size };
 
 	memcpy(c.config, w->config, w->config_size);
-	tell(w, &c, CONTROL_CONFIG_CHANGED);
+	worker_tell(w, &c, CONTROL_CONFIG_CHANGED);
 }
 
 /* dma->clean: the front-end has the accelerator drop what it translated of these frames. */
@@ -155,14 +155,22 @@ static void start(struct worker *w, const struct control *c)
 {
 	w->features = c->features;
 	w->told_broken = false;
-	for (u32 i = 0; i < w->n_queues && i < c->n; i++)
-		if (c->queue[i].enabled)
-			vq_start(&w->queue[i], &w->dma, &c->queue[i], c->features);
+	w->again = c->again;
+	for (u32 i = 0; i < w->n_queues && i < c->n; i++) {
+		struct vq_record *record = w->class->unordered ? &w->record->queue[i] : NULL;
+
+		if (c->queue[i].enabled && c->again)
+			vq_resume(&w->queue[i], &w->dma, &c->queue[i], c->features, record, c->start);
+		else if (c->queue[i].enabled)
+			vq_start_recorded(&w->queue[i], &w->dma, &c->queue[i], c->features, record, c->start);
+	}
 	w->running = true;
 	if (c->state_bytes && w->class->load && w->class->load(w, c->state, MIN(c->state_bytes, sizeof c->state)))
 		worker_fail(w, "saved state of %s is not valid", w->name);
 	if (w->class->start)
 		w->class->start(w);
+	if (c->again && w->class->again && w->class->again(w))
+		_exit(1);
 	serve_all(w);
 }
 
@@ -185,6 +193,8 @@ static void handle_control(struct worker *w)
 			w->class->end(w);
 		_exit(0);
 	}
+	if (c.life != w->life)
+		return; /* for the one before, which is dead */
 	switch (c.kind) {
 	case CONTROL_START:
 		start(w, &c);
@@ -203,7 +213,7 @@ static void handle_control(struct worker *w)
 	}
 }
 
-static void loop(struct worker *w)
+_Noreturn void worker_loop(struct worker *w)
 {
 	for (;;) {
 		static struct pollfd p[POLL_MAX];
@@ -253,7 +263,7 @@ static void close_others(const struct worker *w, const struct worker_plan *plan)
 }
 
 #define CALLS_MAX 160
-static void install_filter(struct worker *w)
+void worker_filter(struct worker *w, const struct syscall_rule *more, size_t n_more)
 {
 	static struct syscall_rule rules[CALLS_MAX];
 	static struct sock_filter code[SYSCALL_FILTER_MAX(CALLS_MAX)];
@@ -265,6 +275,8 @@ static void install_filter(struct worker *w)
 		rules[n] = w->class->calls[i];
 		rules[n++].who = 1;
 	}
+	for (size_t i = 0; i < n_more && n < CALLS_MAX; i++)
+		rules[n++] = more[i];
 	program.len = syscall_filter_build(code, rules, n, 1, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS);
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program))
 		worker_fail(w, "%s: this host does not let processes filter their system calls (seccomp): %s", w->name,
@@ -279,7 +291,7 @@ static void give_up_rights(struct worker *w)
 	/* One with an end of its own sees its socket closed. */
 	if (!w->class->end)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	snprintf(name, sizeof name, "penumbra-%s", w->name);
+	snprintf(name, sizeof name, "keeper-%s", w->name);
 	prctl(PR_SET_NAME, name);
 	if (!(w->class->rights & (WORKER_FILES | WORKER_ROOT)))
 		jail_leave_files();
@@ -312,12 +324,13 @@ static _Noreturn void worker_main(const struct worker_plan *plan, const struct w
 	signal(SIGINT, SIG_IGN); /* the terminal's keys are for the guest; the front-end ends us */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	w.record = mmap(NULL, sizeof *w.record, PROT_RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (w.record == MAP_FAILED)
+		worker_fail(&w, "%s: no memory", w.name);
 	give_up_rights(&w);
 	if (w.class->begin && w.class->begin(&w, &e))
 		worker_fail(&w, "%s: %s", w.name, e.text);
-	install_filter(&w);
-	loop(&w);
-	_exit(0);
+	keeper_run(&w);
 }
 
 static int make_handle(struct worker_handle *h, int pair[2], struct err *e)
@@ -365,7 +378,7 @@ void worker_close(struct worker_handle *h)
 		close(h->control);
 	if (h->pid > 0) {
 		if (!h->ends)
-			kill(h->pid, SIGKILL);
+			kill(h->pid, SIGTERM); /* the keeper kills its child first */
 		waitpid(h->pid, NULL, 0);
 	}
 	if (h->bell >= 0)
@@ -377,10 +390,11 @@ void worker_close(struct worker_handle *h)
 	*h = (struct worker_handle){ .pid = -1, .control = -1, .bell = -1, .call = -1 };
 }
 
-int worker_send(struct worker_handle *h, const struct control *c)
+int worker_send(struct worker_handle *h, struct control *c)
 {
 	if (h->control < 0)
 		return -EPIPE;
+	c->life = h->life;
 	return send(h->control, c, sizeof *c, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof *c ? 0 : -errno;
 }
 

@@ -5,13 +5,19 @@
  *       registers (virtio_pci.c)                    queues (virtqueue.c), the class's own functions
  *         |--- control: START RESET STOP CONFIG --->|
  *         |<-- control: RESET_DONE STOPPED BROKEN --|
- *         |             FAILED CONFIG               |
+ *         |             FAILED CONFIG DIED          |
  *       bell: eventfd that a notification writes -->|
  *         |<-- call: eventfd; page->irq says which queues have been served
  *
  * The worker is forked before the front-end confines itself and before it has threads.  It keeps guest RAM,
  * its descriptors and the page; everything else is closed to it: namespaces of its own, no capabilities, a
  * list of permitted system calls (worker_calls[] and the class's rows).
+ *
+ * It is two processes (keeper.c): the keeper sets everything up, sees nothing of the guest's, and waits for its child,
+ * which serves.  A child that is killed (SIGKILL: by the host's administrator, or for want of memory) gets a successor, a
+ * new fork of the keeper, with the next number of `life`.  The keeper tells of it with DIED; the front-end then sends
+ * CONFIG and START with `again` set, and the successor goes on by the rings, the struct worker_record, and what its
+ * class makes of them.  A child that ends in another way was wrong or attacked, and has no successor.
  *
  * State of a worker, with the message on each edge:
  *
@@ -43,9 +49,18 @@ struct worker_class {
 	u32 rights;                    /* WORKER_*: what is left open */
 	const struct syscall_rule *calls; /* permitted beyond worker_calls[] */
 	size_t n_calls;
-	/* Once, in the confined process, before the system call filter: rings, threads, memory.  A failure
-	 * ends the machine. */
+	/* Queues are not answered in order: requests under way are recorded (struct vq_record). */
+	bool unordered;
+	/* The machine cannot go on without it: its end, where there is no successor, is the machine's. */
+	bool vital;
+	/* Once, in the keeper, before the system call filter: descriptors and memory that all lives share.  No threads.  A
+	 * failure ends the machine. */
 	int (*begin)(struct worker *w, struct err *e);
+	/* In each child, before its filter: threads, descriptors of its own. */
+	int (*born)(struct worker *w, struct err *e);
+	/* After start(), in a child that takes over: w->record->state is what its predecessor left there.  -errno where it
+	 * cannot: then there is no successor. */
+	int (*again)(struct worker *w);
 	/* Queues were set up, w->features holds what was negotiated. */
 	void (*start)(struct worker *w);
 	/* Queue `q` may have requests. */
@@ -70,7 +85,7 @@ struct worker_class {
 
 #define CONTROL_KINDS(K) \
 	K(START) K(RESET) K(STOP) K(CONFIG) /* to the worker */ \
-	K(RESET_DONE) K(STOPPED) K(BROKEN) K(FAILED) K(CONFIG_CHANGED) /* from it */
+	K(RESET_DONE) K(STOPPED) K(BROKEN) K(FAILED) K(CONFIG_CHANGED) K(DIED) /* from it */
 enum control_kind {
 #define CONTROL_ENUM(name) CONTROL_##name,
 	CONTROL_KINDS(CONTROL_ENUM)
@@ -80,6 +95,8 @@ enum control_kind {
 #define WORKER_STATE_MAX 1024
 struct control {
 	u32 kind, n;                   /* n: queues, or bytes */
+	u32 life;                      /* to the worker: the one that it is for; of DIED: the next one */
+	u32 start, again;              /* of START: its number; whether it is repeated for another life */
 	u64 features;
 	u32 state_bytes;
 	union {
@@ -99,6 +116,13 @@ struct worker_page {
 	u32 clean[DMA_TOUCHED_MAX];
 };
 
+/* What a child leaves for its successor; private to keeper and children. */
+#define WORKER_RECORD_STATE 64
+struct worker_record {
+	_Alignas(8) u8 state[WORKER_RECORD_STATE];   /* the class's own */
+	struct vq_record queue[WORKER_QUEUES_MAX];
+};
+
 /* Before the fork: what the process will have. */
 struct worker_plan {
 	const char *name;              /* "blk": its process is called penumbra-blk */
@@ -114,7 +138,8 @@ struct worker_plan {
 
 /* The front-end's side. */
 struct worker_handle {
-	pid_t pid;
+	pid_t pid;                     /* the keeper's */
+	u32 life, starts;              /* of the child that messages are for; STARTs sent */
 	int control, bell, call;       /* descriptors; call is readable when page->irq or clean_asked moved */
 	struct worker_page *page;
 	bool ends;                     /* by itself, once control is closed */
@@ -123,8 +148,8 @@ struct worker_handle {
 /* Forks it.  The front-end's handle is valid until worker_close(). */
 int worker_fork(struct worker_handle *h, const struct worker_plan *plan, struct err *e);
 void worker_close(struct worker_handle *h);
-/* Sends a message; -EPIPE and the like where the worker is gone. */
-int worker_send(struct worker_handle *h, const struct control *c);
+/* Sends a message, to the life at hand; -EPIPE and the like where the worker is gone. */
+int worker_send(struct worker_handle *h, struct control *c);
 /* Takes a message: 1, 0 for none now, negative where the worker is gone. */
 int worker_receive(struct worker_handle *h, struct control *c);
 
@@ -143,6 +168,9 @@ struct worker {
 	bool running;                  /* between START and RESET */
 	u32 leaving;                   /* CONTROL_RESET or CONTROL_STOP under way, else 0 (START) */
 	bool told_broken;
+	u32 life;                      /* 0: the first child */
+	bool again;                    /* start() is for a device that was running in an earlier life */
+	struct worker_record *record;
 	int control, bell, call;
 	struct worker_page *page;
 };
@@ -157,5 +185,15 @@ _Noreturn void worker_fail(struct worker *w, const char *format, ...) __attribut
 void worker_reset_done(struct worker *w);
 /* w->config was changed by the device: the driver is told. */
 void worker_config_changed(struct worker *w);
+
+/* ---- between worker.c and keeper.c ---- */
+
+/* Serves until the end, in a child that has confined itself. */
+_Noreturn void worker_loop(struct worker *w);
+void worker_tell(struct worker *w, struct control *c, u32 kind);
+/* Installs the filter with the rules of every worker, of the class, and `n` more; a failure ends the machine. */
+void worker_filter(struct worker *w, const struct syscall_rule *more, size_t n);
+/* The keeper's life, from the moment when everything is set up. */
+_Noreturn void keeper_run(struct worker *w);
 
 #endif

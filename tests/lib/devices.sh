@@ -38,12 +38,31 @@ device_stream() {
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -static -o "$tmp/stream" tests/guest/net/stream.c
 }
 
-# The worker of a class that belongs to the machine whose initrd is $initrd.
-device_worker() { # class
-	local pid name=penumbra-$1
+# The worker of a class that belongs to the machine whose initrd is $initrd, or the keeper behind it.
+device_worker() { # class [keeper]
+	local pid name=${2-penumbra}-$1
 	for pid in $(pgrep -f -- "--initrd $initrd "); do
 		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "${name:0:15}" ] || echo "$pid"
 	done
+}
+
+# Kills the worker of a class, or with a second word its keeper, and waits until it is gone.
+device_kill() { # class [keeper]
+	local pid
+	if [ -n "${2-}" ]; then
+		pid=$(device_worker "$1" keeper)
+	else
+		pid=$(device_worker "$1")
+	fi
+	# Never kill but one process that was found.
+	[[ $pid =~ ^[0-9]+$ ]] && [ "$pid" -gt 1 ] || return 1
+	kill -KILL "$pid"
+	# A keeper stays as a zombie until its machine ends.
+	for _ in {1..500}; do
+		case $(cat "/proc/$pid/stat" 2>/dev/null) in '' | *') Z '*) return 0 ;; esac
+		sleep 0.02
+	done
+	return 1
 }
 
 # Waits until a line of a file matches: what a process running beside us has come to.

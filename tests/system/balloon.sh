@@ -98,8 +98,14 @@ for words in "target" "target x" "target 1T" "target -1" "hello" ""; do
 done >"$tmp/accepted"
 [ ! -s "$tmp/accepted" ]
 result $? "nonsense is refused" "$(cat "$tmp/accepted")"
-kill -KILL $(device_worker balloon)
+ask "target 480M" >"$tmp/answers"
+device_kill balloon
+result $? "the worker is a process of its own" "$(ps -eo pid,ppid,comm | grep penumbra-ball)"
 terminal_answer "the guest outlives the worker" 'check\r' "step checked"
+[[ $(ask stats) == *'"target":503316480,'* ]]
+result $? "its successor knows the target and answers" "$(ask stats)"
+device_kill balloon keeper
+terminal_answer "the guest goes on without it" 'check\r' "step checked"
 terminal_type 'end\r'
 terminal_finish
 guest_clean "the machine ends well"

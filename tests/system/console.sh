@@ -27,6 +27,7 @@ echo "step bound"
 read -r line && echo "virtio heard $line"
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
 echo "ready to lose it"
+read -r line </dev/hvc0 && echo "virtio heard $line" >/dev/hvc0
 read -r line && echo "serial heard $line"
 END
 device_guest test.sh="$tmp/console.sh"
@@ -46,9 +47,11 @@ terminal_answer "keys go to the serial port without it" 'two\r' "serial heard tw
 terminal_await "step bound"
 terminal_answer "keys go to the virtio console again" 'three\r' "virtio heard three"
 terminal_await "ready to lose it"
-kill -KILL $(device_worker console)
-result $? "the worker is a process of its own" "$(ps -eo pid,ppid,comm | grep penumbra-con)"
 # Keys that reach a worker in its last moment are lost with it.
+device_kill console
+result $? "the worker is a process of its own" "$(ps -eo pid,ppid,comm | grep penumbra-con)"
+terminal_answer "keys go to its successor, and its output comes out" 'five\r' "virtio heard five"
+device_kill console keeper
 for _ in {1..200}; do [ -n "$(device_worker console)" ] || break; sleep 0.05; done
 terminal_answer "keys go to the serial port when it died" 'four\r' "serial heard four"
 terminal_finish

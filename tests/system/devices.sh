@@ -5,6 +5,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/guest.sh
+. tests/lib/devices.sh
 
 cat >"$tmp/rng.sh" <<'END'
 #!/bin/sh
@@ -35,13 +36,17 @@ guest_clean "a guest with a random number device"
 guest_results rng bus current bytes random rebound interrupts
 
 # The worker is killed while the guest waits for it: the guest goes on, the machine ends as ever.
+initrd=$tmp/initrd
 cat >"$tmp/kill.sh" <<'END'
 #!/bin/sh
 dd if=/dev/hwrng of=/dev/null bs=64 count=1 2>/dev/null
 echo "ready to lose it"
 read -r line
+timeout 20 dd if=/dev/hwrng of=/tmp/bytes bs=64 count=1 2>/dev/null
+echo "ok alive $(wc -c </tmp/bytes)"
+read -r line
 timeout 2 dd if=/dev/hwrng of=/dev/null bs=64 count=1 2>/dev/null
-echo "ok alive"
+echo "ok without"
 END
 chmod +x "$tmp/kill.sh"
 guest/build.sh overlay "$BUILD/guest/initrd" "$tmp/initrd" kill.sh="$tmp/kill.sh"
@@ -49,13 +54,12 @@ terminal_start "$quiet penumbra.run=/kill.sh" --rng on --timeout 60
 terminal_await "ready to lose it"
 result $? "the guest waits" "${seen: -300}"
 # A worker has the front-end's command line and a name of its own.
-worker=
-for pid in $(pgrep -f -- "--initrd $tmp/initrd "); do
-	[ "$(cat "/proc/$pid/comm" 2>/dev/null)" != penumbra-rng ] || worker=$pid
-done
-[ -n "$worker" ] && kill -KILL "$worker"
+device_kill rng
 result $? "the worker is a process of its own" "$(ps -eo pid,ppid,comm | grep penumbra)"
-terminal_answer "the guest outlives a worker" '\n' "ok alive"
+terminal_answer "one that is killed has a successor" '\n' "ok alive 64"
+device_kill rng keeper
+result $? "it has a keeper" "$(ps -eo pid,ppid,comm | grep rng)"
+terminal_answer "the guest outlives both" '\n' "ok without"
 terminal_finish
 [ "$guest_status" = 0 ]
 result $? "the machine ends well after a worker died" "status $guest_status: $(guest_tail)"

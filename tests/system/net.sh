@@ -135,14 +135,18 @@ device_script "$tmp/kill.sh" <<'END'
 ip link set eth0 up && udhcpc -i eth0 -q -n -s /dhcp.sh >/dev/null 2>&1
 ping -c 1 -W 5 10.0.2.2 >/dev/null && echo "ready to lose it"
 read -r line
-ping -c 1 -W 1 10.0.2.2 >/dev/null || echo "ok alive"
+ping -c 1 -W 5 10.0.2.2 >/dev/null && echo "ok alive"
+read -r line
+ping -c 1 -W 1 10.0.2.2 >/dev/null || echo "ok without"
 END
 device_guest test.sh="$tmp/kill.sh" dhcp.sh="$tmp/dhcp.sh"
 terminal_start "$quiet penumbra.run=/test.sh" --net user --timeout 60
 terminal_await "ready to lose it"
-kill -KILL $(device_worker net)
+device_kill net
 result $? "the card's worker is a process of its own" "$(ps -eo pid,ppid,comm | grep penumbra)"
-terminal_answer "the guest outlives its card" '\n' "ok alive"
+terminal_answer "one that is killed has a successor" '\n' "ok alive"
+device_kill net keeper
+terminal_answer "the guest outlives its card" '\n' "ok without"
 terminal_finish
 [ "$guest_status" = 0 ]
 result $? "the machine ends well after the card's worker died" "status $guest_status: $(guest_tail)"

@@ -89,23 +89,31 @@ fi
 
 # ---- a worker that dies ----
 device_script "$tmp/kill.sh" <<'END'
-mkdir -p /mnt && mount -t virtiofs data /mnt && echo "ready to lose it"
+mkdir -p /mnt && mount -t virtiofs data /mnt && mkdir /mnt/deep && echo kept >/mnt/deep/file
+exec 3</mnt/deep/file
+echo "ready to lose it"
 read -r line
-ls /mnt/sub >/dev/null 2>&1 &
-sleep 1
-echo "ok alive"
-# Linux waits for ever for such a file system, in sync too.
-poweroff -n -f
+read -r line <&3
+echo "ok open file: ${line:-nothing}"
+n=0
+while [ $n -lt 50 ] && ! [ "$(cat /mnt/deep/file)" = kept ]; do n=$((n + 1)); usleep 100000; done
+[ "$(cat /mnt/deep/file)" = kept ] && echo new >/mnt/deep/new && echo "ok alive"
+read -r line
+ls /mnt/deep >/dev/null 2>&1
 END
 device_guest test.sh="$tmp/kill.sh"
 terminal_start "$quiet penumbra.run=/test.sh" --share "tag=data,path=$shared" --timeout 60
 terminal_await "ready to lose it"
-kill -KILL $(device_worker fs)
+device_kill fs
 result $? "the directory's worker is a process of its own" "$(ps -eo pid,ppid,comm | grep penumbra-fs)"
-terminal_answer "the guest outlives it" '\n' "ok alive"
+terminal_answer "what was open in one that is killed is not another file later" '\n' "ok open file: nothing"
+terminal_await "ok alive"
+[ "$(cat "$shared/deep/new")" = new ]
+result $? "its successor serves the directory" "${seen: -300}"
+device_kill fs keeper
 terminal_finish
-[ "$guest_status" = 0 ]
-result $? "the machine ends well after it died" "status $guest_status: $(guest_tail)"
+[ "$guest_status" = 1 ] && grep -aq 'process of the device "fs" was ended' "$tmp/terminal.err"
+result $? "without a successor the machine ends with a line" "status $guest_status: $(tail -n 2 "$tmp/terminal.err")"
 
 refused() { # name pattern options
 	"$PENUMBRA" run --kernel "$vmlinuz" --initrd "$initrd" --share "$3" </dev/null >"$tmp/refused" 2>&1

@@ -59,8 +59,17 @@ echo "# up $(tail -n 1 "$tmp/up"), $(grep -a 'down:' "$guest_log"), served $(tai
 device_script "$tmp/kill.sh" <<'END'
 echo "ready to lose it"
 read -r line
-timeout -s KILL 2 /stream connect vsock:2/7001 send 10 2>/dev/null
-echo "ok alive"
+/stream connect vsock:2/7004 receive 1000000000 >/dev/null 2>/tmp/log &
+client=$!
+usleep 300000
+echo "connected"
+read -r line
+wait $client
+echo "ended: $(cat /tmp/log)"
+timeout -s KILL 20 /stream connect vsock:2/7003 send 1000 2>/tmp/log && echo "ok alive"
+read -r line
+timeout -s KILL 2 /stream connect vsock:2/7003 send 10 2>/dev/null
+echo "ok without"
 END
 device_guest test.sh="$tmp/kill.sh" stream="$tmp/stream"
 terminal_start "$quiet penumbra.run=/test.sh" --vsock "path=$socket" --timeout 60
@@ -70,9 +79,19 @@ for words in "HELLO" "CONNECT" "CONNECT x" "CONNECT 99999999999999999999" "$(pri
 done >"$tmp/answers"
 [ ! -s "$tmp/answers" ] && [ "$(socat -t 5 - "UNIX-CONNECT:$socket" <<<"CONNECT 9")" = "" ]
 result $? "nonsense and closed ports get no answer" "$(cat "$tmp/answers")"
-kill -KILL $(device_worker vsock)
+socat -u -T 60 "UNIX-LISTEN:${socket}_7003,fork" - >/dev/null 2>&1 &
+many=$!
+socat -T 60 "UNIX-LISTEN:${socket}_7004" "EXEC:cat /dev/zero,nofork" >/dev/null 2>&1 &
+servers=$!
+terminal_answer "a connection to lose" '\n' connected
+device_kill vsock
 result $? "the worker is a process of its own" "$(ps -eo pid,ppid,comm | grep penumbra-vsock)"
-terminal_answer "the guest outlives it" '\n' "ok alive"
+terminal_answer "connections through one that is killed end" '\n' "ended: "
+terminal_await "ok alive"
+result $? "its successor makes new ones" "${seen: -300}"
+device_kill vsock keeper
+terminal_answer "the guest outlives both" '\n' "ok without"
+for p in "$servers" "$many"; do [[ $p =~ ^[0-9]+$ ]] && kill "$p" 2>/dev/null; done
 terminal_finish
 [ "$guest_status" = 0 ]
 result $? "the machine ends well after it died" "status $guest_status: $(guest_tail)"

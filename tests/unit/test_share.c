@@ -66,7 +66,7 @@ static void start(bool readonly, bool host_owners, u32 descriptors)
 	struct err e = { 0 };
 	int fd;
 
-	if (share_open(&share, &config, &fd, &e) || share_prepare(share, fd, &e) || share_enter(share, false, descriptors, &e)) {
+	if (share_open(&share, &config, &fd, &e) || share_prepare(share, fd, &e) || share_enter(share, false, descriptors, &e) || share_born(share, 0, &e)) {
 		printf("not ok - start: %s\n", e.text);
 		exit(1);
 	}

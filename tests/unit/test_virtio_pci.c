@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * PCI and the registers of a virtio device, as a driver sees them; the test itself is the device's worker.
  *
- * WITH: base/err.c base/jail.c device/pci.c device/virtio_pci.c device/worker.c device/virtqueue.c device/dma.c
+ * WITH: base/err.c base/jail.c device/pci.c device/virtio_pci.c device/worker.c
+ * WITH: device/keeper.c device/virtqueue.c device/dma.c
  * LIBS: -lpthread */
 #include <errno.h>
 #include <stdio.h>

@@ -2,9 +2,14 @@
  * Virtqueues: a driver that keeps the rules and one that does not, and what a device's writes leave behind.
  *
  * WITH: device/virtqueue.c device/dma.c */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "device/virtqueue.h"
 
@@ -400,12 +405,140 @@ static void test_parts(void)
 	verdict(good, "parts of a chain");
 }
 
+/* ---- a device that is killed at any instruction (Q4) ---- */
+
+#define HELD 16
+
+/* Takes requests and answers them in any order; with `record` NULL in the order in which they came. */
+static _Noreturn void serve_for_ever(struct vq_record *record, u32 life)
+{
+	struct virtq_setup s = { .desc = DESC, .driver = AVAIL, .device = USED, .size = SIZE, .enabled = 1 };
+	struct dma dma = make_dma();
+	static struct iovec iov[HELD][8];
+	static struct vq_chain c[HELD];
+	struct virtqueue q;
+	u32 held = 0;
+
+	seed += life;
+	if (life ? vq_resume(&q, &dma, &s, 0, record, 1) : vq_start_recorded(&q, &dma, &s, 0, record, 1))
+		_exit(1);
+	for (;;) {
+		u32 i;
+
+		c[held].iov = iov[held];
+		if (held < HELD - 1 && vq_pop(&q, &c[held], 8) > 0) {
+			held++;
+			continue;
+		}
+		if (q.broken)
+			_exit(1);
+		if (!held)
+			continue;
+		i = record ? (u32)rnd(held) : 0;
+		++*(u32 *)c[i].iov[1].iov_base; /* times served */
+		if (rnd(2)) {
+			vq_push(&q, &c[i], 4);
+		} else {
+			vq_fill(&q, &c[i], 4, 0);
+			vq_publish(&q, 1);
+		}
+		/* The parts move with their chain. */
+		for (u32 k = i; k + 1 < held; k++) {
+			memcpy(iov[k], iov[k + 1], sizeof iov[k]);
+			c[k] = c[k + 1];
+			c[k].iov = iov[k];
+		}
+		held--;
+	}
+}
+
+/* The moments that chance hardly finds. */
+static void test_moments(void)
+{
+	static struct vq_record record, before;
+	struct virtq_setup s = { .desc = DESC, .driver = AVAIL, .device = USED, .size = SIZE, .enabled = 1 };
+	struct dma dma = make_dma();
+	struct virtqueue q;
+	struct iovec iov[8];
+	struct vq_chain c = { .iov = iov };
+
+	memset(ram, 0, 0x8000);
+	vq_start_recorded(&q, &dma, &s, 0, &record, 7);
+	for (u16 head = 10; head < 14; head++) {
+		*desc(head) = (struct desc){ 0x20000, 4, 2, 0 };
+		offer(head);
+	}
+	vq_pop(&q, &c, 8);
+	vq_pop(&q, &c, 8);
+	before = record;
+	vq_push(&q, &c, 0);
+	record = before;
+	vq_resume(&q, &dma, &s, 0, &record, 7);
+	verdict(vq_pop(&q, &c, 8) == 1 && c.head == 10 && vq_pop(&q, &c, 8) == 1 && c.head == 12,
+		"an answer that was shown and not noted is not given again");
+	record.next_avail--;
+	vq_resume(&q, &dma, &s, 0, &record, 7);
+	verdict(vq_pop(&q, &c, 8) == 1 && c.head == 10 && vq_pop(&q, &c, 8) == 1 && c.head == 12 && vq_pop(&q, &c, 8) == 1 &&
+		c.head == 13 && vq_pop(&q, &c, 8) == 0, "a request that was noted and not passed over is taken once");
+	vq_resume(&q, &dma, &s, 0, &record, 8);
+	verdict(vq_pop(&q, &c, 8) == 1 && c.head == 10 && vq_pop(&q, &c, 8) == 1 && c.head == 11, "the record of another start is not believed");
+	used()[1] = 5000;
+	vq_resume(&q, &dma, &s, 0, &record, 8);
+	verdict(vq_pop(&q, &c, 8) == 1 && c.head == 10 && q.next_used == 0, "nor is a used index that cannot be");
+}
+
+static void test_deaths(bool recorded, const char *name)
+{
+	struct vq_record *record = mmap(NULL, sizeof *record, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	bool busy[SIZE] = { 0 }, good = record != MAP_FAILED;
+	u32 done = 0, sent = 0, lives = 80, again = 0;
+	u16 seen = 0;
+
+	memset(ram, 0, 0x8000);
+	for (u32 life = 0; good && life < lives; life++) {
+		bool last = life == lives - 1; /* all that was sent is answered at last */
+		u32 wanted = last ? sent : done + (u32)rnd(200), status;
+		pid_t pid = fork();
+
+		if (pid < 0)
+			exit(1); /* kill(-1) would be for everybody */
+		if (!pid)
+			serve_for_ever(recorded ? record : NULL, life);
+		for (time_t end = time(NULL) + 20; good && done < wanted && time(NULL) < end;) {
+			for (u32 i = 0; i < SIZE / 2; i++) {
+				volatile u32 *times = (volatile u32 *)(volatile void *)(ram + 0x20000 + i * 16);
+
+				if (last || busy[i] || rnd(2))
+					continue;
+				*times = 0;
+				*desc(2 * i) = (struct desc){ 0x30000, 8, 1, (u16)(2 * i + 1) };
+				*desc(2 * i + 1) = (struct desc){ 0x20000 + i * 16, 4, 2, 0 };
+				busy[i] = true;
+				avail()[2 + avail()[1] % SIZE] = (u16)(2 * i);
+				__atomic_store_n(&avail()[1], (u16)(avail()[1] + 1), __ATOMIC_RELEASE);
+				sent++;
+			}
+			while (good && seen != __atomic_load_n(&used()[1], __ATOMIC_ACQUIRE)) {
+				u32 head = used_entry(seen++)[0];
+
+				good = head < SIZE && head % 2 == 0 && busy[head / 2] && *(u32 *)(void *)(ram + 0x20000 + head * 8) >= 1;
+				again += good && *(u32 *)(void *)(ram + 0x20000 + head * 8) > 1;
+				busy[head % SIZE / 2] = false;
+				done++;
+			}
+		}
+		good = good && done >= wanted && !kill(pid, SIGKILL) && waitpid(pid, (int *)&status, 0) == pid && WIFSIGNALED(status);
+	}
+	printf("# %u requests, %u lives, %u served more than once\n", done, lives, again);
+	verdict(good, name);
+	munmap(record, sizeof *record);
+}
+
 int main(void)
 {
-	ram = aligned_alloc(4096, RAM_SIZE);
-	if (!ram)
+	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (ram == MAP_FAILED)
 		return 1;
-	memset(ram, 0, RAM_SIZE);
 	test_rules(0, "plain rings");
 	test_rules(BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX), "indirect tables");
 	test_batch();
@@ -415,6 +548,8 @@ int main(void)
 	test_garbage();
 	test_writes();
 	test_parts();
-	free(ram);
+	test_moments();
+	test_deaths(true, "a device that is killed anywhere answers each request, in any order");
+	test_deaths(false, "and in the order of the ring");
 	return failures != 0;
 }

@@ -4,7 +4,7 @@
  *
  * NOSAN
  * WITH: base/err.c base/jail.c base/fields.c device/pci.c device/virtio_pci.c device/virtio_state.c device/worker.c
- * WITH: device/virtqueue.c device/dma.c device/rng.c
+ * WITH: device/keeper.c device/virtqueue.c device/dma.c device/rng.c
  * LIBS: -lpthread */
 #include <poll.h>
 #include <signal.h>
@@ -190,8 +190,75 @@ static void test_life(void)
 	verdict(hear(d) == CONTROL_RESET_DONE, "which helps");
 	start(d);
 	verdict(ask(d, 32, BUFFER), "again");
-	kill(d->worker.pid, SIGKILL);
-	verdict(hear(d) == ~0u, "its end is noticed");
+	finish(d);
+}
+
+/* The process that serves: the keeper's child, once there is one. */
+static pid_t server(const struct worker_handle *h)
+{
+	char path[64];
+	int pid = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", h->pid, h->pid);
+	for (int i = 0; i < 10000 && pid <= 1; i++) {
+		FILE *f = fopen(path, "r");
+
+		if (f && fscanf(f, "%d", &pid) != 1)
+			pid = 0;
+		if (f)
+			fclose(f);
+		if (pid <= 1)
+			usleep(1000);
+	}
+	return pid;
+}
+
+/* kill() of 0 and -1 would be for whole crowds. */
+static bool end(pid_t pid, int signal)
+{
+	if (pid <= 1) {
+		verdict(false, "there is a process to end");
+		exit(1);
+	}
+	return !kill(pid, signal);
+}
+
+static void test_deaths(void)
+{
+	struct virtio_device *d = make();
+	bool good = true;
+	pid_t last;
+
+	start(d);
+	for (int i = 0; i < 40 && good; i++) { /* beyond one turn of the ring */
+		good = ask(d, 32, BUFFER) && random_bytes(32);
+		/* It dies between noting an interrupt and telling of it. */
+		d->state.isr = 0;
+		atomic_store(&d->worker.page->irq, 1);
+		good = good && end(server(&d->worker), SIGKILL) && hear(d) == CONTROL_DIED && d->state.status == 15 && d->state.isr == 1;
+	}
+	verdict(good, "one that is killed has a successor, which goes on");
+	last = server(&d->worker);
+	end(last, SIGKILL);
+	put(d, 20, 1, 0);
+	verdict(hear(d) == CONTROL_DIED && !d->state.status, "its death is a reset that was under way");
+	start(d);
+	verdict(ask(d, 32, BUFFER) && random_bytes(32), "after which the successor starts");
+	virtio_stop_locked(d);
+	end(server(&d->worker), SIGKILL);
+	while (!d->stopped && hear(d) != ~0u)
+		;
+	verdict(d->stopped && d->queue[0].next_used == 1, "a device that is to stop does so whoever is killed");
+	virtio_resume_locked(d);
+	verdict(ask(d, 32, BUFFER) && used()[1] == 2, "and goes on");
+	end(server(&d->worker), SIGABRT);
+	verdict(hear(d) == ~0u, "one that ends in another way has none");
+	finish(d);
+	d = make();
+	start(d);
+	last = server(&d->worker);
+	end(d->worker.pid, SIGKILL);
+	verdict(hear(d) == ~0u && !end(last, 0), "with the keeper the one that serves is gone");
 	finish(d);
 }
 
@@ -215,7 +282,7 @@ static void test_filter(void)
 	c.queue[0] = (struct virtq_setup){ .desc = DESC, .driver = AVAIL, .device = USED, .size = QSIZE, .enabled = 1 };
 	if (worker_fork(&h, &plan, &e) || worker_send(&h, &c))
 		exit(1);
-	verdict(waitpid(h.pid, &status, 0) == h.pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "a forbidden system call");
+	verdict(waitpid(h.pid, &status, 0) == h.pid && WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGSYS, "a forbidden system call");
 	h.pid = -1;
 	worker_close(&h);
 }
@@ -227,6 +294,7 @@ int main(void)
 		return 1;
 	test_state();
 	test_life();
+	test_deaths();
 	test_filter();
 	return failures != 0;
 }
