@@ -114,7 +114,7 @@ static u64 number_of(const char *line, size_t length, const char *name)
 
 /* One line "paging NAME FIGURE=NUMBER ..."; false: it is something else. */
 static bool take_line(const struct paging_bench *b, const struct paging_job *job, const char *line, size_t length,
-		      struct json_object *stats)
+		      const struct paging_output *output)
 {
 	static const char *const names[] = {
 #define FIGURE_NAMES(symbol, words) #symbol, #symbol "_cycles",
@@ -139,22 +139,22 @@ static bool take_line(const struct paging_bench *b, const struct paging_job *job
 		s->n[f] = number_of(line, length, names[2 * f]);
 		s->spent[f] = number_of(line, length, names[2 * f + 1]);
 	}
-	s->stats = stats ? json_object_get(stats) : NULL;
+	s->host_cycles = strchr(job->only, '+') ? 0 : output->cycles;
+	s->stats = output->stats ? json_object_get(output->stats) : NULL;
 	return true;
 }
 
-static int take_output(const struct paging_bench *b, const struct paging_job *job, const char *output, struct json_object *stats,
-		       struct err *e)
+static int take_output(const struct paging_bench *b, const struct paging_job *job, const struct paging_output *output, struct err *e)
 {
 	bool ended = false;
 	int lines = 0;
 
-	for (const char *p = output; *p; p += strcspn(p, "\n"), p += *p == '\n') {
+	for (const char *p = output->text; *p; p += strcspn(p, "\n"), p += *p == '\n') {
 		size_t n = strcspn(p, "\r\n");
 
 		if (!strncmp(p, "paging failed: ", 15))
 			return err_set(e, -EIO, "%.*s", (int)n, p);
-		lines += take_line(b, job, p, n, stats);
+		lines += take_line(b, job, p, n, output);
 		ended |= !strncmp(p, "paging end", 10);
 	}
 	if (!ended || !lines)
@@ -180,18 +180,17 @@ static void note_failure(const struct paging_bench *b, const struct paging_job *
 
 static int run_job(struct paging_bench *b, const struct paging_job *job, const char *directory, int run, struct err *e)
 {
-	char *output = NULL;
-	struct json_object *stats = NULL;
+	struct paging_output output;
 	struct err failure = { 0 };
 	int rc;
 
 	if (b->progress)
 		b->progress(b->opaque, strchr(job->only, '+') ? "everything" : job->only, paging_column_name(job->column), run);
-	rc = paging_job_run(b, job, directory, &output, &stats, &failure);
+	rc = paging_job_run(b, job, directory, &output, &failure);
 	if (!rc)
-		rc = take_output(b, job, output, stats, &failure);
-	free(output);
-	json_object_put(stats);
+		rc = take_output(b, job, &output, &failure);
+	free(output.text);
+	json_object_put(output.stats);
 	if (rc == -EINTR) {
 		*e = failure;
 		return rc;
@@ -216,18 +215,18 @@ static void all_names(const struct paging_bench *b, bool linux_program, char *na
 static bool runs_whole(int column) { return column == COLUMN_KVM || column == COLUMN_QEMU; }
 
 /* Whether a column runs such workloads, and in this round. */
-static bool has_part(const struct paging_bench *b, int column, bool linux_program, int run, bool slow_kvm)
+static bool has_part(const struct paging_bench *b, int column, bool linux_program, int run)
 {
 	if (!b->columns[column])
 		return false;
 	if (column == COLUMN_KVM)
-		return !linux_program && (!slow_kvm || !run);
+		return !linux_program && (!b->kvm_emulates || !run);
 	if (column == COLUMN_NATIVE)
 		return linux_program;
 	return !linux_program || b->guest_kernel;
 }
 
-static int run_round(struct paging_bench *b, bool linux_program, bool slow_kvm, const char *directory, int run, struct err *e)
+static int run_round(struct paging_bench *b, bool linux_program, const char *directory, int run, struct err *e)
 {
 	char names[1024];
 	int rc = 0;
@@ -236,9 +235,9 @@ static int run_round(struct paging_bench *b, bool linux_program, bool slow_kvm, 
 	for (int c = 0; c < COLUMN_COUNT && *names && !rc; c++) {
 		struct paging_job job = { .column = c, .linux_program = linux_program, .only = names, .scale = b->scale };
 
-		if (c == COLUMN_KVM && slow_kvm)
+		if (c == COLUMN_KVM && b->kvm_emulates)
 			job.scale = MIN(b->scale, PAGING_KVM_SCALE);
-		if (runs_whole(c) && has_part(b, c, linux_program, run, slow_kvm))
+		if (runs_whole(c) && has_part(b, c, linux_program, run))
 			rc = run_job(b, &job, directory, run, e);
 	}
 	for (int i = 0; i < b->rows && !rc; i++) {
@@ -247,24 +246,24 @@ static int run_round(struct paging_bench *b, bool linux_program, bool slow_kvm, 
 		for (int c = 0; c < COLUMN_COUNT && !rc; c++) {
 			struct paging_job job = { c, linux_program, b->row[i].name, b->scale, c < PAGING_COUNT };
 
-			if (!runs_whole(c) && has_part(b, c, linux_program, run, slow_kvm))
+			if (!runs_whole(c) && has_part(b, c, linux_program, run))
 				rc = run_job(b, &job, directory, run, e);
 		}
 	}
 	return rc;
 }
 
-/* Takes kvm out where it does not work; says whether it is one that emulates. */
-static bool probe_kvm(struct paging_bench *b)
+/* Takes kvm out where it does not work. */
+static void probe_kvm(struct paging_bench *b)
 {
 	static struct host_info host;
 	struct err why = { 0 };
 
 	if (!b->columns[COLUMN_KVM])
-		return false;
+		return;
 	host_probe(&host);
 	b->columns[COLUMN_KVM] = !accel_kvm.probe(&host, &why);
-	return host.kvm != HOST_KVM_REAL;
+	b->kvm_emulates = host.kvm != HOST_KVM_REAL;
 }
 
 static bool have_qemu(void)
@@ -283,20 +282,19 @@ static bool have_qemu(void)
 int paging_bench_run(struct paging_bench *b, struct err *e)
 {
 	char directory[] = "/tmp/penumbra-paging.XXXXXX", command[64];
-	bool slow_kvm;
 	int rc = check_only(b->only, e);
 
 	rc = rc ? rc : make_rows(b, e);
 	if (rc)
 		return rc;
-	slow_kvm = probe_kvm(b);
+	probe_kvm(b);
 	b->columns[COLUMN_QEMU] &= have_qemu();
 	if (!mkdtemp(directory))
 		return err_sys(e, errno, "%s", directory);
 	rc = paging_files_write(b, directory, e);
 	for (int run = 0; run < b->runs && !rc; run++) {
-		rc = run_round(b, false, slow_kvm, directory, run, e);
-		rc = rc ? rc : run_round(b, true, slow_kvm, directory, run, e);
+		rc = run_round(b, false, directory, run, e);
+		rc = rc ? rc : run_round(b, true, directory, run, e);
 	}
 	snprintf(command, sizeof command, "rm -rf %s", directory);
 	if (system(command) && !rc)

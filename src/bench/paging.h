@@ -41,6 +41,7 @@ struct paging_sample {
 	u64 cycles;
 	u64 n[FIGURE_COUNT], spent[FIGURE_COUNT];
 	u64 checksum;
+	double host_cycles;     /* of the whole run, start and end included; 0 where it was of several workloads */
 	struct json_object *stats; /* penumbra run --stats, NULL where the run was of several workloads or by others */
 };
 
@@ -62,6 +63,7 @@ struct paging_bench {
 	const char *self;               /* path of this program */
 	const char *guest_kernel, *guest_initrd; /* of the default guest; NULL: no Linux workloads but native ones */
 	const char *only;               /* workloads separated by commas, NULL: all */
+	bool kvm_emulates;              /* set by paging_bench_run(): it is right, but slow */
 	bool columns[COLUMN_COUNT];     /* those that this host cannot run are taken out by paging_bench_run() */
 	int runs;                       /* 1 to PAGING_RUNS_MAX */
 	u32 scale;                      /* 1 to 100 per cent of the work */
@@ -86,9 +88,13 @@ struct paging_job {
 	bool stats;
 };
 int paging_files_write(const struct paging_bench *b, const char *directory, struct err *e);
-/* `*output`: standard output, to be freed; `*stats`: its figures or NULL. */
-int paging_job_run(const struct paging_bench *b, const struct paging_job *job, const char *directory, char **output,
-		   struct json_object **stats, struct err *e);
+struct paging_output {
+	char *text;                /* standard output; to be freed, set on success */
+	struct json_object *stats; /* the figures of the run, NULL: none; a reference of the caller's */
+	double cycles;             /* of all its processes and of the host kernel for them; 0: not counted */
+};
+int paging_job_run(const struct paging_bench *b, const struct paging_job *job, const char *directory, struct paging_output *output,
+		   struct err *e);
 
 /* paging_figures.c: the figures of the report: symbol, key, words, unit's words. */
 #define PAGING_METRICS(M) \
@@ -97,10 +103,12 @@ int paging_job_run(const struct paging_bench *b, const struct paging_job *job, c
 	M(FLUSH, "cycles_per_flush", "INVLPG or a CR3 load that flushes", "cycles") \
 	M(TOUCH, "cycles_per_touch", "first touch of a page", "cycles") \
 	M(SWITCH, "cycles_per_switch", "switch of address spaces", "cycles") \
+	M(HOST, "host_cycles", "host cycles of the whole run, start and host kernel included", "millions") \
 	M(FAULTS, "faults", "traps: host faults taken in guest code", "count") \
 	M(FILLS, "fills", "fills of the shadow", "count") \
 	M(PAGES, "fill_pages", "pages mapped by fills", "count") \
 	M(SHADOWS, "carriers_peak", "shadows kept: address spaces at one time", "count") \
+	M(KEPT, "leaves_kept", "shadowed last-level tables that flushes left in place", "count") \
 	M(VMAS, "vmas_peak", "host mappings in one process, at most", "count") \
 	M(MEMORY, "rss_peak", "host memory of one process, guest memory included", "MiB")
 enum paging_metric {

@@ -23,6 +23,8 @@ static json_object *json_sample(const struct paging_sample *s)
 		add(o, names[2 * f], json_object_new_uint64(s->n[f]));
 		add(o, names[2 * f + 1], json_object_new_uint64(s->spent[f]));
 	}
+	if (s->host_cycles > 0)
+		add(o, "host_cycles", json_object_new_double(s->host_cycles));
 	/* As text: not every reader of JSON keeps 64 bits. */
 	char sum[32];
 
@@ -44,7 +46,7 @@ static json_object *json_cell(const struct paging_cell *cell)
 		double v = paging_value(cell, m);
 
 		if (v >= 0)
-			add(medians, paging_metrics[m].key, json_object_new_double(m == METRIC_TOTAL ? v * 1e6 : m == METRIC_MEMORY ? v * (1 << 20) : v));
+			add(medians, paging_metrics[m].key, json_object_new_double(m == METRIC_TOTAL || m == METRIC_HOST ? v * 1e6 : m == METRIC_MEMORY ? v * (1 << 20) : v));
 	}
 	add(o, "medians", medians);
 	for (int i = 0; i < cell->samples; i++)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <limits.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "base/util.h"
+#include "bench/sample.h"
 
 #define LIMIT_SECONDS 300
 #define OUTPUT_MAX (1u << 20)
@@ -99,7 +101,7 @@ static void words_add(struct command *c, const char *const *words)
 }
 #define ADD(c, ...) words_add(c, (const char *const[]){ __VA_ARGS__, NULL })
 
-static void make_texts(const struct paging_job *job, const char *directory, struct command *c)
+static void make_texts(const struct paging_bench *b, const struct paging_job *job, const char *directory, struct command *c)
 {
 	c->n = 0;
 	snprintf(c->kernel, sizeof c->kernel, "%s/%s", directory, job->column == COLUMN_NATIVE ? "linux" : "kernel");
@@ -110,14 +112,14 @@ static void make_texts(const struct paging_job *job, const char *directory, stru
 	if (job->linux_program)
 		snprintf(c->line, sizeof c->line, "console=ttyS0 quiet penumbra.exec=/bench/paging,%s,%s", c->only, c->scale);
 	else
-		snprintf(c->line, sizeof c->line, "%s %s%s", c->only, c->scale, job->column == COLUMN_KVM ? " int3" : "");
+		snprintf(c->line, sizeof c->line, "%s %s%s", c->only, c->scale, job->column == COLUMN_KVM && b->kvm_emulates ? " int3" : "");
 }
 
 static void make_command(const struct paging_bench *b, const struct paging_job *job, const char *directory, struct command *c)
 {
 	bool kvm = job->column == COLUMN_KVM, qemu = job->column == COLUMN_QEMU;
 
-	make_texts(job, directory, c);
+	make_texts(b, job, directory, c);
 	if (job->column == COLUMN_NATIVE) {
 		ADD(c, c->kernel, c->only, c->scale);
 		return;
@@ -138,12 +140,13 @@ static void make_command(const struct paging_bench *b, const struct paging_job *
 		ADD(c, "--kernel", c->kernel, "--boot", "pvh", "--debug-exit");
 }
 
-static void child(const struct command *c, int out, int errors)
+static void child(const struct command *c, int go, int out, int errors)
 {
 	int null = open("/dev/null", O_RDWR);
+	char byte;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(errors, STDERR_FILENO) < 0)
+	if (read(go, &byte, 1) != 1 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(errors, STDERR_FILENO) < 0)
 		_exit(127);
 	execvp(c->word[0], (char *const *)c->word);
 	_exit(127);
@@ -154,6 +157,30 @@ static int read_back(int fd, char **text)
 	size_t n;
 
 	return lseek(fd, 0, SEEK_SET) ? -errno : fd_read_all(fd, OUTPUT_MAX, text, &n);
+}
+
+/* Starts the command with a counter of its cycles, in user mode and in the host kernel. */
+static int start(const struct command *c, int out, int errors, pid_t *pid, int *counter, struct err *e)
+{
+	int go[2];
+
+	if (pipe2(go, O_CLOEXEC))
+		return err_sys(e, errno, "a pipe");
+	*pid = fork();
+	if (!*pid) {
+		close(go[1]);
+		child(c, go[0], out, errors);
+	}
+	close(go[0]);
+	if (*pid < 0) {
+		close(go[1]);
+		return err_sys(e, errno, "fork");
+	}
+	*counter = counter_open(PERF_COUNT_HW_CPU_CYCLES, true, *pid);
+	if (write(go[1], "", 1) != 1)
+		kill(*pid, SIGKILL);
+	close(go[1]);
+	return 0;
 }
 
 /* Waits until the process ends; it is killed after the time limit. */
@@ -190,33 +217,31 @@ static int bad_end(const struct command *c, int status, int errors, struct err *
 	return err_set(e, -EIO, "status %d: %s", WEXITSTATUS(status), line ? line + 1 : text);
 }
 
-int paging_job_run(const struct paging_bench *b, const struct paging_job *job, const char *directory, char **output,
-		   struct json_object **stats, struct err *e)
+int paging_job_run(const struct paging_bench *b, const struct paging_job *job, const char *directory, struct paging_output *output,
+		   struct err *e)
 {
 	_cleanup_fd_ int out = memfd_create("output", MFD_CLOEXEC), errors = memfd_create("errors", MFD_CLOEXEC);
-	int status, good = job->linux_program || job->column == COLUMN_NATIVE ? 0 : DEBUG_EXIT_GOOD, rc;
+	int status, good = job->linux_program || job->column == COLUMN_NATIVE ? 0 : DEBUG_EXIT_GOOD, counter = -1, rc;
 	static struct command c;
-	pid_t pid;
+	pid_t pid = -1;
 
-	*output = NULL;
-	*stats = NULL;
+	*output = (struct paging_output){ 0 };
 	if (out < 0 || errors < 0)
 		return err_sys(e, errno, "memfd_create");
 	make_command(b, job, directory, &c);
-	pid = fork();
-	if (!pid)
-		child(&c, out, errors);
-	if (pid < 0)
-		return err_sys(e, errno, "fork");
-	rc = wait_for(pid, &status, e);
+	rc = start(&c, out, errors, &pid, &counter, e);
 	if (rc)
 		return rc;
-	rc = read_back(out, output);
+	rc = wait_for(pid, &status, e);
+	output->cycles = counter_take(counter);
+	if (rc)
+		return rc;
+	rc = read_back(out, &output->text);
 	if (rc < 0)
 		return err_sys(e, -rc, "the output of a run");
-	if (!WIFEXITED(status) || (WEXITSTATUS(status) != good && !strstr(*output, "paging failed: ")))
+	if (!WIFEXITED(status) || (WEXITSTATUS(status) != good && !strstr(output->text, "paging failed: ")))
 		return bad_end(&c, status, errors, e);
 	if (job->stats)
-		*stats = json_object_from_file(c.stats);
+		output->stats = json_object_from_file(c.stats);
 	return 0;
 }

@@ -14,17 +14,17 @@
 #include <time.h>
 #include <unistd.h>
 
-static int open_counter(u64 config, pid_t pid)
+int counter_open(u64 config, bool host_kernel, pid_t pid)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_HARDWARE, .size = sizeof attr, .config = config,
-		.disabled = 1, .inherit = 1, .enable_on_exec = 1, .exclude_kernel = 1, .exclude_hv = 1,
+		.disabled = 1, .inherit = 1, .enable_on_exec = 1, .exclude_kernel = !host_kernel, .exclude_hv = 1,
 	};
 
 	return (int)syscall(SYS_perf_event_open, &attr, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
-static double read_counter(int fd)
+double counter_take(int fd)
 {
 	u64 count = 0;
 
@@ -125,8 +125,8 @@ int sample_take(const char *const *argv, const char *directory, unsigned limit, 
 		close(out);
 		return err_sys(e, errno, "fork");
 	}
-	instructions = open_counter(PERF_COUNT_HW_INSTRUCTIONS, pid);
-	cycles = open_counter(PERF_COUNT_HW_CPU_CYCLES, pid);
+	instructions = counter_open(PERF_COUNT_HW_INSTRUCTIONS, false, pid);
+	cycles = counter_open(PERF_COUNT_HW_CPU_CYCLES, false, pid);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (write(go[1], "", 1) != 1)
 		kill(pid, SIGKILL);
@@ -135,8 +135,8 @@ int sample_take(const char *const *argv, const char *directory, unsigned limit, 
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	s->wall = seconds_between(&start, &end);
 	s->cpu = seconds_of(&usage.ru_utime) + seconds_of(&usage.ru_stime);
-	s->instructions = read_counter(instructions);
-	s->cycles = read_counter(cycles);
+	s->instructions = counter_take(instructions);
+	s->cycles = counter_take(cycles);
 	hash_output(out, s);
 	close(out);
 	return 0;

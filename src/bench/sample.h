@@ -5,6 +5,8 @@
 #ifndef PENUMBRA_BENCH_SAMPLE_H
 #define PENUMBRA_BENCH_SAMPLE_H
 
+#include <sys/types.h>
+
 #include "base/err.h"
 #include "base/types.h"
 
@@ -19,6 +21,12 @@ struct sample {
 /* Runs argv[0], looked up in PATH, in `directory` with no standard input; standard error goes to the null device.  A
  * run that takes longer than `limit` seconds is killed.  Errors only where it could not be run at all. */
 int sample_take(const char *const *argv, const char *directory, unsigned limit, struct sample *s, struct err *e);
+
+/* Counts an event (PERF_COUNT_HW_*) in a process and all that it starts, from its next exec on; with `host_kernel` what the
+ * host kernel does for them as well.  A descriptor, or negative where the host does not allow it. */
+int counter_open(u64 config, bool host_kernel, pid_t pid);
+/* Reads and closes it; 0 for a negative one. */
+double counter_take(int fd);
 
 /* Sorts n values and returns the middle one; 0 for none. */
 double median_of(double *values, int n);
