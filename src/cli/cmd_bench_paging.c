@@ -73,7 +73,7 @@ static enum cli_status usage_failed(const char *text)
 	return STATUS_USAGE;
 }
 
-static enum cli_status paging(const void *values, const struct operands *operands)
+static enum cli_status run_bench(const void *values, const struct operands *operands)
 {
 	const struct paging_values *v = values;
 	static char self[PATH_MAX];
@@ -135,5 +135,5 @@ const struct command command_bench_paging = {
 	.options = paging_options,
 	.option_count = ARRAY_SIZE(paging_options),
 	.values_size = sizeof(struct paging_values),
-	.run = paging,
+	.run = run_bench,
 };
