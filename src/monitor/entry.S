@@ -167,9 +167,8 @@ sysret_gate:
 	jne	1f
 	mov	%rdx, %gs:SPILL_U_DISP + SP_REG + 16
 	mov	%rcx, %gs:SPILL_U_DISP + SP_REG + 8
-	xor	%edx, %edx
-	crc32q	%rcx, %rdx
-	pext	%gs:CONST_DISP + CN_HASH_MASK, %rdx, %rdx
+	mov	%r11, %gs:SPILL_U_DISP + SP_REG + 88
+	pext	%gs:CONST_DISP + CN_TARGET_MASK, %rcx, %rdx
 	mov	%gs:ULOOKUP_DISP(, %rdx, 8), %rax
 	mov	%rax, %gs:SPILL_U_DISP + SP_TARGET
 	mov	%gs:SPILL_K_DISP + SP_LIVE_FS, %rax
@@ -196,7 +195,8 @@ wrpkru_sysret:
 	add	$0x7f, %al	/* overflows where OF is set */
 	sahf
 	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
-	mov	%gs:SPILL_U_DISP + SP_REG + 8, %rcx
+	mov	%gs:SPILL_U_DISP + SP_REG + 16, %rdx
+	mov	%gs:SPILL_U_DISP + SP_REG + 8, %r11
 	jmp	*%gs:SPILL_U_DISP + SP_TARGET
 1:	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
 	jmp	exit_kernel
@@ -251,6 +251,25 @@ iret_gate:
 	mov	%gs:SPILL_K_DISP + SP_REG + 8, %rcx
 	mov	%gs:SPILL_K_DISP + SP_REG + 16, %rdx
 	jmp	exit_kernel
+
+	/* An indirect branch of user code whose target, in R11, is not the one that its place in ULOOKUP leads to.  RCX is
+	 * in the spill page. */
+	.globl	lookup_second
+lookup_second:
+	mov	%rdx, %gs:SPILL_U_DISP + SP_REG + 16
+	mov	$0, %edx
+	crc32q	%r11, %rdx
+	pext	%gs:CONST_DISP + CN_SECOND_MASK, %rdx, %rdx
+	mov	%gs:USECOND_DISP(, %rdx, 8), %rcx
+	lea	(%rcx, %r11), %rcx
+	jrcxz	1f
+	mov	%gs:SPILL_U_DISP + SP_REG + 16, %rdx
+	jmp	lookup_miss_user
+1:	mov	%gs:USECOND_HOST_DISP(, %rdx, 8), %rcx
+	mov	%rcx, %gs:SPILL_U_DISP + SP_TARGET
+	mov	%gs:SPILL_U_DISP + SP_REG + 16, %rdx
+	mov	%gs:SPILL_U_DISP + SP_REG + 8, %rcx
+	jmp	*%gs:SPILL_U_DISP + SP_TARGET
 gates_end:
 
 	.globl	run_loop_fresh

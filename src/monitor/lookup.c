@@ -49,28 +49,50 @@ static struct page_entry *itlb_entry(u64 va)
 	return &my.itlb[is_kernel_half(va)][(va >> PAGE_SHIFT) & (ITLB_SIZE - 1)];
 }
 
-static u32 lookup_index(u64 pc)
+static u32 lookup_hash(u64 target, u64 mask)
 {
 	u64 h = 0;
 
-	__asm__("crc32q %1, %0" : "+r"(h) : "r"(pc));
-	__asm__("pext %2, %1, %0" : "=r"(h) : "r"(h), "r"(CONSTANTS->hash_mask));
-	return (u32)h;
+	__asm__("crc32q %1, %0" : "+r"(h) : "r"(target));
+	return (u32)(h & mask);
 }
 
-void lookup_enter(u64 pc, u64 entry, bool user)
+static void note_filled(u32 i)
 {
-	u32 i = lookup_index(pc);
-
-	if (!user) {
-		KLOOKUP[i] = entry;
-		return;
-	}
-	if (ULOOKUP[i] == (u64)lookup_miss_user && my.n_filled < FILLED_MAX)
+	if (my.n_filled < FILLED_MAX)
 		my.filled[my.n_filled++] = (u16)i;
-	else if (my.n_filled == FILLED_MAX)
+	else
 		my.n_filled = FILLED_MAX + 1;
-	ULOOKUP[i] = entry;
+}
+
+void lookup_enter(u64 target, const struct block *b)
+{
+	u32 i = (u32)(target & CONSTANTS->target_mask), second = lookup_hash(target, CONSTANTS->second_mask);
+	u64 entry = (u64)CODE_BASE + b->indirect;
+
+	if (!(b->mode & TM_USER)) {
+		KLOOKUP[lookup_hash(target, CONSTANTS->hash_mask)] = entry;
+	} else if (ULOOKUP[i] == (u64)lookup_miss_user) {
+		note_filled(i);
+		ULOOKUP[i] = entry;
+	} else if (USECOND_HOST[second] == (u64)lookup_miss_user && ULOOKUP[i] != entry) {
+		note_filled(BIT(ULOOKUP_BITS) + second);
+		USECOND[second] = -target;
+		USECOND_HOST[second] = block_host(b);
+	} else {
+		ULOOKUP[i] = entry;
+	}
+}
+
+/* Entry n of ULOOKUP, or of the second table behind it. */
+static void lookup_clear(u32 n)
+{
+	if (n < BIT(ULOOKUP_BITS)) {
+		ULOOKUP[n] = (u64)lookup_miss_user;
+	} else {
+		USECOND[n - BIT(ULOOKUP_BITS)] = 0;
+		USECOND_HOST[n - BIT(ULOOKUP_BITS)] = (u64)lookup_miss_user;
+	}
 }
 
 static void slot_enter(u32 slot, struct block *b)
@@ -121,7 +143,6 @@ bool slot_missing(u64 at)
  * those that were filled. */
 void code_reset(void)
 {
-	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
 	bool fresh;
 
 	if (my.generation == CACHE->generation)
@@ -129,11 +150,11 @@ void code_reset(void)
 	fresh = my.generation != CACHE->generation;
 	VCPU->carriers[my.number].n_instances = 0;
 	if (fresh || my.n_filled > FILLED_MAX)
-		for (u32 i = 0; i < n; i++)
-			ULOOKUP[i] = (u64)lookup_miss_user;
+		for (u32 i = 0; i < BIT(ULOOKUP_BITS) + BIT(USECOND_BITS); i++)
+			lookup_clear(i);
 	else
 		for (u32 i = 0; i < my.n_filled; i++)
-			ULOOKUP[my.filled[i]] = (u64)lookup_miss_user;
+			lookup_clear(my.filled[i]);
 	if (fresh && smp())
 		slots_init();
 	if (fresh || my.n_slots_filled > FILLED_MAX)
@@ -152,8 +173,6 @@ void code_reset(void)
 
 void translations_flush(void)
 {
-	u32 n = 1u << __builtin_popcountll(CONSTANTS->hash_mask);
-
 	cache_lock();
 	world_empty();
 	cache_flush(CACHE);
@@ -165,7 +184,7 @@ void translations_flush(void)
 	}
 	SH->n_kexec = 0;
 	__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
-	for (u32 i = 0; i < n; i++)
+	for (u32 i = 0; i < BIT(KLOOKUP_BITS); i++)
 		KLOOKUP[i] = (u64)lookup_miss_kernel;
 	SH->slots_ready = 0;
 	world_fill();
@@ -336,7 +355,7 @@ static void note_instance(struct instance *i)
 		if (at->flags & BLOCK_DEAD)
 			continue;
 		if (at->indirect && known_whole(at))
-			lookup_enter(at->pc, (u64)CODE_BASE + at->indirect, true);
+			lookup_enter(at->pc, at);
 		for (u32 x = at->exits; (at->flags & BLOCK_LEADS) && x < at->exits + at->n_exits; x++)
 			if (CACHE->exits[x].kind == X_SLOT)
 				slot_guess(&CACHE->exits[x]);
@@ -404,6 +423,7 @@ static struct block *make_block(struct cpu *c, struct translate_request *r, u32 
 		return b && (b->flags & BLOCK_SPANS) ? NULL : b;
 	}
 	frame_announce(r->pa);
+	r->indirect = my.indirect;
 	r->bytes = ram_pointer(r->pa);
 	b = translate_block(CACHE, r);
 	if (!b && r->need_next && !fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r->pa2)) {

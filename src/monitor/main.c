@@ -210,6 +210,15 @@ static u32 nth_host_cpu(u32 n)
 	return n ? here : at;
 }
 
+/* LOOP is one or two operations on processors of AMD and Hygon, seven or more on those of Intel. */
+static bool loop_is_fast(void)
+{
+	u32 a = 0, b, c = 0, d;
+
+	__asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return b == 0x68747541 || b == 0x6f677948; /* "Auth", "Hygo" */
+}
+
 /* vCPU 0 starts as the front-end left it, the others wait to be started. */
 static void vcpu_init(u32 n)
 {
@@ -218,7 +227,8 @@ static void vcpu_init(u32 n)
 	v->number = n;
 	v->host_cpu = nth_host_cpu(n);
 	*vcpu_constants(n) = (struct constants){
-		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = 0x7fff, .xcr0 = v->cpu.xcr0,
+		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = BIT(KLOOKUP_BITS) - 1,
+		.target_mask = BIT(ULOOKUP_BITS) - 1, .second_mask = BIT(USECOND_BITS) - 1, .xcr0 = v->cpu.xcr0,
 	};
 	for (u64 page = 0; page < 2; page++)
 		((struct spill *)((u8 *)v + VCPU_SPILL + page * PAGE_SIZE))->pauses = PAUSES;
@@ -255,9 +265,10 @@ _Noreturn void monitor_main(void)
 	test_knobs_apply(CACHE);
 	CACHE->targets = (struct translate_targets){
 		.exit_user = exit_user, .exit_kernel = exit_kernel,
-		.lookup_miss_user = lookup_miss_user, .lookup_miss_kernel = lookup_miss_kernel,
+		.lookup_second = lookup_second, .lookup_miss_user = lookup_miss_user, .lookup_miss_kernel = lookup_miss_kernel,
 		.pkru_kernel = SH->pkru_kernel, .pkru_access = SH->pkru_access,
 		.protection_keys = SHADOW->keys & 1,
+		.loop_is_fast = loop_is_fast(),
 		.smp = SH->n_vcpus > 1 || SH->knobs.smp,
 	};
 	for (u32 n = 0; n < SH->n_vcpus; n++)

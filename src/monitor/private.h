@@ -34,6 +34,7 @@ struct mine {
 	bool must_switch;       /* or now, since the kernel uses the user half */
 	u32 foreign_accesses;   /* executed in C meanwhile */
 	bool execute;           /* the instruction at rip must be executed in C */
+	bool indirect;          /* an indirect branch leads to the block that is looked for */
 	u32 left, left_generation; /* the block that was left last, and its cache */
 	bool left_killed;       /* by this carrier, after it had looked at the bytes */
 	bool stepping;          /* the trap flag is set to reach a precise point */
@@ -83,8 +84,8 @@ static inline bool test_unmapped(u64 va)
 struct block *lookup_at(struct cpu *c, u64 pc, u8 mode);
 /* Physical address of the code byte at va; -1 with an exception pending where it may not be fetched. */
 int fetch_address(struct cpu *c, u64 va, u64 *pa);
-/* Enters a block's verifying stub into the lookup table of its world. */
-void lookup_enter(u64 pc, u64 entry, bool user);
+/* Enters a block, which has an indirect entry, into the lookup table of its world. */
+void lookup_enter(u64 target, const struct block *b);
 /* Fills the slot of an X_SLOT exit, and notes for other carriers where it leads. */
 void slot_resolved(u32 exit, struct block *b);
 /* run.c, lookup.c, mmu.c */

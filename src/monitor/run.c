@@ -233,6 +233,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 		if (!(c->dr[7] & 0xff))
 			c->rflags &= ~RF_RF; /* done with: there is no breakpoint that it could hold off */
 		s->gs_base = c->seg[SEG_GS].base;
+		s->reg[R11] = c->gpr[R11];
 		VCPU->pkru = SH->pkru_user;
 		choose_gates(c);
 		go();
@@ -357,6 +358,8 @@ static void state_in(struct cpu *c)
 	compat = VCPU->world && (current_mode(c) & TM_COMPAT);
 	for (int i = 0; i < (compat ? 8 : 16); i++)
 		c->gpr[i] = VCPU->gpr[i];
+	if (VCPU->world && !compat)
+		c->gpr[R11] = SPILL_U->reg[R11];
 	c->rflags = (c->rflags & ~(u64)HOST_FLAGS) | (VCPU->host_flags & HOST_FLAGS);
 	if (VCPU->world)
 		return;
@@ -365,71 +368,61 @@ static void state_in(struct cpu *c)
 	c->rflags |= (SPILL_K->vif ? 0 : RF_IF) | SPILL_K->vac;
 }
 
-static u64 indirect_entry(struct block *b)
+static bool indirect_entry(struct block *b)
 {
-	u64 entry = 0;
-
 	if (b->indirect)
-		return (u64)CODE_BASE + b->indirect;
+		return true;
 	if (!cache_lock_if(CACHE->generation))
-		return 0;
-	entry = block_indirect_entry(CACHE, b);
+		return false;
+	u64 entry = block_indirect_entry(CACHE, b);
+
 	cache_unlock();
 	return entry;
 }
 
 static void exit_lookup(struct cpu *c)
 {
-	volatile struct spill *s = VCPU->world ? SPILL_U : SPILL_K;
-	u64 target = c->gpr[RCX];
+	u64 target = VCPU->gpr[VCPU->world ? R11 : RCX];
 	struct block *b;
 
 	VCPU->count.lookups++;
 	if (current_mode(c) & TM_COMPAT) {
-		c->gpr[RCX] = (u32)VCPU->gpr[COMPAT_RCX];
-		c->gpr[RDX] = (u32)VCPU->gpr[COMPAT_RDX];
+		c->gpr[RCX] = (u32)SPILL_U->reg[RCX];
 		c->rip = (u32)target;
+	} else if (VCPU->world) {
+		c->gpr[RCX] = SPILL_U->reg[RCX];
+		c->rip = target;
 	} else {
-		c->gpr[RCX] = s->reg[RCX];
-		c->gpr[RDX] = s->reg[RDX];
+		c->gpr[RCX] = SPILL_K->reg[RCX];
+		c->gpr[RDX] = SPILL_K->reg[RDX];
 		c->rip = target;
 	}
 	if ((c->rflags & RF_TF) || debug_on(c)) {
 		debug_stepped(c);
 		return;
 	}
+	my.indirect = true;
 	b = lookup_block(c);
-	if (b) {
-		u64 entry = indirect_entry(b);
-
-		if (entry)
-			lookup_enter(target, entry, VCPU->world);
-	}
+	my.indirect = false;
+	if (b && indirect_entry(b))
+		lookup_enter(target, b);
 }
 
 static void exit_predict(struct cpu *c, u32 id, u32 generation)
 {
-	volatile struct spill *s = VCPU->world ? SPILL_U : SPILL_K;
 	struct block *b;
-	bool others;
 
 	c->rip = c->gpr[RDX];
-	c->gpr[RCX] = s->reg[RCX];
-	c->gpr[RDX] = s->reg[RDX];
+	c->gpr[RCX] = SPILL_K->reg[RCX];
+	c->gpr[RDX] = SPILL_K->reg[RDX];
 	if (debug_on(c))
 		return;
 	b = lookup_block(c);
 	if (!b || generation != CACHE->generation || !cache_lock_if(generation))
 		return;
-	u32 i = CACHE->blocks[CACHE->exits[id].block].instance;
-
-	others = smp() || (VCPU->world && (!i || instance_used(&CACHE->instances[i - 1], my.user)));
 	/* The branch that a hit takes is right before anybody can hit. */
-	if (predict_missed(CACHE, id, c->rip, others)) {
-		if (VCPU->world)
-			slot_resolved(id + 1, b);
-		else
-			block_link(CACHE, id + 1, b);
+	if (predict_missed(CACHE, id, c->rip, smp())) {
+		block_link(CACHE, id + 1, b);
 		predict_set(CACHE, id, c->rip);
 	}
 	cache_unlock();

@@ -179,7 +179,7 @@ u64 now_ns(void);
 /* ---- entry.S ---- */
 _Noreturn void enter_user(void);
 _Noreturn void enter_kernel(void);
-extern const u8 exit_user[], exit_kernel[], lookup_miss_user[], lookup_miss_kernel[];
+extern const u8 exit_user[], exit_kernel[], lookup_second[], lookup_miss_user[], lookup_miss_kernel[];
 extern const u8 syscall_gate[], sysret_gate[], iret_gate[], gates_begin[], gates_end[];
 extern const u8 enter_begin[], enter_end[], run_loop_fresh[];
 extern const u8 monitor_text_begin[], monitor_text_end[];

@@ -194,44 +194,71 @@ void block_kill_page(struct cache *k, u64 frame, u64 page)
 	}
 }
 
-/* Entered with the target in RCX; guest RCX and RDX in the spill page, from
- * 32-bit code in COMPAT_RCX and COMPAT_RDX. */
+/* Entered with the target of a branch in RCX, guest RCX and RDX in the spill page. */
+static void kernel_entry(const struct cache *k, struct emit *e, u64 pc)
+{
+	u8 *over;
+
+	e_mov_imm(e, RDX, -pc);
+	e_lea_bi(e, RCX, RCX, RDX);
+	e8(e, 0xe3); /* jrcxz */
+	over = e->p;
+	e8(e, 0);
+	e_mov_imm(e, RDX, pc);
+	e_lea_bi(e, RCX, RCX, RDX);
+	e_jmp(e, k->targets.lookup_miss_kernel);
+	*over = (u8)(e->p - over - 1);
+	e_load_gs(e, RDX, SPILL_K_DISP + SP_REG + 8 * RDX);
+	e_load_gs(e, RCX, SPILL_K_DISP + SP_REG + 8 * RCX);
+}
+
+/* Entered with the target in R11 and guest RCX in the spill page.  A match falls through where LOOP is fast, which
+ * jumps where RCX is not one: a jump less in each return. */
+static u8 *user_entry(const struct cache *k, struct emit *e, u64 key)
+{
+	u8 *miss = e->p, *start, *over;
+
+	if (k->targets.loop_is_fast)
+		e_jmp(e, k->targets.lookup_second);
+	start = e->p;
+	e_mov_imm(e, RCX, k->targets.loop_is_fast - key);
+	e_lea_bi(e, RCX, RCX, R11);
+	e8(e, k->targets.loop_is_fast ? 0xe2 : 0xe3);
+	over = e->p;
+	e8(e, (u8)(miss - over - 1));
+	if (!k->targets.loop_is_fast) {
+		e_jmp(e, k->targets.lookup_second);
+		*over = (u8)(e->p - over - 1);
+	}
+	e_load_gs(e, RCX, SPILL_U_DISP + SP_REG + 8 * RCX);
+	return start;
+}
+
+u8 *block_emit_entry(const struct cache *k, struct emit *e, const struct block *b)
+{
+	u8 *start = e->p;
+
+	if (b->mode & TM_USER)
+		return user_entry(k, e, b->pc | (b->mode & TM_COMPAT ? COMPAT_KEY : 0));
+	kernel_entry(k, e, b->pc);
+	return start;
+}
+
 u64 block_indirect_entry(struct cache *k, struct block *b)
 {
-	bool user = b->mode & TM_USER, compat = b->mode & TM_COMPAT;
-	s32 spill = user ? SPILL_U_DISP : SPILL_K_DISP;
-	u64 key = b->pc | (compat ? COMPAT_KEY : 0);
 	struct emit e = { CODE_BASE + k->cold, NULL };
-	struct block *last = &k->blocks[k->n_blocks - 1];
-	u8 *over;
 
 	if (b->indirect)
 		return (u64)CODE_BASE + b->indirect;
 	if (k->cold + INDIRECT_STUB > k->limit_cold)
 		return 0;
-	u32 start = k->cold;
+	u32 start = (u32)(block_emit_entry(k, &e, b) - CODE_BASE);
 
-	e_mov_imm(&e, RDX, -key);
-	e_lea_bi(&e, RCX, RCX, RDX);
-	e8(&e, 0xe3); /* jrcxz */
-	over = e.p;
-	e8(&e, 0);
-	e_mov_imm(&e, RDX, key);
-	e_lea_bi(&e, RCX, RCX, RDX);
-	e_jmp(&e, user ? k->targets.lookup_miss_user : k->targets.lookup_miss_kernel);
-	*over = (u8)(e.p - over - 1);
-	if (compat) {
-		e_mov_rr(&e, RDX, COMPAT_RDX);
-		e_mov_rr(&e, RCX, COMPAT_RCX);
-	} else {
-		e_load_gs(&e, RDX, spill + SP_REG + 8 * RDX);
-		e_load_gs(&e, RCX, spill + SP_REG + 8 * RCX);
-	}
 	e_jmp(&e, CODE_BASE + b->host);
 	k->cold = (u32)(e.p - CODE_BASE);
 	b->indirect = start; /* others may jump there from now on */
 	/* The stub belongs to the cold part of the newest block, which keeps those parts contiguous. */
-	last->cold_end = k->cold;
+	k->blocks[k->n_blocks - 1].cold_end = k->cold;
 	return (u64)CODE_BASE + b->indirect;
 }
 

@@ -39,13 +39,10 @@
 #define TM_GS 32
 #define TM_PLAIN 64   /* never gives way to a region */
 
-/* Host registers while 32-bit code runs (translate/compat.c): bases of FS and GS, COMPAT_KEY; in an indirect
- * transfer the guest's ECX and EDX. */
+/* Host registers while 32-bit code runs (translate/compat.c): bases of FS and GS, COMPAT_KEY. */
 #define COMPAT_FS R14
 #define COMPAT_GS R15
 #define COMPAT_KEY_REG R13
-#define COMPAT_RCX R9
-#define COMPAT_RDX R11
 
 /* Set in the key of an indirect transfer by 32-bit code, so that it never meets a 64-bit block. */
 #define COMPAT_KEY (1ull << 62)
@@ -97,7 +94,6 @@ enum reloc_kind {
 	RL_HOT_FAR,   /* hot: rel32 out of the cache */
 	RL_HOT_EXIT,  /* hot: exit number */
 	RL_HOT_SLOT,  /* hot: displacement of a slot */
-	RL_PREDICT,   /* hot: immediate of a predicted target; its learn stub in the cold part */
 	RL_COLD_FAR, RL_COLD_EXIT, RL_COLD_SLOT,
 };
 struct reloc {
@@ -134,7 +130,7 @@ enum exit_kind {
 	X_EVENT,     /* an event is pending; the guest stands at `target` */
 	X_DEAD,      /* the block is dead; look up `target` */
 	X_STEPPED,   /* single-stepped block is done; the guest stands at `target` */
-	X_PREDICT,   /* target of an indirect branch, in RDX: predict it at `patch` */
+	X_PREDICT,   /* target of an indirect branch of the kernel, in RDX: predict it at `patch` */
 	X_PAUSE,     /* PAUSE has been executed many times; the guest stands behind it */
 	X_GO,        /* continue at `target` through C: another mode or a page that needs a check */
 	X_KINDS
@@ -150,7 +146,6 @@ struct exit_record {
 	u32 incoming;     /* X_SLOT: next in the list of its target's instance, number + 1 */
 	u32 listed;       /* X_SLOT: the instance in whose list it is, number + 1 */
 	u8 kind;
-	bool learned;     /* the target is a prediction, 0 as long as there is none */
 };
 
 struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, moved, copied; };
@@ -165,9 +160,11 @@ struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, m
 /* Entry points outside the cache that translations jump to. */
 struct translate_targets {
 	const u8 *exit_user, *exit_kernel;               /* exit number in the spill page */
-	const u8 *lookup_miss_user, *lookup_miss_kernel; /* target in RCX; RCX, RDX spilled */
+	const u8 *lookup_second;                         /* another look for user code, as lookup_miss_user */
+	const u8 *lookup_miss_user, *lookup_miss_kernel; /* target in R11, RCX spilled; in RCX, RCX and RDX spilled */
 	u32 pkru_kernel, pkru_access;                    /* kernel world with AC clear, set */
 	bool protection_keys;
+	bool loop_is_fast;  /* LOOP on this host */
 	bool smp;           /* others run the code while it is changed */
 };
 
@@ -186,7 +183,7 @@ struct cache {
 	struct insn_record records[MAX_RECORDS];
 	struct exit_record exits[MAX_EXITS];
 	struct reloc relocs[MAX_RELOCS]; /* for a copy only */
-	struct reloc moves[MAX_MOVES];   /* RL_VA, RL_PREDICT: for a move as well */
+	struct reloc moves[MAX_MOVES];   /* RL_VA: for a move as well */
 	struct instance instances[MAX_INSTANCES];
 };
 
@@ -211,18 +208,24 @@ void block_kill_frame(struct cache *k, u64 frame);
 /* Kills the blocks that contain the instruction at physical address pa. */
 void block_kill_site(struct cache *k, u64 frame, u64 pa);
 void block_kill_page(struct cache *k, u64 frame, u64 page);
-/* The indirect entry of a block, made at its first use: host address for the lookup tables. */
+/* The indirect entry of a block, which checks the target: host address for the lookup tables.  A block that is made
+ * because an indirect branch leads to it has it before its first instruction, others, from their first use, in the
+ * cold part. */
 u64 block_indirect_entry(struct cache *k, struct block *b);
+/* Chooses where the hot part begins, which has the same address modulo BLOCK_ALIGN as `alignment`; `indirect`: with the
+ * entry before it. */
+void block_place(struct cache *k, struct block *b, u64 alignment, bool indirect);
+struct emit;
+/* Returns where it is entered. */
+u8 *block_emit_entry(const struct cache *k, struct emit *e, const struct block *b);
 void block_link(struct cache *k, u32 exit, struct block *to);
 /* The branch of the X_PREDICT exit missed its prediction: whether `target` may become it.  The next exit is then
- * the link to it.  `others`: another carrier's slot, or a vCPU between check and branch, may lead to an earlier
- * prediction, which therefore stays. */
+ * the link to it.  `others`: another vCPU between check and branch may be on its way to an earlier prediction, which
+ * therefore stays. */
 bool predict_missed(struct cache *k, u32 exit, u64 target, bool others);
 void predict_set(struct cache *k, u32 exit, u64 target);
-/* Predictions to begin with: no branch goes there. */
-#define PREDICT_NONE_USER BIT(63)
-#define PREDICT_NONE_KERNEL (~0ull)
-void predict_move(const struct block *b, u8 *imm, const u8 *learn, u64 delta);
+/* The prediction to begin with: no branch goes there. */
+#define PREDICT_NONE (~0ull)
 /* Whether nothing before a SWAPGS at the head of the block touches memory. */
 bool block_begins_with_swapgs(const struct block *b);
 /* Makes the dead stub of `from` lead to the block that took its place. */
@@ -256,6 +259,7 @@ struct translate_request {
 	const u8 *bytes, *next;
 	u8 mode;
 	bool need_next;
+	bool indirect;     /* an indirect branch leads there */
 	bool fsgsbase;     /* CR4.FSGSBASE */
 	bool rdtsc_exits;  /* CR4.TSD, or an offset between guest and host TSC */
 };

@@ -177,50 +177,35 @@ static void compat_leave(struct tx *t)
 	e_mov32(e, RBP, CR_VALUE);
 }
 
-/* The target is in ECX, the guest's ECX in COMPAT_RCX; nothing from here on can fault. */
+/* The target is in R11; nothing from here on can fault. */
 static void indirect_tail(struct tx *t)
 {
-	struct emit *e = &t->hot;
-
-	e_mov32(e, COMPAT_RDX, RDX);
-	e_lea_bi(e, RCX, RCX, COMPAT_KEY_REG);
-	if (t->b->mode & TM_STEP) {
-		e_jmp(e, t->k->targets.lookup_miss_user);
-		return;
-	}
-	e_mov_imm(e, CR_HASH, 0);
-	e_crc32(e, CR_HASH, RCX);
-	e_pext_gs(e, CR_HASH, CR_HASH, CONST_DISP + CN_HASH_MASK);
-	e_jmp_gs_index(e, CR_HASH, ULOOKUP_DISP);
+	e_store_gs(&t->hot, spill_reg(t, RCX), RCX);
+	e_lea_bi(&t->hot, R11, R11, COMPAT_KEY_REG);
+	tx_indirect_user(t);
 }
 
 static void compat_ret(struct tx *t, const struct tx_insn *ti)
 {
-	struct emit *e = &t->hot;
-
 	tx_current(t)->access = AK_IDENT;
-	e_mov32(e, COMPAT_RCX, RCX);
-	e_load_at(e, false, RCX, 0);
-	e_move_stack(e, 4 + (ti->in.imm_size ? (u16)ti->in.imm : 0));
+	e_load_at(&t->hot, false, R11, 0);
+	e_move_stack(&t->hot, 4 + (ti->in.imm_size ? (u16)ti->in.imm : 0));
 	indirect_tail(t);
 }
 
 static void compat_indirect(struct tx *t, const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
-	struct emit *e = &t->hot;
 
 	if (in->has_mem) {
 		struct compat_operand o = compat_address(t, ti);
 
-		compat_access(e, false, 0x8b, CR_HASH, &o);
+		compat_access(&t->hot, false, 0x8b, R11, &o);
 	} else {
-		e_mov32(e, CR_HASH, in->modrm & 7);
+		e_mov32(&t->hot, R11, in->modrm & 7);
 	}
 	if (in->klass == IC_CALL_IND)
 		push_immediate(t, false, (u32)(ti->pc + in->len));
-	e_mov32(e, COMPAT_RCX, RCX);
-	e_mov32(e, RCX, CR_HASH);
 	indirect_tail(t);
 }
 

@@ -114,19 +114,18 @@ static void add64(u8 *p, u64 delta)
 	__builtin_memcpy(p, &v, 8);
 }
 
-/* The entry stub holds the address twice (block_indirect_entry()). */
+/* The entry begins with the address (block_emit_entry()). */
 static void move_stub(struct block *b, u64 delta)
 {
 	u8 *p = CODE_BASE + b->indirect;
 
 	if (!b->indirect)
 		return;
-	if (p[1] != 0xba || p[18] != 0xba) { /* one of them is not the 64-bit form: make another when needed */
+	if (p[1] != 0xb9) { /* not the 64-bit form: make another when needed */
 		b->indirect = 0;
 		return;
 	}
 	add64(p + 2, -delta);
-	add64(p + 19, delta);
 }
 
 /* Lets a link lead to its stub again. */
@@ -145,19 +144,12 @@ static void move_block(struct cache *k, struct block *b, u64 delta)
 	const struct reloc *r = &k->moves[b->moves];
 
 	b->pc += delta;
-	for (int i = 0; i < b->n_moves; i++) {
-		u8 *p = CODE_BASE + b->host + r[i].at;
-
-		if (r[i].kind == RL_VA)
-			add64(p, delta);
-		else
-			predict_move(b, p, CODE_BASE + b->cold + r[i].target, delta);
-	}
+	for (int i = 0; i < b->n_moves; i++)
+		add64(CODE_BASE + b->host + r[i].at, delta);
 	for (int i = 0; i < b->n_exits; i++) {
 		struct exit_record *x = &k->exits[b->exits + (u32)i];
 
-		if (!x->learned || x->target != PREDICT_NONE_USER)
-			x->target += delta;
+		x->target += delta;
 		if (x->linked == LINKED_BY_SLOT)
 			unlink_exit(k, b, x);
 	}
@@ -203,16 +195,16 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 	u32 hot = from->host_end - from->host, cold = from->own_cold_end - from->cold;
 	const struct reloc *r = &k->relocs[from->relocs];
 
-	k->hot += (from->host - k->hot) & 15;
 	k->cold += (from->cold - k->cold) & 7;
 	*b = *from;
 	b->pc = from->pc + delta;
-	b->host = k->hot;
-	b->host_end = k->hot + hot;
+	b->indirect = 0;
+	/* Where indirect branches went, they will. */
+	block_place(k, b, from->host, from->indirect);
+	b->host_end = b->host + hot;
 	b->cold = k->cold;
 	b->cold_end = b->own_cold_end = k->cold + cold;
 	b->exits = k->n_exits;
-	b->indirect = 0;
 	u8 *h = CODE_BASE + b->host, *c = CODE_BASE + b->cold;
 	u32 hot_shift = b->host - from->host, cold_shift = b->cold - from->cold;
 
@@ -223,12 +215,11 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		struct exit_record *x = &k->exits[k->n_exits++];
 
 		*x = k->exits[from->exits + (u32)i];
-		if (!x->learned || x->target != PREDICT_NONE_USER)
-			x->target += delta;
+		x->target += delta;
 		x->block = (u32)(b - k->blocks);
 		x->linked = x->kind == X_LINK ? 0 : x->linked;
 		x->listed = 0;
-		if (x->kind == X_LINK || x->kind == X_PREDICT) {
+		if (x->kind == X_LINK) {
 			x->patch += hot_shift;
 		} else if (x->kind == X_SLOT) {
 			u32 slot = k->n_slots++;
@@ -253,14 +244,8 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		default: break;
 		}
 	}
-	for (int i = 0; i < from->n_moves; i++) {
-		const struct reloc *m = &k->moves[from->moves + (u32)i];
-
-		if (m->kind == RL_VA)
-			add64(h + m->at, delta);
-		else
-			predict_move(b, h + m->at, c + m->target, delta);
-	}
+	for (int i = 0; i < from->n_moves; i++)
+		add64(h + k->moves[from->moves + (u32)i].at, delta);
 	k->hot = b->host_end;
 	k->cold = b->cold_end;
 	__atomic_store_n(&k->n_blocks, k->n_blocks + 1, __ATOMIC_RELEASE);

@@ -21,19 +21,19 @@ struct tx {
 	s32 spill;          /* displacement of this world's spill page */
 	bool kernel, user_access, sti_shadow, check_event, ended;
 	bool called;                /* exec: the last instruction was a call */
-	bool kept_here, kept_dirty; /* exec: TX_KEPT is in its register, and is newer than in the spill page */
+	bool kept;                  /* 64-bit user code: see TX_KEPT */
+	bool kept_here, kept_dirty; /* TX_KEPT is in its register, and is newer than in the spill page */
 	int n;
 	struct tx_insn insns[BLOCK_INSNS];
 };
 
 static inline s32 spill_reg(const struct tx *t, int reg) { return t->spill + SP_REG + 8 * reg; }
 
-/* The register that holds the target of an indirect branch. */
-#define TX_TARGET (EXEC ? R11 : RDX)
-
-/* exec: the guest's R11 lives in the spill page.  A block loads it before its first use and stores it before
- * any branch, so that between blocks, and for control flow in them, the register is free. */
+/* In 64-bit user code the guest's R11 lives in the spill page.  A block loads it before its first use and stores it
+ * before any branch, so that between blocks, and for control flow in them, the register is free. */
 #define TX_KEPT R11
+/* The register that holds the target of an indirect branch. */
+static inline int tx_target(const struct tx *t) { return t->kernel ? RDX : TX_KEPT; }
 void tx_kept_use(struct tx *t, const struct insn *in);
 void tx_kept_store(struct tx *t);
 
@@ -67,6 +67,9 @@ bool tx_reaches_device(struct tx *t, const struct tx_insn *ti);
 void tx_branch(struct tx *t, int cond, u64 target);
 
 void tx_loop(struct tx *t, const struct tx_insn *ti);
+/* User code: through the lookup table to the address in R11, with the guest's RCX in the spill page.  Nothing of it
+ * can fault. */
+void tx_indirect_user(struct tx *t);
 
 /* operand.c: instructions whose memory operand, or RSP operand, must be rewritten. */
 void tx_plain(struct tx *t, const struct tx_insn *ti, int index);

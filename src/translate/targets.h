@@ -18,13 +18,13 @@ void frame_add_block(struct cache *k, struct block *b);
 
 /* exec only: what its environment does otherwise (exec/flow.c). */
 struct tx;
-/* The transfer to the address in TX_TARGET, whose own value is in the spill page. */
+/* The transfer to the address in tx_target(), whose own value is in the spill page. */
 void env_indirect(struct tx *t);
 /* Before the first expansion. */
 void env_prologue(struct tx *t);
 /* Whether the block goes on behind a call, which returns into its middle. */
 bool env_returns_here(const struct tx *t);
-/* The call's push and jump to `target`, or to the address in TX_TARGET (0). */
+/* The call's push and jump to `target`, or to the address in tx_target() (0). */
 void env_call(struct tx *t, u64 target, u64 back);
 /* Whether there is a translation of the instruction at pc to go on with; its host address, else NULL. */
 bool env_known(const struct tx *t, u64 pc);

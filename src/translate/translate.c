@@ -20,7 +20,7 @@ struct insn_record *tx_record(struct tx *t, u64 pc, u8 access, u8 flags)
 		.guest = (u16)(pc - t->b->pc),
 		.access = access,
 		.flags = flags,
-		.borrowed = EXEC && !t->kept_here ? BIT(TX_KEPT) : 0,
+		.borrowed = t->kept && !t->kept_here ? BIT(TX_KEPT) : 0,
 	};
 	return r;
 }
@@ -74,7 +74,7 @@ void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target
 		return;
 	if (exit - t->b->exits > 255)
 		t->b->flags |= BLOCK_FIXED;
-	bool move = kind == RL_VA || kind == RL_PREDICT;
+	bool move = kind == RL_VA;
 	struct reloc *r = move ? &t->k->moves[t->b->moves + t->b->n_moves++] : &t->k->relocs[t->b->relocs + t->b->n_relocs++];
 
 	*r = (struct reloc){
@@ -200,34 +200,38 @@ void tx_branch(struct tx *t, int cond, u64 target)
 	}
 }
 
-static void push_return(struct tx *t, u64 address)
+/* `held`: the target of an indirect call is in its register. */
+static void push_return(struct tx *t, u64 address, bool held)
 {
+	int scratch = held ? RCX : R11;
+
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
 	if ((s64)address == (s32)address) {
 		e_push_imm(&t->hot, (s32)address);
 		t->b->flags |= BLOCK_FIXED;
 		return;
 	}
-	if (EXEC && (tx_current(t)->borrowed >> TX_TARGET & 1)) {
-		/* The target may be in R11. */
+	if (EXEC && held) {
 		e_push_imm(&t->hot, (s32)address);
-		tx_record(t, t->b->pc + tx_current(t)->guest, AK_IDENT, REC_MIDDLE)->borrowed = BIT(TX_TARGET);
+		tx_record(t, t->b->pc + tx_current(t)->guest, AK_IDENT, REC_MIDDLE)->borrowed = BIT(TX_KEPT);
 		e_bytes(&t->hot, (const u8 *)"\xc7\x44\x24\x04", 4); /* mov dword [rsp + 4], upper half */
 		e32(&t->hot, (u32)(address >> 32));
 		return;
 	}
-	e_store_gs(&t->hot, spill_reg(t, R11), R11);
-	tx_current(t)->borrowed |= (u16)BIT(R11);
-	tx_address(t, R11, address);
-	e_push(&t->hot, R11);
-	tx_return(t, R11);
+	/* The spill page has R11 of user code already, and both where the target is held. */
+	if (!t->kept && !held)
+		e_store_gs(&t->hot, spill_reg(t, scratch), scratch);
+	tx_current(t)->borrowed |= (u16)BIT(scratch);
+	tx_address(t, scratch, address);
+	e_push(&t->hot, scratch);
+	if (!held)
+		tx_return(t, scratch);
 }
 
 #define PREDICT_TRIES 12
-#define PREDICT_LEA 5   /* bytes of the LEA behind the immediate of a user prediction */
 #define PREDICT_JRCXZ 2
 
-/* The target is in RDX, guest RDX in the spill page.
+/* The target is in RDX, guest RCX and RDX in the spill page.
  *
  *	rcx = target - predicted;  jrcxz hit
  *	jmp learn                   (a NOP after PREDICT_TRIES misses)
@@ -235,80 +239,70 @@ static void push_return(struct tx *t, u64 address)
  * hit:	straight on
  *
  * The prediction is one of the first PREDICT_TRIES targets that missed.  Nothing here can fault. */
-static void indirect_tail(struct tx *t)
+static void indirect_kernel(struct tx *t)
 {
 	struct emit *e = &t->hot;
 	u8 *hit, *imm;
 	u32 n;
 
-	if (EXEC) {
-		env_indirect(t);
-		return;
-	}
-	e_store_gs(e, spill_reg(t, RCX), RCX);
 	if (t->b->mode & TM_STEP) {
 		e_mov_rr(e, RCX, RDX);
-		e_jmp(e, t->kernel ? t->k->targets.lookup_miss_kernel : t->k->targets.lookup_miss_user);
+		e_jmp(e, t->k->targets.lookup_miss_kernel);
 		return;
 	}
 	/* With the jump to the learn stub, too, within eight bytes. */
-	if (t->kernel) {
-		while (t->k->targets.smp && (((u64)e->p + 3) % 8 < 1 || ((u64)e->p + 3) % 8 > 4))
-			e8(e, 0x2e);
-		e_lea_bd(e, RCX, RDX, (s32)-PREDICT_NONE_KERNEL);
-		imm = e->p - 4;
-	} else {
-		if (t->k->targets.smp)
-			nop(e, (u32)-((u64)e->p + 2) % 8);
-		e8(e, 0x48);
-		e8(e, 0xb9);
-		imm = e->p;
-		e64(e, -PREDICT_NONE_USER);
-		e_lea_bi(e, RCX, RCX, RDX);
-	}
+	while (t->k->targets.smp && (((u64)e->p + 3) % 8 < 1 || ((u64)e->p + 3) % 8 > 4))
+		e8(e, 0x2e);
+	e_lea_bd(e, RCX, RDX, (s32)-PREDICT_NONE);
+	imm = e->p - 4;
 	e8(e, 0xe3);
 	hit = e->p;
 	e8(e, 0);
 	n = t->k->n_exits;
-	u8 *learn = tx_exit(t, X_PREDICT, 0, (u32)(imm - CODE_BASE));
-
-	e_jmp(e, learn);
-	tx_reloc(t, RL_PREDICT, imm, learn, n);
+	e_jmp(e, tx_exit(t, X_PREDICT, 0, (u32)(imm - CODE_BASE)));
 	e_mov_rr(e, RCX, RDX);
 	e_mov_imm(e, RDX, 0);
 	e_crc32(e, RDX, RCX);
 	e_pext_gs(e, RDX, RDX, CONST_DISP + CN_HASH_MASK);
-	e_jmp_gs_index(e, RDX, t->kernel ? KLOOKUP_DISP : ULOOKUP_DISP);
+	e_jmp_gs_index(e, RDX, KLOOKUP_DISP);
 	*hit = (u8)(e->p - hit - 1);
 	tx_return(t, RDX);
 	tx_return(t, RCX);
-	if (t->kernel) {
-		u8 *stub = tx_exit(t, X_LINK, PREDICT_NONE_KERNEL, 0);
+	u8 *stub = tx_exit(t, X_LINK, PREDICT_NONE, 0);
 
-		align_operand(t, 1, 4);
-		t->k->exits[n + 1].patch = (u32)(e_jmp(e, stub) - CODE_BASE);
-	} else {
-		e_jmp_gs(e, SLOT_DISP + 8 * (s32)new_slot(t, PREDICT_NONE_USER));
-		tx_reloc(t, RL_HOT_SLOT, e->p - 4, NULL, n + 1);
-	}
-	t->k->exits[n + 1].learned = true;
+	align_operand(t, 1, 4);
+	t->k->exits[n + 1].patch = (u32)(e_jmp(e, stub) - CODE_BASE);
 }
 
-/* The jump to the learn stub lies a fixed way behind the immediate. */
-static u8 *predict_jump(const struct block *b, u8 *imm)
+void tx_indirect_user(struct tx *t)
 {
-	return b->mode & TM_USER ? imm + 8 + PREDICT_LEA + PREDICT_JRCXZ : imm + 4 + PREDICT_JRCXZ;
+	if (t->b->mode & TM_STEP) {
+		e_jmp(&t->hot, t->k->targets.lookup_miss_user);
+		return;
+	}
+	e_pext_gs(&t->hot, RCX, R11, CONST_DISP + CN_TARGET_MASK);
+	e_jmp_gs_index(&t->hot, RCX, ULOOKUP_DISP);
+}
+
+/* The target is in tx_target(), what spill_target() freed in the spill page. */
+static void indirect_tail(struct tx *t)
+{
+	if (EXEC)
+		env_indirect(t);
+	else if (t->kernel)
+		indirect_kernel(t);
+	else
+		tx_indirect_user(t);
 }
 
 bool predict_missed(struct cache *k, u32 exit, u64 target, bool others)
 {
 	const struct exit_record *x = &k->exits[exit];
-	const struct block *b = &k->blocks[x->block];
-	u8 *imm = CODE_BASE + x->patch, *learn = predict_jump(b, imm);
+	u8 *learn = CODE_BASE + x->patch + 4 + PREDICT_JRCXZ;
 	u64 minus = -target;
-	bool fits = (b->mode & TM_USER) || (s64)minus == (s32)minus;
+	bool fits = (s64)minus == (s32)minus;
 
-	if (b->flags & BLOCK_DEAD)
+	if (k->blocks[x->block].flags & BLOCK_DEAD)
 		return false;
 	/* The first targets are often those of some initialisation: look again a few times. */
 	if (++k->exits[exit].linked > 1 && others)
@@ -326,46 +320,27 @@ bool predict_missed(struct cache *k, u32 exit, u64 target, bool others)
 
 void predict_set(struct cache *k, u32 exit, u64 target)
 {
-	const struct exit_record *x = &k->exits[exit];
-	u64 minus = -target;
-
-	if (k->blocks[x->block].mode & TM_USER)
-		__atomic_store_n((u64 *)(CODE_BASE + x->patch), minus, __ATOMIC_RELEASE);
-	else
-		__atomic_store_n((u32 *)(CODE_BASE + x->patch), (u32)minus, __ATOMIC_RELEASE);
+	__atomic_store_n((u32 *)(CODE_BASE + k->exits[exit].patch), (u32)-target, __ATOMIC_RELEASE);
 }
 
-/* The block's page moved by `delta`: most targets are in the same module and moved with it; where not, the
- * prediction only misses.  `learn` is where the stub lies now. */
-void predict_move(const struct block *b, u8 *imm, const u8 *learn, u64 delta)
-{
-	struct emit e = { predict_jump(b, imm), NULL };
-	u64 minus;
-	u32 jump;
-
-	__builtin_memcpy(&minus, imm, 8);
-	if (minus != -PREDICT_NONE_USER) {
-		minus -= delta;
-		__builtin_memcpy(imm, &minus, 8);
-	}
-	__builtin_memcpy(&jump, e.p + 1, 4);
-	if (*e.p == 0xe9 && jump)
-		e_jmp(&e, learn);
-}
-
+/* Frees RCX and the register for the target; the spill page has the one of user code already. */
 static void spill_target(struct tx *t)
 {
-	if (EXEC) /* the spill page has it */
+	if (EXEC)
 		return;
-	e_store_gs(&t->hot, spill_reg(t, TX_TARGET), TX_TARGET);
-	tx_current(t)->borrowed |= (u16)BIT(TX_TARGET);
+	e_store_gs(&t->hot, spill_reg(t, RCX), RCX);
+	tx_current(t)->borrowed |= (u16)BIT(RCX);
+	if (t->kept)
+		return;
+	e_store_gs(&t->hot, spill_reg(t, RDX), RDX);
+	tx_current(t)->borrowed |= (u16)BIT(RDX);
 }
 
 static void tx_ret(struct tx *t, const struct tx_insn *ti)
 {
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
 	spill_target(t);
-	e_pop(&t->hot, TX_TARGET);
+	e_pop(&t->hot, tx_target(t));
 	if (ti->in.imm)
 		e_lea_bd(&t->hot, RSP, RSP, (u16)ti->in.imm);
 	indirect_tail(t);
@@ -374,22 +349,23 @@ static void tx_ret(struct tx *t, const struct tx_insn *ti)
 static void tx_indirect(struct tx *t, const struct tx_insn *ti)
 {
 	bool call = ti->in.klass == IC_CALL_IND;
+	u16 held;
 
 	if (!ti->in.has_mem && call && ((ti->in.modrm & 7) | (ti->in.rex & 1) << 3) == RSP && !t->kernel) {
 		tx_execute(t, ti);
 		return;
 	}
 	spill_target(t);
-	tx_load_operand(t, ti, TX_TARGET);
+	tx_load_operand(t, ti, tx_target(t));
+	held = (u16)(BIT(tx_target(t)) | (EXEC ? 0 : BIT(RCX)));
 	if (EXEC && call && env_returns_here(t)) {
-		tx_record(t, ti->pc, AK_IDENT, REC_MIDDLE)->borrowed = (u16)BIT(TX_TARGET);
+		tx_record(t, ti->pc, AK_IDENT, REC_MIDDLE)->borrowed = held;
 		env_call(t, 0, ti->pc + ti->in.len);
 		return;
 	}
 	if (call) {
-		/* The push borrows registers that the load did not. */
-		tx_record(t, ti->pc, AK_NONE, REC_MIDDLE)->borrowed = (u16)BIT(TX_TARGET);
-		push_return(t, ti->pc + ti->in.len);
+		tx_record(t, ti->pc, AK_NONE, REC_MIDDLE)->borrowed = held;
+		push_return(t, ti->pc + ti->in.len, true);
 	}
 	indirect_tail(t);
 }
@@ -505,6 +481,7 @@ static void tx_pause(struct tx *t, const struct tx_insn *ti)
 	struct emit *e = &t->hot;
 	u8 *stub = t->cold.p, *out, *over;
 
+	tx_kept_store(t);
 	e_store_gs(e, spill_reg(t, RCX), RCX);
 	tx_current(t)->borrowed |= (u16)BIT(RCX);
 	e_load_gs(e, RCX, t->spill + SP_PAUSES);
@@ -555,7 +532,7 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 			env_call(t, next + (u64)in->imm, next);
 			break;
 		}
-		push_return(t, next);
+		push_return(t, next, false);
 		tx_branch(t, -1, next + (u64)in->imm);
 		t->ended = true;
 		break;
@@ -667,11 +644,11 @@ static void emit_all(struct tx *t)
 			shadow = false;
 		}
 		t->sti_shadow = false;
-		if (EXEC && ti->in.ends_block)
+		if (ti->in.ends_block)
 			tx_kept_store(t);
 		tx_record(t, ti->pc, AK_NONE, (shadow ? REC_NO_INTERRUPT : 0) | (t->called ? REC_RETURN : 0));
 		t->called = false;
-		if (EXEC)
+		if (t->kept)
 			tx_kept_use(t, &ti->in);
 		tx_insn(t, ti, i);
 		if (shadow && !t->ended)
@@ -686,6 +663,24 @@ static void emit_all(struct tx *t)
 		tx_record(t, next, AK_NONE, REC_END | (t->called ? REC_RETURN : 0));
 		tx_branch(t, -1, next);
 	}
+}
+
+void block_place(struct cache *k, struct block *b, u64 alignment, bool indirect)
+{
+	u8 entry[64];
+	struct emit e = { entry, NULL };
+
+	if (indirect)
+		block_emit_entry(k, &e, b);
+	u32 n = (u32)(e.p - entry);
+
+	k->hot += n;
+	k->hot += (u32)((alignment - k->hot) & (BLOCK_ALIGN - 1));
+	b->host = k->hot;
+	if (!indirect)
+		return;
+	e.p = CODE_BASE + k->hot - n;
+	b->indirect = (u32)(block_emit_entry(k, &e, b) - CODE_BASE);
 }
 
 struct block *translate_block(struct cache *k, struct translate_request *r)
@@ -703,19 +698,20 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	/* The dead stub's head is replaced while others may be about to run it. */
 	if (k->targets.smp || EXEC)
 		k->cold = ALIGN_UP(k->cold, 8u);
-	k->hot += (u32)((r->pc - pad - k->hot) & (BLOCK_ALIGN - 1));
 	*b = (struct block){
-		.pc = r->pc, .pa = r->pa, .host = k->hot, .cold = k->cold, .mode = r->mode,
+		.pc = r->pc, .pa = r->pa, .cold = k->cold, .mode = r->mode,
 		.records = k->n_records, .exits = k->n_exits, .relocs = k->n_relocs,
 		.moves = k->n_moves,
 	};
+	block_place(k, b, r->pc - pad, !EXEC && r->indirect);
 	t.k = k;
 	t.r = r;
 	t.b = b;
-	t.hot.p = CODE_BASE + k->hot;
+	t.hot.p = CODE_BASE + b->host;
 	t.cold.p = CODE_BASE + k->cold;
 	t.kernel = !(r->mode & TM_USER);
 	t.spill = t.kernel ? SPILL_K_DISP : SPILL_U_DISP;
+	t.kept = !t.kernel && !(r->mode & TM_COMPAT);
 	t.kept_here = t.kept_dirty = t.called = false;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
 	t.n = 0;

@@ -34,9 +34,15 @@
 #define SPILL_PAGES 0x3000                 /* nothing lies between them and the slots */
 #define SLOT_DISP (SPILL_DISP + 0x10000)    /* per carrier: targets of cross-page user jumps */
 #define SLOT_MAX 131072
-#define ULOOKUP_DISP (SPILL_DISP + 0x110000) /* per carrier: indirect targets in user code */
+/* Per carrier: indirect targets in user code.  By the low bits of an address a stub that checks it; behind it, by a
+ * hash, what found no place there: addresses with the opposite sign, then host addresses. */
+#define ULOOKUP_DISP (SPILL_DISP + 0x110000)
+#define ULOOKUP_BITS 14
+#define USECOND_DISP (ULOOKUP_DISP + (8 << ULOOKUP_BITS))
+#define USECOND_BITS 13
+#define USECOND_HOST_DISP (USECOND_DISP + (8 << USECOND_BITS))
 #define KLOOKUP_DISP (SPILL_DISP + 0x150000)
-#define LOOKUP_MAX_BITS 15
+#define KLOOKUP_BITS 15
 #define SPILL_AREA_SIZE 0x190000
 
 #define MONITOR_DISP 0x10000000
@@ -87,6 +93,8 @@
 #define CN_IRET 0x48
 #define CN_KERNEL_CS 0x50 /* selectors that SYSCALL loads */
 #define CN_KERNEL_SS 0x58
+#define CN_TARGET_MASK 0x60 /* index bits of ULOOKUP, USECOND */
+#define CN_SECOND_MASK 0x68
 #define CN_PKRU_ACCESS 0x40 /* what STAC opens */
 #define CN_LSTAR 0x38    /* host address of the block at LSTAR */
 
@@ -135,13 +143,14 @@ struct spill {
 struct constants {
 	u64 fold;           /* mask: FOLD_OFF */
 	u64 fold_index;     /* mask: the bits of an address that choose its word in FOLDS */
-	u64 hash_mask;      /* index bits of the lookup tables */
+	u64 hash_mask;      /* index bits of KLOOKUP */
 	u64 xcr0;           /* the guest's */
 	u64 tsc_aux;
 	u64 syscall_gate, sysret_gate, lstar_entry;
 	u64 pkru_access;
 	u64 iret_gate;
 	u64 kernel_cs, kernel_ss;
+	u64 target_mask, second_mask;
 };
 _Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
 _Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
@@ -152,6 +161,7 @@ _Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
 _Static_assert(offsetof(struct spill, cr2) == SP_CR2, "spill");
 _Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");
 _Static_assert(offsetof(struct constants, kernel_ss) == CN_KERNEL_SS, "constants");
+_Static_assert(offsetof(struct constants, second_mask) == CN_SECOND_MASK, "constants");
 _Static_assert(offsetof(struct constants, iret_gate) == CN_IRET, "constants");
 _Static_assert(offsetof(struct constants, pkru_access) == CN_PKRU_ACCESS, "constants");
 _Static_assert(offsetof(struct constants, xcr0) == CN_XCR0, "constants");
@@ -166,6 +176,8 @@ _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
 #define FOLD_INDEX_MASK 0xffffc0000000ull
 #define FOLD_INDEX(a) ((a) >> 30 & 0x3ffff)
 #define ULOOKUP ((u64 *)HOST(ULOOKUP_DISP))
+#define USECOND ((u64 *)HOST(USECOND_DISP))
+#define USECOND_HOST ((u64 *)HOST(USECOND_HOST_DISP))
 #define KLOOKUP ((u64 *)HOST(KLOOKUP_DISP))
 
 static inline bool is_kernel_half(u64 a) { return (s64)a < 0; }
