@@ -69,6 +69,11 @@ enum vm_end {
 	S(compared_pages, "pages", "mapped pages compared with the guest's entries because it flushed") \
 	S(dropped_pages, "pages", "pages unmapped")                               \
 	S(leaves_kept, "count", "shadowed last-level tables that a flush left in place") \
+	S(tables_watched, "count", "guest page tables whose writes were recorded from then on") \
+	S(tables_released, "count", "guest page tables whose writes were recorded no more") \
+	S(table_traps, "count", "writes to such tables that trapped")             \
+	S(table_stores, "count", "writes to such tables by checked stores, without a trap") \
+	S(table_updates, "count", "shadowed entries brought up to date because they were written") \
 	S(faults, "count", "host faults taken in guest code")                     \
 	S(exceptions, "count", "exceptions injected into the guest")              \
 	S(page_faults, "count", "page faults injected into the guest")            \
@@ -187,10 +192,11 @@ struct accel {
 	/* A write to one of the `n` registers of 4 bytes at `gpa`, the first of a page, notifies the device of the
 	 * slot: bells[slot] is written; 0: none does.  From any thread. */
 	void (*set_bell)(struct vm *vm, unsigned slot, u64 gpa, u32 n);
-	/* One byte a page of RAM, bit 0: it holds translated code.  Valid from create() to destroy(), constant
+	/* One byte a page of RAM, bit 0: it holds translated code, bit 1: it is a page table whose writes are recorded.
+	 * Valid from create() to destroy(), constant
 	 * NULL where nothing is translated. */
 	const u8 *(*frame_flags)(struct vm *vm);
-	/* Drops what was translated of these pages, at most VM_CLEAN_MAX; returns when it is done or the run has
+	/* Forgets what was made of these pages, at most VM_CLEAN_MAX; returns when it is done or the run has
 	 * ended.  From any thread but those that serve device_memory(). */
 	void (*clean_frames)(struct vm *vm, const u32 *frames, u32 n);
 	/* Dirty pages since the last call: one bit a page of RAM by offset, ORed into `bitmap` of

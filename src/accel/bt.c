@@ -249,11 +249,15 @@ static int bt_create(struct vm *vm, struct err *e)
 	vcpu_of(bt, 0)->cpu = vm->cpu;
 	bt->shadow->ram_size = vm->ram_size;
 	bt->shadow->ram_low = vm->ram_low;
+	bt->shadow->vcpus = vm->n_cpus;
 	bt->shadow->paging = paging_by_name(vm->paging);
 	if (needs_open_stack())
 		bt->sh->flags |= MON_OPEN_STACK;
 	calibrate(bt->sh);
-	return read_knobs(&bt->sh->knobs, e);
+	rc = read_knobs(&bt->sh->knobs, e);
+	if (bt->sh->knobs.paging)
+		bt->shadow->paging = (u32)bt->sh->knobs.paging - 1;
+	return rc;
 }
 
 static int image_fd(struct err *e)
@@ -411,6 +415,11 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 	s->compared_pages = shadow.compared;
 	s->dropped_pages = shadow.unmapped;
 	s->leaves_kept = shadow.leaves_kept;
+	s->tables_watched = shadow.tables_watched;
+	s->tables_released = shadow.tables_released;
+	s->table_traps = shadow.table_traps;
+	s->table_stores = shadow.table_stores;
+	s->table_updates = shadow.table_updates;
 	s->faults = m->faults;
 	s->exceptions = m->exceptions;
 	s->page_faults = m->page_faults;

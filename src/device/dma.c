@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "device/dma.h"
 
-#define FRAME_HOLDS_CODE 1
+#define FRAME_FLAGGED 3 /* holds translated code, or is a page table whose writes are recorded */
 
 static void touch(struct dma *m, u32 frame)
 {
@@ -23,7 +23,7 @@ void dma_wrote(struct dma *m, const void *p, u64 n)
 		if (!(atomic_load_explicit(&m->dirty[f / 64], memory_order_relaxed) >> f % 64 & 1))
 			atomic_fetch_or(&m->dirty[f / 64], 1ull << f % 64);
 	for (u64 f = first; m->flags && f <= last; f++)
-		if (((const volatile u8 *)m->flags)[f] & FRAME_HOLDS_CODE)
+		if (((const volatile u8 *)m->flags)[f] & FRAME_FLAGGED)
 			touch(m, (u32)f);
 }
 

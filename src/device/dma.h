@@ -25,7 +25,7 @@
 struct dma {
 	u8 *ram;                 /* all of RAM, contiguous here */
 	u64 size, low;           /* bytes; [low, size) appears at DMA_HIGH */
-	const u8 *flags;         /* one byte a page, bit 0: it holds translated code; NULL: none ever does */
+	const u8 *flags;         /* one byte a page, not 0: the monitor must hear of writes (code, page tables); NULL: it never does */
 	_Atomic u64 *dirty;      /* a bit a page; NULL: not recorded */
 	u32 touched[DMA_TOUCHED_MAX], n_touched; /* frames that hold code and were written */
 	/* Drops the translations of the frames and returns when it is done. */

@@ -25,21 +25,36 @@ static void xrstor(void)
 	__asm__ volatile("xrstor64 %0" : : "m"(VCPU->xstate), "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
 }
 
+/* The kernel's half is every root's: what other carriers' guests flushed of it. */
+static void flush_kernel(void)
+{
+	u64 now = VCPU->kernel_epoch;
+	bool everything = now - my.kernel_epoch > KERNEL_FLUSHES;
+
+	for (u64 i = my.kernel_epoch; i != now && !everything; i++)
+		everything = VCPU->kernel_flushed[i % KERNEL_FLUSHES] == KERNEL_EVERYTHING;
+	if (everything)
+		space_flush_all(CPU);
+	else
+		for (u64 i = my.kernel_epoch; i != now; i++)
+			space_invalidate(CPU, VCPU->kernel_flushed[i % KERNEL_FLUSHES]);
+	my.kernel_epoch = now;
+	itlb_clear();
+}
+
 /* What happened while this carrier slept. */
 void carrier_catch_up(void)
 {
 	struct carrier_slot *s = &VCPU->carriers[my.number];
 
+	space_set_root(s->cr3);
 	if (s->recycle) {
 		space_recycle(CPU);
 		s->recycle = false;
 		s->stale = false;
 	}
-	if (my.kernel_epoch != VCPU->kernel_epoch) {
-		my.kernel_epoch = VCPU->kernel_epoch;
-		space_flush_all(CPU);
-		itlb_clear();
-	}
+	if (my.kernel_epoch != VCPU->kernel_epoch)
+		flush_kernel();
 	if (my.folds_epoch != SHADOW->folds_epoch) {
 		my.folds_epoch = SHADOW->folds_epoch;
 		space_yield_contested();
@@ -140,6 +155,7 @@ static u32 choose(u64 root)
 		if (i != my.number && (oldest == MAX_CARRIERS || s->used < VCPU->carriers[oldest].used))
 			oldest = i;
 	}
+	SHADOW->roots = MAX(bound, 1u);
 	if (dead != MAX_CARRIERS)
 		oldest = dead;
 	else if (spare != MAX_CARRIERS && bound < BOUND_MAX) {

@@ -119,6 +119,8 @@ static void clean_frames(u32 asked)
 
 		if (f < frames && (frame_flags(f) & FRAME_CODE))
 			frame_clear_code(f);
+		if (f < frames && (frame_flags(f) & FRAME_TABLE))
+			table_release(f);
 	}
 	atomic_store(&DEVICES->clean_done, asked);
 	futex_wake(&DEVICES->clean_done);

@@ -270,6 +270,87 @@ lookup_second:
 	mov	%gs:SPILL_U_DISP + SP_REG + 16, %rdx
 	mov	%gs:SPILL_U_DISP + SP_REG + 8, %rcx
 	jmp	*%gs:SPILL_U_DISP + SP_TARGET
+
+	/* A checked store (translate/operand.c): guest address in SP_TABLE, where to go on in SP_TABLE_RETURN, both
+	 * written just before.  table_open opens the monitor's memory and puts into SP_TABLE where RAM lies there; what
+	 * it does not cover goes on at the jump before the return address.  table_close notes the write for the
+	 * carriers that watch the table, and closes the monitor's memory.  Registers and flags stay. */
+	.macro	TABLE_SAVE
+	mov	%rax, %gs:SPILL_K_DISP + SP_SAVE
+	mov	%rcx, %gs:SPILL_K_DISP + SP_SAVE + 8
+	mov	%rdx, %gs:SPILL_K_DISP + SP_SAVE + 16
+	lahf
+	seto	%al
+	mov	%rax, %gs:SPILL_K_DISP + SP_TABLE_FLAGS
+	.endm
+	.macro	TABLE_RETURN
+	mov	%gs:SPILL_K_DISP + SP_TABLE_FLAGS, %rax
+	add	$0x7f, %al	/* overflows where OF is set */
+	sahf
+	mov	%gs:SPILL_K_DISP + SP_SAVE, %rax
+	mov	%gs:SPILL_K_DISP + SP_SAVE + 8, %rcx
+	mov	%gs:SPILL_K_DISP + SP_SAVE + 16, %rdx
+	jmp	*%gs:SPILL_K_DISP + SP_TABLE_RETURN
+	.endm
+
+	.globl	table_open, rdpkru_table, wrpkru_table_open
+table_open:
+	TABLE_SAVE
+	mov	%r8, %gs:SPILL_K_DISP + SP_TABLE_R8
+	xor	%eax, %eax
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+rdpkru_table:
+	rdpkru
+	mov	%eax, %r8d
+	xor	%eax, %eax
+wrpkru_table_open:
+	wrpkru
+	mov	%r8d, %gs:CARRIER_DISP + SG_PKRU
+	mov	%gs:SPILL_K_DISP + SP_TABLE_R8, %r8
+	mov	%gs:SPILL_K_DISP + SP_TABLE, %rcx
+	test	$7, %cl
+	jne	4f
+	sub	%gs:CARRIER_DISP + SG_VA, %rcx
+	cmp	%gs:CARRIER_DISP + SG_LENGTH, %rcx
+	jae	4f
+	add	%gs:CARRIER_DISP + SG_RAM, %rcx
+	movl	$1, %gs:VCPU_DISP + VCPU_LOG + TL_GATE
+	mov	%rcx, %rdx
+	shr	$12, %rdx
+	testb	$1, %gs:SHARED_DISP + OFF_FRAMES(%rdx)	/* FRAME_CODE */
+	jne	4f
+	mov	%rcx, %gs:CARRIER_DISP + SG_OFFSET
+	movabs	$(FOLD_OFF + RAM_DISP), %rax
+	add	%rcx, %rax
+	mov	%rax, %gs:SPILL_K_DISP + SP_TABLE
+	TABLE_RETURN
+4:	movl	$0, %gs:VCPU_DISP + VCPU_LOG + TL_GATE
+	subq	$5, %gs:SPILL_K_DISP + SP_TABLE_RETURN
+	TABLE_RETURN
+
+	.globl	table_close, wrpkru_table_close
+table_close:
+	TABLE_SAVE
+	mov	%gs:CARRIER_DISP + SG_OFFSET, %rcx
+	mov	%rcx, %rdx
+	shr	$12, %rdx
+	testb	$2, %gs:SHARED_DISP + OFF_FRAMES(%rdx)	/* FRAME_TABLE */
+	je	5f
+	mov	%gs:VCPU_DISP + VCPU_LOG, %rdx
+	mov	%edx, %eax
+	and	$(TL_SIZE - 1), %eax
+	mov	%rcx, %gs:VCPU_DISP + VCPU_LOG + TL_ENTRY(, %rax, 8)
+	inc	%rdx
+	mov	%rdx, %gs:VCPU_DISP + VCPU_LOG
+	incq	%gs:VCPU_DISP + VCPU_COUNT + SC_TABLE_STORES
+5:	movl	$0, %gs:VCPU_DISP + VCPU_LOG + TL_GATE
+	mov	%gs:CARRIER_DISP + SG_PKRU, %eax
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+wrpkru_table_close:
+	wrpkru
+	TABLE_RETURN
 gates_end:
 
 	.globl	run_loop_fresh

@@ -20,7 +20,7 @@ static void prefill(struct cpu *c)
 		return;
 	if (!(e & PTE_A) || ((access & PF_W) && !(e & PTE_D)) || mmu_walk(c, va, access, false, &w, &error))
 		return;
-	if (!((access & PF_W) && (frame_flags(ram_offset(w.pa) >> PAGE_SHIFT) & FRAME_CODE)))
+	if (!((access & PF_W) && frame_flags(ram_offset(w.pa) >> PAGE_SHIFT)))
 		space_fill(c, va, &w, access & PF_W);
 }
 
@@ -66,10 +66,12 @@ void execute(struct cpu *c)
 	enum insn_mode mode = c->seg[SEG_CS].attr & ATTR_L ? MODE_64 : MODE_32;
 	u64 pa, left = PAGE_SIZE - (c->rip & ~PAGE_MASK);
 	bool tf = c->rflags & RF_TF;
+	u64 table = my.table;
 	u8 bytes[INSN_MAX];
 	struct insn in;
 	int r;
 
+	my.table = 0;
 	if (fetch_address(c, c->rip, &pa))
 		return;
 	const u8 *p = ram_pointer(pa);
@@ -95,6 +97,10 @@ void execute(struct cpu *c)
 	r = in.has_mem && in.klass == IC_PLAIN && !is_bound(&in, mode) ? -1 : (int)sys_execute(c, &in);
 	if (r == -1)
 		r = execute_memory(c, &in);
+	if (r == -1 && table) { /* no instruction that kernels write entries with */
+		table_release(table - 1);
+		return;
+	}
 	if (r == -1 && debug_on(c) && !my.want_switch) {
 		debug_alone(c, &in);
 		return;

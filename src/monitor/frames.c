@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * What is known of each page of guest RAM: whether it holds translated code, and which blocks. */
+ * What is known of each page of guest RAM: whether it holds translated code, and which blocks; whether it is a
+ * guest table that is watched.
+ *
+ * Flags and the log change under the cache's lock. */
+#include "base/sys.h"
 #include "monitor/private.h"
 #include "shadow/shadow.h"
 #include "translate/targets.h"
@@ -13,7 +17,10 @@ struct frames {
 	u32 instances[MAX_FRAMES];
 	struct frame_node nodes[MAX_NODES];
 	u32 n_nodes, free_nodes;
-	u32 log[CODE_LOG];           /* frames in the order in which they became code */
+	u32 log[CODE_LOG];           /* frames in the order in which they were flagged */
+	u16 watchers[MAX_FRAMES];
+	u8 unrest[MAX_FRAMES];
+	u16 filter[TABLES_SIZE];     /* watched tables by the low bits of their numbers */
 };
 #define FRAMES ((struct frames *)HOST(SHARED_DISP + OFF_FRAMES))
 _Static_assert(offsetof(struct frames, flags) == 0, "the front-end lets devices read the flags");
@@ -32,22 +39,72 @@ void frame_node_free(struct frame_node *node)
 	FRAMES->free_nodes = (u32)(node - FRAMES->nodes) + 1;
 }
 
-/* Whoever writes after this has either been seen by the translator, or sees the flag (frame_written(), and
- * device/dma.h, look at it after they wrote), or has the page mapped and is told. */
-void frame_announce(u64 pa)
-{
-	u64 frame = ram_offset(pa) >> PAGE_SHIFT, epoch = SHADOW->code_epoch;
-	u32 f = (u32)frame;
+u16 *frame_watchers(u32 frame) { return &FRAMES->watchers[frame]; }
+u8 *frame_unrest(u32 frame) { return &FRAMES->unrest[frame]; }
 
-	if (frame >= MAX_FRAMES || (FRAMES->flags[frame] & FRAME_CODE))
+/* A checked store that looked at the flag before may still be under way on another vCPU, which waits for nobody there. */
+static void gates_wait(void)
+{
+	for (u32 n = 0; smp() && n < SH->n_vcpus; n++)
+		while (n != VCPU->number && __atomic_load_n(&TABLE_LOG_OF(n)->gate, __ATOMIC_ACQUIRE))
+			sys0(__NR_sched_yield);
+}
+
+/* Has a frame mapped writable nowhere.  Whoever writes after this has either been seen by the caller, or sees the flag
+ * (frame_written(), memory_written(), and device/dma.h, look at it after they wrote), or has the page mapped and is
+ * told. */
+static void flag(u32 frame, u8 what)
+{
+	u8 was = __atomic_fetch_or(&FRAMES->flags[frame], what, __ATOMIC_SEQ_CST);
+	u64 epoch = SHADOW->code_epoch;
+
+	if (was)
 		return;
-	__atomic_fetch_or(&FRAMES->flags[frame], FRAME_CODE, __ATOMIC_SEQ_CST);
-	FRAMES->log[epoch % CODE_LOG] = f;
+	FRAMES->log[epoch % CODE_LOG] = frame;
 	__atomic_store_n(&SHADOW->code_epoch, epoch + 1, __ATOMIC_SEQ_CST);
 	if (my.code_epoch == epoch)
 		my.code_epoch++;
-	space_protect_code(&f, 1);
+	space_protect_frames(&frame, 1);
 	world_notice();
+	gates_wait();
+}
+
+void frame_announce(u64 pa)
+{
+	u64 frame = ram_offset(pa) >> PAGE_SHIFT;
+
+	if (frame < MAX_FRAMES && !(FRAMES->flags[frame] & FRAME_CODE))
+		flag((u32)frame, FRAME_CODE);
+}
+
+void frames_watch(const u32 *frames, u32 n)
+{
+	cache_lock();
+	for (u32 i = 0; i < n; i++) {
+		u32 slot = frames[i] % TABLES_SIZE;
+
+		if (FRAMES->flags[frames[i]] & FRAME_TABLE)
+			continue;
+		SHADOW_COUNT->tables_watched++;
+		FRAMES->filter[slot]++;
+		TABLES[slot] = 1;
+		flag(frames[i], FRAME_TABLE);
+	}
+	cache_unlock();
+}
+
+void frame_unwatch(u32 frame)
+{
+	u32 slot = frame % TABLES_SIZE;
+
+	cache_lock();
+	if (FRAMES->flags[frame] & FRAME_TABLE) {
+		SHADOW_COUNT->tables_released++;
+		__atomic_fetch_and(&FRAMES->flags[frame], (u8)~FRAME_TABLE, __ATOMIC_SEQ_CST);
+		if (--FRAMES->filter[slot] == 0)
+			TABLES[slot] = 0;
+	}
+	cache_unlock();
 }
 
 static void add(u64 pa, u32 block)
@@ -78,7 +135,8 @@ void frames_reset(void)
 {
 	u64 n = SHADOW->ram_size >> PAGE_SHIFT;
 
-	__builtin_memset(FRAMES->flags, 0, n);
+	for (u64 i = 0; i < n; i++)
+		FRAMES->flags[i] &= FRAME_TABLE;
 	__builtin_memset(FRAMES->head, 0, n * sizeof(u32));
 	__builtin_memset(FRAMES->instances, 0, n * sizeof(u32));
 	FRAMES->n_nodes = FRAMES->free_nodes = 0;
@@ -89,7 +147,7 @@ void frame_clear_code(u64 frame)
 	cache_lock();
 	SHADOW_COUNT->invalidations++;
 	block_kill_frame(CACHE, frame);
-	FRAMES->flags[frame] &= (u8)~FRAME_CODE;
+	__atomic_fetch_and(&FRAMES->flags[frame], (u8)~FRAME_CODE, __ATOMIC_SEQ_CST);
 	cache_unlock();
 }
 
@@ -103,18 +161,18 @@ void frame_written(u64 pa)
 		frame_clear_code(off >> PAGE_SHIFT);
 }
 
-/* Write-protects what became code since `seen`; the carrier has run with all of it before then. */
+/* Write-protects what was flagged since `seen`; the carrier has run with all of it before then. */
 void frames_catch_up(u64 *seen)
 {
 	u64 now = SHADOW->code_epoch;
 
 	if (now - *seen > CODE_LOG) {
-		space_protect_code(NULL, 0);
+		space_protect_frames(NULL, 0);
 	} else {
 		while (*seen < now) {
 			u64 at = *seen % CODE_LOG, n = MIN(now - *seen, CODE_LOG - at);
 
-			space_protect_code(&FRAMES->log[at], n);
+			space_protect_frames(&FRAMES->log[at], n);
 			*seen += n;
 		}
 	}

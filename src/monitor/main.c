@@ -13,7 +13,7 @@
 #define CLOCK_MONOTONIC 1
 #define WNOHANG 1
 
-extern u8 wrpkru_syscall[], wrpkru_sysret[], pkru_syscall[], pkru_sysret[];
+extern u8 rdpkru_table[], wrpkru_table_open[], wrpkru_table_close[], wrpkru_syscall[], wrpkru_sysret[], pkru_syscall[], pkru_sysret[];
 extern u8 wrpkru_leave_0[], wrpkru_leave_1[], wrpkru_enter_0[], wrpkru_enter_1[], wrpkru_signal[];
 extern u8 __executable_start[], etext[], _end[];
 
@@ -39,7 +39,8 @@ static void protect(s64 disp, u64 size, int prot, int key)
 static void setup_keys(void)
 {
 	s64 k[KEYS];
-	u8 *sites[] = { wrpkru_syscall, wrpkru_sysret, wrpkru_leave_0, wrpkru_leave_1, wrpkru_enter_0, wrpkru_enter_1, wrpkru_signal };
+	u8 *sites[] = { wrpkru_syscall, wrpkru_sysret, wrpkru_leave_0, wrpkru_leave_1, wrpkru_enter_0, wrpkru_enter_1, wrpkru_signal,
+			rdpkru_table, wrpkru_table_open, wrpkru_table_close };
 	int rw = PROT_READ | PROT_WRITE, rwx = rw | PROT_EXEC;
 	u64 image = (u64)__executable_start & PAGE_MASK;
 	u64 text_end = ALIGN_UP((u64)etext, PAGE_SIZE), end = ALIGN_UP((u64)_end, PAGE_SIZE);
@@ -228,7 +229,8 @@ static void vcpu_init(u32 n)
 	v->host_cpu = nth_host_cpu(n);
 	*vcpu_constants(n) = (struct constants){
 		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = BIT(KLOOKUP_BITS) - 1,
-		.target_mask = BIT(ULOOKUP_BITS) - 1, .second_mask = BIT(USECOND_BITS) - 1, .xcr0 = v->cpu.xcr0,
+		.target_mask = BIT(ULOOKUP_BITS) - 1, .second_mask = BIT(USECOND_BITS) - 1, .tables = TABLES_INDEX_MASK,
+		.xcr0 = v->cpu.xcr0,
 	};
 	for (u64 page = 0; page < 2; page++)
 		((struct spill *)((u8 *)v + VCPU_SPILL + page * PAGE_SIZE))->pauses = PAUSES;
@@ -265,6 +267,7 @@ _Noreturn void monitor_main(void)
 	test_knobs_apply(CACHE);
 	CACHE->targets = (struct translate_targets){
 		.exit_user = exit_user, .exit_kernel = exit_kernel,
+		.table_open = table_open, .table_close = table_close,
 		.lookup_second = lookup_second, .lookup_miss_user = lookup_miss_user, .lookup_miss_kernel = lookup_miss_kernel,
 		.pkru_kernel = SH->pkru_kernel, .pkru_access = SH->pkru_access,
 		.protection_keys = SHADOW->keys & 1,

@@ -13,6 +13,13 @@ static void mark_stale(u64 pcid)
 			VCPU->carriers[i].stale = true;
 }
 
+/* Other carriers do the same before they run. */
+static void note_kernel_flush(u64 va)
+{
+	VCPU->kernel_flushed[VCPU->kernel_epoch++ % KERNEL_FLUSHES] = va;
+	my.kernel_epoch = VCPU->kernel_epoch;
+}
+
 static void after_user_flush(void)
 {
 	if (space_code_changed())
@@ -21,8 +28,7 @@ static void after_user_flush(void)
 
 static void flush_everything(struct cpu *c)
 {
-	VCPU->kernel_epoch++;
-	my.kernel_epoch = VCPU->kernel_epoch;
+	note_kernel_flush(KERNEL_EVERYTHING);
 	mark_stale(~0ull);
 	space_flush_all(c);
 	kernel_code_check(c, ~0ull);
@@ -91,8 +97,7 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 void mmu_invlpg(struct cpu *c, gva_t address)
 {
 	if (is_kernel_half(address.v)) {
-		VCPU->kernel_epoch++;
-		my.kernel_epoch = VCPU->kernel_epoch;
+		note_kernel_flush(address.v & PAGE_MASK);
 		kernel_code_check(c, address.v);
 	} else if (foreign(c)) {
 		return;

@@ -33,6 +33,7 @@ struct mine {
 	bool want_switch;       /* CR3 names another carrier's root: switch before user code runs, */
 	bool must_switch;       /* or now, since the kernel uses the user half */
 	u32 foreign_accesses;   /* executed in C meanwhile */
+	u64 table;              /* ... because it writes to this frame, + 1, a table that is watched */
 	bool execute;           /* the instruction at rip must be executed in C */
 	bool indirect;          /* an indirect branch leads to the block that is looked for */
 	u32 left, left_generation; /* the block that was left last, and its cache */

@@ -456,7 +456,7 @@ _Noreturn void exit_dispatch(u32 id)
 	my.left_generation = generation;
 	my.left_killed = false;
 	c->rip = x.target;
-	if (debug_on(c) && x.kind != X_INSN && x.kind != X_STEPPED && x.kind != X_PREDICT)
+	if (debug_on(c) && x.kind != X_INSN && x.kind != X_TABLE && x.kind != X_STEPPED && x.kind != X_PREDICT)
 		run_loop(); /* nothing may lead past its look at each address */
 	if (x.kind == X_PREDICT) {
 		exit_predict(c, id, generation);
@@ -483,6 +483,10 @@ _Noreturn void exit_dispatch(u32 id)
 		}
 		break;
 	case X_INSN:
+		execute(c);
+		break;
+	case X_TABLE:
+		space_gate(debug_on(c) ? 0 : SPILL_K->table);
 		execute(c);
 		break;
 	case X_PAUSE:

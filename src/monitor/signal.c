@@ -7,6 +7,7 @@
  * into the run loop. */
 #include "monitor/private.h"
 #include "base/sys.h"
+#include "shadow/paging.h"
 #include "shadow/shadow.h"
 #include "x86/system.h"
 
@@ -274,12 +275,14 @@ static bool site_change(struct block *b, struct insn_record *rec, u64 what)
 
 	cache_lock();
 	known = site_is_both(CACHE, pa | what);
-	VCPU->count.both_sites++;
-	site_set_both(CACHE, pa | what);
-	/* Every block that contains the instruction has to go. */
-	block_kill_site(CACHE, ram_offset(pa) >> PAGE_SHIFT, pa);
+	if (!known || what != SITE_TABLE) {
+		VCPU->count.both_sites++;
+		site_set_both(CACHE, pa | what);
+		/* Every block that contains the instruction has to go. */
+		block_kill_site(CACHE, ram_offset(pa) >> PAGE_SHIFT, pa);
+		my.left_killed = true;
+	}
 	cache_unlock();
-	my.left_killed = true;
 	return known;
 }
 
@@ -328,6 +331,21 @@ static bool operand_fault(struct cpu *c, struct block *b, struct insn_record *re
 	if (canonical && (FOLDS[FOLD_INDEX(va)] == FOLD_BAD || (!is_kernel_half(va) && rec->access != AK_BOTH)))
 		return false;
 	raise(c, !canonical && in.base_seg_ss && in.seg == SEG_NONE ? VEC_SS : VEC_GP, true, 0, 0);
+	return true;
+}
+
+/* A store to a table that is watched.  True: C executes it, and the monitor knows what was written. */
+static bool table_store(struct block *b, struct insn_record *rec, u64 frame)
+{
+	SHADOW_COUNT->table_traps++;
+	if ((b->mode & TM_USER) || rec->access == AK_STRING || !*frame_watchers((u32)frame)) {
+		table_release(frame);
+		return false;
+	}
+	if (paging()->intercepts)
+		site_change(b, rec, SITE_TABLE);
+	my.table = frame + 1;
+	my.execute = true;
 	return true;
 }
 
@@ -417,6 +435,9 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		my.execute = true;
 		return false;
 	}
+	if (write && (frame_flags(ram_offset(w.pa) >> PAGE_SHIFT) & FRAME_TABLE) &&
+	    table_store(b, rec, ram_offset(w.pa) >> PAGE_SHIFT))
+		return false;
 	if (my.fault_rip == c->rip && my.fault_address == va) {
 		if (++my.fault_repeats > 8) {
 			my.fault_repeats = 0;

@@ -19,6 +19,8 @@
 #define MAX_VCPUS 16
 #define MAX_CARRIERS 64 /* of one vCPU */
 #define MAX_HELD 4096
+#define KERNEL_FLUSHES 32 /* that carriers catch up with one by one */
+#define KERNEL_EVERYTHING (~0ull)
 #define XSTATE_MAX 16384
 #define RING_SIZE 65536
 #define MAX_KEXEC 8192
@@ -64,6 +66,7 @@ struct monitor_counters {
 	K(no_numbers)   /* as on a host that gives no PID namespace */                  \
 	K(no_membarrier) /* as on a host without membarrier(2) */                       \
 	K(unmapped)     /* two user pages from there are never mapped on odd vCPUs: C executes what touches them */ \
+	K(paging)       /* the maintainer, its number in shadow/paging.h + 1; over --paging */ \
 	K(smp)          /* one vCPU runs as one of several would */                     \
 	K(seed)
 struct test_knobs {
@@ -123,7 +126,8 @@ struct vcpu {
 	u32 pids[MAX_CARRIERS];
 	u32 host_cpu;           /* the processor that its carriers keep to, for a while */
 	u64 use_counter;
-	u64 kernel_epoch;       /* bumped when kernel translations were flushed */
+	u64 kernel_epoch;       /* bumped when kernel translations were flushed: which ones, in a ring */
+	u64 kernel_flushed[KERNEL_FLUSHES];
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
 	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
 	struct monitor_counters count;
@@ -147,9 +151,7 @@ _Static_assert(offsetof(struct vcpu, world) == VC_WORLD, "vcpu");
 
 /* Offsets within the shared mapping and its memfd. */
 #define OFF_SHARED 0x0
-#define OFF_FRAMES 0x400000     /* struct frames: see frames.c */
 #define OFF_CACHE 0xa000000
-#define OFF_VCPUS 0x1c000000     /* VCPU_AREA each; one's own at VCPU_DISP, and its spill pages at SPILL */
 #define OFF_FOLDS 0x1fc00000    /* mapped at FOLDS */
 #define OFF_KLOOKUP 0x1ff00000  /* also mapped at KLOOKUP */
 #define OFF_CODE 0x20000000     /* mapped at CODE */
@@ -163,7 +165,7 @@ _Static_assert(offsetof(struct vcpu, world) == VC_WORLD, "vcpu");
 #define CPU (&VCPU->cpu)
 #define CACHE ((struct cache *)HOST(SHARED_DISP + OFF_CACHE))
 _Static_assert(sizeof(struct shared) <= OFF_SHADOW, "shared state size");
-_Static_assert(sizeof(struct vcpu) <= VCPU_COUNT, "vcpu size");
+_Static_assert(sizeof(struct vcpu) <= VCPU_LOG, "vcpu size");
 _Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_VCPUS, "cache size");
 _Static_assert(OFF_VCPUS + MAX_VCPUS * VCPU_AREA <= OFF_FOLDS, "vcpus");
 _Static_assert(sizeof(struct spill) <= PAGE_SIZE && sizeof(struct constants) <= PAGE_SIZE, "spill");
@@ -180,7 +182,7 @@ u64 now_ns(void);
 _Noreturn void enter_user(void);
 _Noreturn void enter_kernel(void);
 extern const u8 exit_user[], exit_kernel[], lookup_second[], lookup_miss_user[], lookup_miss_kernel[];
-extern const u8 syscall_gate[], sysret_gate[], iret_gate[], gates_begin[], gates_end[];
+extern const u8 table_open[], table_close[], syscall_gate[], sysret_gate[], iret_gate[], gates_begin[], gates_end[];
 extern const u8 enter_begin[], enter_end[], run_loop_fresh[];
 extern const u8 monitor_text_begin[], monitor_text_end[];
 /* ---- carrier.c ---- */

@@ -76,7 +76,7 @@ static bool exchange_apart(u8 *const at[2], size_t first, const u8 *old, const u
 
 /* The write of an operand that the same instruction has read.  False where another processor has written to it in
  * between: the instruction starts again. */
-static bool write_back(u64 va, const u64 pa[2], const u8 *new, size_t n)
+static bool write_back(struct cpu *c, u64 va, const u64 pa[2], const u8 *new, size_t n)
 {
 	size_t first = MIN(n, (size_t)(PAGE_SIZE - (va & ~PAGE_MASK)));
 	u8 *at[2] = { ram_pointer(pa[0]), first < n ? ram_pointer(pa[1]) : NULL };
@@ -91,9 +91,9 @@ static bool write_back(u64 va, const u64 pa[2], const u8 *new, size_t n)
 		done = exchange(at[0], my.operand, new, n);
 	if (!done)
 		my.operand_lost = true;
-	frame_written(pa[0]);
+	memory_written(c, pa[0], first);
 	if (first < n)
-		frame_written(pa[1]);
+		memory_written(c, pa[1], n - first);
 	return done;
 }
 
@@ -207,7 +207,7 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 		if (debug_on(c) && !(access & VM_SYSTEM))
 			debug_access(c, va, step, true);
 		if (my.operand_watched && is_operand(va, pa, step))
-			return write_back(va, pa, from, step) ? 0 : -1;
+			return write_back(c, va, pa, from, step) ? 0 : -1;
 		for (int i = 0; i < 2; i++) {
 			size_t part = i ? step - first : first;
 			u8 *to = part ? ram_pointer(pa[i]) : NULL;
@@ -216,7 +216,7 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 				if (smp())
 					frame_written(pa[i]); /* B5 */
 				copy(to, from, part);
-				frame_written(pa[i]);
+				memory_written(c, pa[i], part);
 			} else if (part) {
 				device_write(c, pa[i], from, part);
 			}
@@ -381,7 +381,7 @@ void clock_write_system_time(struct cpu *c, gpa_t page)
 	p->flags = PVCLOCK_TSC_STABLE;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	p->version++;
-	frame_written(page.v);
+	memory_written(c, page.v & ~3ull, sizeof *p);
 }
 
 void clock_write_wall_clock(struct cpu *c, gpa_t page)
@@ -390,12 +390,11 @@ void clock_write_wall_clock(struct cpu *c, gpa_t page)
 	/* Wall-clock time at system_time 0. */
 	u64 at = (u64)SH->utc_offset;
 
-	(void)c;
 	if (!p || !ram_pointer(page.v + 12))
 		return;
 	p[0] |= 1;
 	p[1] = (u32)(at / 1000000000u);
 	p[2] = (u32)(at % 1000000000u);
 	p[0]++;
-	frame_written(page.v);
+	memory_written(c, page.v, 12);
 }

@@ -11,7 +11,7 @@ static const struct paging *const maintainers[PAGING_COUNT] = {
 #undef PAGING_ROW
 };
 
-static const struct paging *paging(void) { return maintainers[SHADOW->paging < PAGING_COUNT ? SHADOW->paging : PAGING_LAZY]; }
+const struct paging *paging(void) { return maintainers[SHADOW->paging < PAGING_COUNT ? SHADOW->paging : PAGING_LAZY]; }
 
 /* Compares one page of a leaf with its guest entry; returns true where it had to be unmapped. */
 static bool page_stale(struct leaf *l, const u64 *table, int i)
@@ -48,12 +48,12 @@ static void unmap_pages(const struct leaf *l, int from, int to)
 }
 
 /* Compares the pages of a leaf with the table's entries and unmaps what changed, neighbours at once. */
-static void leaf_compare(struct leaf *l, const u64 *table)
+static void leaf_compare(struct leaf *l, const u64 *table, const u64 *only)
 {
 	int start = -1, last = -1;
 
 	for (int word = 0; word < 8; word++) {
-		u64 m = l->mapped[word] | l->exec[word];
+		u64 m = (l->mapped[word] | l->exec[word]) & (only ? only[word] : ~0ull);
 
 		SHADOW_COUNT->compared += (u64)__builtin_popcountll(m);
 		for (; m; m &= m - 1) {
@@ -76,18 +76,31 @@ static void leaf_compare(struct leaf *l, const u64 *table)
 		unmap_pages(l, start, last + 1);
 }
 
-static void leaf_check(struct cpu *c, struct leaf *l)
+bool leaf_check(struct cpu *c, struct leaf *l, const u64 *only)
 {
-	u64 gpa, pde = mmu_peek_table(c, l->va, &gpa);
+	u64 pde = mmu_peek_table(leaf_root(c, l), l->va);
 
 	if (leaf_stale(l, pde)) {
 		leaf_unmap(l);
 		leaf_drop(l);
-		return;
+		return false;
 	}
 	if (!l->large)
-		leaf_compare(l, ram_pointer(pde & PTE_ADDR));
+		leaf_compare(l, ram_pointer(pde & PTE_ADDR), only);
 	SHADOW_COUNT->leaves_kept++;
+	return true;
+}
+
+/* The leaves that nobody watches. */
+static void compare_loose(struct cpu *c, bool kernel)
+{
+	for (u32 word = 0; word < ARRAY_SIZE(S->loose[0]); word++)
+		for (u64 m = S->loose[kernel][word]; m; m &= m - 1) {
+			struct leaf *l = &S->leaves[word * 64 + (u32)__builtin_ctzll(m)];
+
+			if (leaf_check(c, l, NULL) && paging()->watch && paging()->watch(l) && table_watch(c, l))
+				leaf_check(c, l, NULL);
+		}
 }
 
 static void check_runs(struct cpu *c)
@@ -112,10 +125,11 @@ static void check_runs(struct cpu *c)
 		u64 bad = keep > LEAF_SIZE ? ALIGN_DOWN(keep - 1, LEAF_SIZE) : 0;
 
 		unmap(r->va + bad, r->length - bad);
+		S->gate.length = 0;
 		if (bad)
 			r->length = bad;
 		else
-			S->runs[i--] = S->runs[--S->n_runs];
+			run_forget(i--);
 	}
 }
 
@@ -123,8 +137,10 @@ void space_invalidate(struct cpu *c, u64 va)
 {
 	struct leaf *l = leaf_find(va);
 
-	if (l) {
-		u64 gpa, pde = mmu_peek_table(c, va, &gpa);
+	if (l && l->watched) {
+		tables_drain(c);
+	} else if (l) {
+		u64 pde = mmu_peek_table(leaf_root(c, l), va);
 		int i = (int)(va >> PAGE_SHIFT & 511);
 
 		if (leaf_stale(l, pde)) {
@@ -149,9 +165,9 @@ void leaves_compare_user(struct cpu *c)
 {
 	bool low_runs = false;
 
-	for (u32 i = 0; i < S->n_leaves; i++)
-		if (S->leaves[i].va != ~0ull && !S->leaves[i].kernel)
-			leaf_check(c, &S->leaves[i]);
+	if (S->n_upper)
+		tables_drain(c);
+	compare_loose(c, false);
 	for (u32 i = 0; i < S->n_runs; i++)
 		low_runs |= !is_kernel_half(S->runs[i].va);
 	if (low_runs)
@@ -171,7 +187,7 @@ void leaves_drop_user(void)
 	for (u32 i = 0; i < S->n_runs; i++)
 		if (!is_kernel_half(S->runs[i].va)) {
 			unmap(S->runs[i].va, S->runs[i].length);
-			S->runs[i--] = S->runs[--S->n_runs];
+			run_forget(i--);
 		}
 }
 
@@ -184,9 +200,7 @@ void space_flush_user(struct cpu *c)
 void space_flush_all(struct cpu *c)
 {
 	paging()->flush_user(c);
-	for (u32 i = 0; i < S->n_leaves; i++)
-		if (S->leaves[i].va != ~0ull && S->leaves[i].kernel)
-			leaf_check(c, &S->leaves[i]);
+	compare_loose(c, true);
 	check_runs(c);
 	settle();
 }
@@ -195,10 +209,9 @@ void space_flush_all(struct cpu *c)
 void space_recycle(struct cpu *c)
 {
 	leaves_drop_user();
+	tables_forget();
 	S->low_supervisor = false;
-	for (u32 i = 0; i < S->n_leaves; i++)
-		if (S->leaves[i].va != ~0ull && S->leaves[i].kernel)
-			leaf_check(c, &S->leaves[i]);
+	compare_loose(c, true);
 	check_runs(c);
 	S->code_changed = true;
 	settle();

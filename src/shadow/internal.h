@@ -20,6 +20,12 @@ struct leaf {
 	u32 next;           /* in the hash chain, number + 1 */
 	bool large;         /* the PDE itself maps 2 MiB; bit 0 of the maps stands for it */
 	bool kernel;        /* upper half */
+	bool watched;       /* its tables are: see tables.c */
+	u16 table_next;     /* in the chain of its table, number + 1 */
+	u32 table;          /* frame of its table, while it is watched */
+	u32 score;          /* the maintainer's */
+	u32 writes;         /* to its table, of those in the logs that are being read */
+	u64 pending[8];     /* entries that were written, to be compared at the next flush */
 	u64 mapped[8], writable[8], exec[8];
 	u64 snap[512];      /* entries as they were when mapped */
 };
@@ -29,16 +35,33 @@ struct run {
 	bool writable;
 };
 
+#define UPPER_MAX 4096
+
 struct space {
+	/* For checked stores (monitor/entry.S): a run in which tables lie; length 0: none is known. */
+	struct { u64 va, length, ram, offset; u32 pkru; } gate;
+	u64 root;               /* whose user half it shadows */
 	u32 n_leaves, free;
 	u32 n_runs;
 	bool code_changed, lost;
 	bool low_supervisor;    /* a supervisor page of the lower half was mapped */
 	u16 hash[LEAF_HASH];
+	u64 loose[2][MAX_LEAVES / 64]; /* the user's, the kernel's leaves that are compared at each flush */
+	u64 wrote[MAX_FRAMES / 64];    /* frames that a leaf may map writable */
+	/* tables.c */
+	u64 seen[SHADOW_VCPUS]; /* entries of the vCPUs' logs that were read */
+	u64 pending[MAX_LEAVES / 64];
+	u16 tables[4096];       /* watched leaves by their tables, number + 1 */
+	u32 upper[UPPER_MAX], n_upper; /* tables above watched leaves, frame + 1, by hash */
+	u32 odd;                /* writes in a row that no table gets */
+	bool upper_written;
 	struct run runs[MAX_RUNS];
 	struct leaf leaves[MAX_LEAVES];
 };
 #define S ((struct space *)HOST(CARRIER_DISP))
+_Static_assert(offsetof(struct space, gate.va) == SG_VA && offsetof(struct space, gate.length) == SG_LENGTH &&
+	       offsetof(struct space, gate.ram) == SG_RAM && offsetof(struct space, gate.offset) == SG_OFFSET &&
+	       offsetof(struct space, gate.pkru) == SG_PKRU, "gate");
 
 #define PTE_COMPARE (PTE_P | PTE_W | PTE_U | PTE_NX | PTE_ADDR | PTE_A | PTE_PS)
 #define BITTEST(map, i) ((map)[(i) >> 6] >> ((i) & 63) & 1)
@@ -52,10 +75,28 @@ void settle(void);
 struct leaf *leaf_find(u64 va);
 void unmap(u64 va, u64 length);
 void leaf_drop(struct leaf *l);
+/* Forgets run i: another one takes its number. */
+void run_forget(u32 i);
 /* Unmaps what of the leaf is mapped, as one range. */
 void leaf_unmap(struct leaf *l);
 
+/* ---- tables.c ---- */
+/* From now on each write to the leaf's tables is in a log.  The caller compares the leaf afterwards, unless nothing of
+ * it is mapped yet. */
+bool table_watch(struct cpu *c, struct leaf *l);
+void table_unwatch(struct leaf *l);
+bool table_watch_always(struct leaf *l);
+/* Compares what the logs name. */
+void tables_drain(struct cpu *c);
+/* Nothing is watched for this carrier any more. */
+void tables_forget(void);
+
 /* ---- compare.c ---- */
+/* Compares the leaf with the guest's entries (`only`: with these; NULL: all that are mapped), and drops what
+ * changed.  False where the leaf went as a whole. */
+bool leaf_check(struct cpu *c, struct leaf *l, const u64 *only);
+/* The roots of all carriers lead to the same tables of the kernel's half. */
+static inline u64 leaf_root(const struct cpu *c, const struct leaf *l) { return l->kernel ? c->cr3 : S->root; }
 /* Drops what of the user's leaves and runs is no longer as the guest's entries say. */
 void leaves_compare_user(struct cpu *c);
 /* Drops every user mapping. */

@@ -11,7 +11,9 @@
 #define PAGING_KINDS(P)       \
 	P(AUTO, auto)         \
 	P(FLUSH, flush)       \
-	P(LAZY, lazy)
+	P(LAZY, lazy)         \
+	P(WRITEPROTECT, writeprotect) \
+	P(INTERCEPT, intercept)
 
 enum paging_kind {
 #define PAGING_ENUM(symbol, name) PAGING_##symbol,
@@ -26,10 +28,24 @@ enum paging_kind {
 
 struct cpu;
 
+struct leaf;
+
 struct paging {
 	/* The guest has flushed the user mappings of this carrier: what its tables no longer permit goes. */
 	void (*flush_user)(struct cpu *c);
+	/* Tables are watched from the first mapping on. */
+	bool watch_new;
+	/* A flush found the leaf in place: whether its tables are watched from now on; NULL: no. */
+	bool (*watch)(struct leaf *l);
+	/* `writes` to a watched leaf's table were read from the logs at once: whether it is to be watched no more. */
+	bool (*unwatch)(struct leaf *l, u32 writes);
+	/* A store to a watched table that trapped is translated anew as a checked store. */
+	bool intercepts;
+	/* What is written to a watched table is compared at once, not at the next flush. */
+	bool at_once;
 };
+/* The one that was chosen. */
+const struct paging *paging(void);
 
 #define PAGING_DECLARE(symbol, name) extern const struct paging paging_##name;
 PAGING_KINDS(PAGING_DECLARE)

@@ -9,7 +9,7 @@
  * Invariants:
  *  S1  Each host mapping is permitted by a guest entry that was present with its accessed bit (and,
  *      where writable, its dirty bit) at or after the last flush that covered it.
- *  S2  No running carrier maps a frame writable that is flagged FRAME_CODE.
+ *  S2  No running carrier maps a frame writable that is flagged FRAME_CODE or FRAME_TABLE.
  *  S3  A page whose guest entry has U clear, or whose address is in the upper half, carries the kernel's key.
  *  S5  While a folded kernel page may lie in a GiB of host addresses, every user page in it, or beside it,
  *      carries a key that kernel code has no access to, and kernel code that is given a user address there
@@ -27,13 +27,19 @@
  * that AC does not excuse.  Sets accessed and dirty bits on success.  0; or -1 with the page-fault
  * error code in *error. */
 int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error);
-/* Reads the leaf entry for va without side effects: level 1..3 and its value, 0 where not present. */
+/* Reads the leaf entry for va without side effects: level 1..3 and its value, with the rights and the accessed bit
+ * that the levels above leave it; 0 where not present. */
 int mmu_peek(struct cpu *c, u64 va, u64 *entry);
-/* The table entry at `level` (2: PDE), its address in *gpa; 0 where an upper level is absent or large. */
-u64 mmu_peek_table(struct cpu *c, u64 va, u64 *gpa);
+/* The page directory entry for va below `root`, with the rights and the accessed bit that the levels above leave it; 0
+ * where one of those is absent or large. */
+u64 mmu_peek_table(u64 root, u64 va);
 
 /* ---- space.c ---- */
 void space_init(void);
+/* A checked store to kernel address va was not covered: the run that it lies in is, from now on.  0: none is. */
+void space_gate(u64 va);
+/* Whose user half this carrier shadows from now on. */
+void space_set_root(u64 root);
 /* Maps the page(s) around va as the walk permits.  0; -1 where it cannot be mapped (device memory, a
  * reserved host range): the access must be executed in C. */
 int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write);
@@ -50,14 +56,20 @@ void space_yield_contested(void);
 void space_recycle(struct cpu *c);
 /* Code at va was looked up: its entry is watched like a mapping's (space_code_changed()).  False: it is not. */
 bool space_note_exec(struct cpu *c, u64 va, const struct walk *w);
-/* Frames that became code since the carrier last ran are write-protected; `frames` NULL: every code frame. */
-void space_protect_code(const u32 *frames, size_t n);
+/* Frames that were flagged since the carrier last ran are write-protected; `frames` NULL: every flagged one. */
+void space_protect_frames(const u32 *frames, size_t n);
 /* The carrier has mapped supervisor pages of the lower half, which kernel code can always reach. */
 bool space_low_supervisor(void);
 /* A user page with code changed since the last call (and forgets it). */
 bool space_code_changed(void);
 /* Host mappings that the guest's pages take in this carrier, at most. */
 u32 space_vmas(void);
+
+/* ---- tables.c ---- */
+/* C code has written n bytes of RAM, within a page, as the guest does. */
+void memory_written(struct cpu *c, u64 pa, u64 n);
+/* The frame is watched no more: it is written to as tables are not. */
+void table_release(u64 frame);
 
 /* ---- hooks, implemented by the monitor ---- */
 /* The host failed in a way that leaves no choice: ends the machine with a message. */
@@ -66,10 +78,18 @@ _Noreturn void monitor_fail(const char *format, ...) __attribute__((format(print
 void world_stop(void);
 void world_go(void);
 /* monitor/frames.c: one entry a page of RAM */
-#define FRAME_CODE 1
+#define FRAME_CODE 1  /* has live translations */
+#define FRAME_TABLE 2 /* a guest table that somebody watches: what is written to it is in a log (tables.c) */
 u8 frame_flags(u64 frame);
+/* Nobody writes to these frames unnoticed from now on. */
+void frames_watch(const u32 *frames, u32 n);
+void frame_unwatch(u32 frame);
+/* Leaves and upper levels, in all carriers, for which the frame is watched. */
+u16 *frame_watchers(u32 frame);
+/* How often a watched table was given up because of its writes; the maintainer's. */
+u8 *frame_unrest(u32 frame);
 void frames_reset(void);
-/* The monitor or a device has written to physical memory. */
+/* A page of RAM is about to be written, or its accessed and dirty bits were: code on it dies. */
 void frame_written(u64 pa);
 /* The bytes of this page are about to be read for translation: from now on nobody writes to it unnoticed. */
 void frame_announce(u64 pa);

@@ -3,6 +3,7 @@
  * (long stretches of large kernel pages, such as the direct map). */
 #include "base/sys.h"
 #include "shadow/internal.h"
+#include "shadow/paging.h"
 
 #define HOST_END 0x7ffffffff000ull
 #define HOST_ENOMEM 12
@@ -32,10 +33,14 @@ void settle(void)
 	if (!S->lost)
 		return;
 	lose(); /* what was mapped since */
+	tables_forget();
 	S->lost = false;
+	S->gate.length = 0;
 	S->low_supervisor = false;
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
+	__builtin_memset(S->loose, 0, sizeof S->loose);
+	__builtin_memset(S->wrote, 0, SHADOW->ram_size >> PAGE_SHIFT >> 3);
 	S->code_changed = true;
 	SHADOW_COUNT->evictions++;
 }
@@ -74,6 +79,8 @@ void leaf_drop(struct leaf *l)
 	for (int i = 0; i < 8; i++)
 		if (l->exec[i] && !l->kernel)
 			S->code_changed = true;
+	table_unwatch(l);
+	BITCLEAR(S->loose[l->kernel], n - 1);
 	l->va = ~0ull;
 	l->next = S->free;
 	S->free = n;
@@ -101,8 +108,28 @@ void leaf_unmap(struct leaf *l)
 	__builtin_memset(l->writable, 0, sizeof l->writable);
 }
 
+void run_forget(u32 i)
+{
+	S->runs[i] = S->runs[--S->n_runs];
+	S->gate.length = 0;
+}
+
+void space_gate(u64 va)
+{
+	S->gate.length = 0;
+	for (u32 i = 0; i < S->n_runs; i++) {
+		const struct run *r = &S->runs[i];
+
+		if (va - r->va >= r->length || !r->writable || !is_kernel_half(va))
+			continue;
+		S->gate.va = r->va;
+		S->gate.ram = ram_offset(r->pa);
+		S->gate.length = r->length;
+	}
+}
+
 /* `pde`: the entry by which the caller's walk came here, which the guest may have changed since. */
-static struct leaf *leaf_get(u64 va, bool large, u64 pde)
+static struct leaf *leaf_get(struct cpu *c, u64 va, bool large, u64 pde)
 {
 	struct leaf *l = leaf_find(va);
 	u32 n, h = hash_of(va);
@@ -131,6 +158,9 @@ static struct leaf *leaf_get(u64 va, bool large, u64 pde)
 	l->kernel = is_kernel_half(va);
 	l->next = S->hash[h];
 	S->hash[h] = (u16)n;
+	BITSET(S->loose[l->kernel], n - 1);
+	if (paging()->watch_new)
+		table_watch(c, l);
 	return l;
 }
 
@@ -202,7 +232,7 @@ void space_yield_contested(void)
 		if (is_kernel_half(r->va) || !contested(r->va, r->length))
 			continue;
 		unmap(r->va, r->length);
-		S->runs[i--] = S->runs[--S->n_runs];
+		run_forget(i--);
 	}
 }
 
@@ -234,7 +264,7 @@ static int map_pages(u64 va, u64 pa, u64 length, bool write, bool user, bool pop
 	return 0;
 }
 
-/* Takes write permission from a page of code. */
+/* Takes write permission from a flagged page. */
 static void write_protect(u64 host)
 {
 	if (host_mprotect(host, PAGE_SIZE, PROT_READ) < 0)
@@ -246,7 +276,7 @@ static void protect_in_run(const struct run *r, u64 pa)
 	write_protect(fold(r->va + (pa - r->pa)));
 }
 
-/* Takes write permission from the code pages of a run just mapped, neighbours at a time. */
+/* Takes write permission from the flagged pages of a run just mapped, neighbours at a time. */
 static void protect_run(const struct run *r)
 {
 	u64 f = ram_offset(r->pa) >> PAGE_SHIFT, n = r->length >> PAGE_SHIFT;
@@ -254,14 +284,14 @@ static void protect_run(const struct run *r)
 	for (u64 i = 0; i < n; i++) {
 		u64 from = i;
 
-		while (i < n && (frame_flags(f + i) & FRAME_CODE))
+		while (i < n && frame_flags(f + i))
 			i++;
 		if (i > from && host_mprotect(fold(r->va) + from * PAGE_SIZE, (i - from) * PAGE_SIZE, PROT_READ) < 0)
 			lose();
 	}
 }
 
-/* One page of a run that is mapped already: it was code when the run was mapped, or the other half's page
+/* One page of a run that is mapped already: it was flagged when the run was mapped, or the other half's page
  * took its place.  1 where there is no such run. */
 static int fill_in_run(u64 va, const struct walk *w, bool writable)
 {
@@ -271,7 +301,7 @@ static int fill_in_run(u64 va, const struct walk *w, bool writable)
 
 		if (va - r->va >= r->length || pa - r->pa != at - r->va || r->writable != writable)
 			continue;
-		writable = writable && !(frame_flags(ram_offset(pa) >> PAGE_SHIFT) & FRAME_CODE);
+		writable = writable && !frame_flags(ram_offset(pa) >> PAGE_SHIFT);
 		return map_pages(at, pa, PAGE_SIZE, writable, w->user, true);
 	}
 	return 1;
@@ -318,13 +348,13 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 	/* Overlapping runs merge into the newest; what they covered beyond is refilled on demand. */
 	for (u32 i = 0; i < S->n_runs;) {
 		if (S->runs[i].va >= r.va && S->runs[i].va + S->runs[i].length <= r.va + r.length)
-			S->runs[i] = S->runs[--S->n_runs];
+			run_forget(i);
 		else
 			i++;
 	}
 	if (S->n_runs == MAX_RUNS) {
 		unmap(S->runs[0].va, S->runs[0].length);
-		S->runs[0] = S->runs[--S->n_runs];
+		run_forget(0);
 	}
 	S->runs[S->n_runs++] = r;
 	if (writable)
@@ -336,12 +366,12 @@ static bool entry_writable(struct cpu *c, u64 e, const struct walk *w)
 {
 	bool allowed = w->write || (!w->user && !(c->cr0 & CR0_WP));
 
-	return allowed && (e & PTE_D) && !(frame_flags(ram_offset(e & PTE_ADDR) >> PAGE_SHIFT) & FRAME_CODE);
+	return allowed && (e & PTE_D) && !frame_flags(ram_offset(e & PTE_ADDR) >> PAGE_SHIFT);
 }
 
 static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 {
-	struct leaf *l = leaf_get(va, false, w->table);
+	struct leaf *l = leaf_get(c, va, false, w->table);
 	const volatile u64 *table = ram_pointer(w->entry_gpa & PAGE_MASK);
 	u64 entry[WINDOW]; /* as they permitted the mapping: the guest may change them at any time */
 	int at = (int)(va >> PAGE_SHIFT & 511), from = at, to = at + 1, low = at & ~(WINDOW - 1);
@@ -371,17 +401,18 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 	for (int i = from; i < to; i++) {
 		l->snap[i] = entry[i - low];
 		BITSET(l->mapped, i);
-		if (write)
+		if (write) {
 			BITSET(l->writable, i);
-		else
+			BITSET(S->wrote, ram_offset(entry[i - low] & PTE_ADDR) >> PAGE_SHIFT);
+		} else
 			BITCLEAR(l->writable, i);
 	}
 	return 0;
 }
 
-static int fill_large(u64 va, const struct walk *w)
+static int fill_large(struct cpu *c, u64 va, const struct walk *w)
 {
-	struct leaf *l = leaf_get(va, true, w->table);
+	struct leaf *l = leaf_get(c, va, true, w->table);
 	u64 pa = w->entry & PTE_ADDR & ~0x1fffffull;
 	bool write = w->write && (w->entry & PTE_D);
 
@@ -392,8 +423,10 @@ static int fill_large(u64 va, const struct walk *w)
 	l->snap[0] = w->entry;
 	l->mapped[0] = 1;
 	l->writable[0] = write;
+	for (u64 i = 0; write && i < 512; i += 64)
+		S->wrote[((ram_offset(pa) >> PAGE_SHIFT) + i) / 64] = ~0ull;
 	for (u64 i = 0; write && i < 512; i++)
-		if (frame_flags((ram_offset(pa) >> PAGE_SHIFT) + i) & FRAME_CODE)
+		if (frame_flags((ram_offset(pa) >> PAGE_SHIFT) + i))
 			write_protect(fold(l->va) + i * PAGE_SIZE);
 	return 0;
 }
@@ -420,7 +453,7 @@ static int fill(struct cpu *c, u64 va, const struct walk *w)
 	if (w->level == 1)
 		return fill_leaf(c, va, w);
 	if (w->level == 2 && w->user)
-		return fill_large(va, w);
+		return fill_large(c, va, w);
 	return fill_run(c, va, w, (w->write || !(c->cr0 & CR0_WP)) && (w->entry & PTE_D));
 }
 
@@ -444,11 +477,10 @@ bool space_note_exec(struct cpu *c, u64 va, const struct walk *w)
 
 	if (is_kernel_half(va) || w->level > 2)
 		return false;
-	(void)c;
-	l = leaf_get(va, w->level == 2, w->table);
-	if (!l) {
+	l = leaf_get(c, va, w->level == 2, w->table);
+	if (!l || S->lost) {
 		settle();
-		l = leaf_get(va, w->level == 2, w->table);
+		l = leaf_get(c, va, w->level == 2, w->table);
 	}
 	if (w->level == 2) {
 		l->exec[0] = 1;
@@ -472,7 +504,7 @@ static void protect_frame(u64 frame)
 	}
 }
 
-/* Takes write permission from the leaves' pages whose frames are code. */
+/* Takes write permission from the leaves' pages whose frames are flagged. */
 static void protect_leaves(void)
 {
 	for (u32 n = 0; n < S->n_leaves; n++) {
@@ -484,7 +516,7 @@ static void protect_leaves(void)
 			u64 f = ram_offset(l->snap[0] & PTE_ADDR & ~0x1fffffull) >> PAGE_SHIFT;
 
 			for (u64 i = 0; i < 512; i++)
-				if (frame_flags(f + i) & FRAME_CODE)
+				if (frame_flags(f + i))
 					write_protect(fold(l->va) + i * PAGE_SIZE);
 			continue;
 		}
@@ -492,7 +524,7 @@ static void protect_leaves(void)
 			for (u64 m = l->writable[word]; m; m &= m - 1) {
 				int i = word * 64 + __builtin_ctzll(m);
 
-				if (!(frame_flags(ram_offset(l->snap[i] & PTE_ADDR) >> PAGE_SHIFT) & FRAME_CODE))
+				if (!frame_flags(ram_offset(l->snap[i] & PTE_ADDR) >> PAGE_SHIFT))
 					continue;
 				write_protect(fold(l->va) + (u64)i * PAGE_SIZE);
 				BITCLEAR(l->writable, i);
@@ -500,18 +532,27 @@ static void protect_leaves(void)
 	}
 }
 
-void space_protect_code(const u32 *frames, size_t n)
+void space_protect_frames(const u32 *frames, size_t n)
 {
+	bool any = !frames;
+
 	if (!frames)
 		for (u64 f = 0; f < SHADOW->ram_size >> PAGE_SHIFT; f++)
-			if (frame_flags(f) & FRAME_CODE)
+			if (frame_flags(f))
 				protect_frame(f);
-	for (size_t i = 0; i < n; i++)
-		if (frame_flags(frames[i]) & FRAME_CODE)
-			protect_frame(frames[i]);
-	protect_leaves();
+	for (size_t i = 0; i < n; i++) {
+		if (!frame_flags(frames[i]))
+			continue;
+		protect_frame(frames[i]);
+		any |= BITTEST(S->wrote, frames[i]);
+		BITCLEAR(S->wrote, frames[i]);
+	}
+	if (any)
+		protect_leaves();
 	settle();
 }
+
+void space_set_root(u64 root) { S->root = root; }
 
 u32 space_vmas(void)
 {

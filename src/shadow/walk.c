@@ -130,6 +130,14 @@ static int walk_legacy(struct cpu *c, u32 va, u32 access, bool implicit, struct 
 	return 0;
 }
 
+/* An entry as it counts behind one above it: write and user access need both, no-execute one. */
+static u64 below(u64 above, u64 e)
+{
+	u64 both = PTE_W | PTE_U | PTE_A;
+
+	return (e & (above | ~both)) | (above & PTE_NX);
+}
+
 #define WALK_AGAIN 1
 
 static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error)
@@ -190,7 +198,12 @@ static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct wa
 		if (!set_bits(path[i], gpas[i], &entries[i], PTE_A | (i == n - 1 && (access & PF_W) ? PTE_D : 0)))
 			return WALK_AGAIN;
 	w->entry = entries[n - 1];
-	w->table = w->level == 1 ? entries[n - 2] : w->level == 2 ? w->entry : 0;
+	w->table = 0;
+	if (w->level <= 2) {
+		w->table = PTE_W | PTE_U | PTE_A;
+		for (int i = 0; i < 3; i++)
+			w->table = below(w->table, entries[i]);
+	}
 	return 0;
 }
 
@@ -204,37 +217,33 @@ int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u
 	return r;
 }
 
-u64 mmu_peek_table(struct cpu *c, u64 va, u64 *gpa)
+u64 mmu_peek_table(u64 root, u64 va)
 {
-	u64 table = c->cr3 & PTE_ADDR;
+	u64 table = root & PTE_ADDR, above = PTE_W | PTE_U | PTE_A;
 
 	for (int level = 4; level >= 2; level--) {
-		u64 *p, e;
+		u64 *p = entry_at(table + (va >> (12 + 9 * (level - 1)) & 511) * 8);
+		u64 e = p ? *(volatile u64 *)p : 0;
 
-		*gpa = table + (va >> (12 + 9 * (level - 1)) & 511) * 8;
-		p = entry_at(*gpa);
-		e = p ? *(volatile u64 *)p : 0;
 		if (!(e & PTE_P) || (level > 2 && (e & PTE_PS)))
 			return 0;
-		if (level == 2)
-			return e;
+		above = below(above, e);
 		table = e & PTE_ADDR;
 	}
-	return 0;
+	return above;
 }
 
 int mmu_peek(struct cpu *c, u64 va, u64 *entry)
 {
-	u64 table = c->cr3 & PTE_ADDR;
+	u64 table = c->cr3 & PTE_ADDR, above = PTE_W | PTE_U | PTE_A;
 
 	for (int level = 4; level >= 1; level--) {
 		u64 *p = entry_at(table + (va >> (12 + 9 * (level - 1)) & 511) * 8);
-
 		u64 e = p ? *(volatile u64 *)p : 0;
 
 		if (!(e & PTE_P))
 			return 0;
-		*entry = e;
+		*entry = above = below(above, e);
 		if (level == 1 || (level < 4 && (e & PTE_PS)))
 			return level;
 		table = e & PTE_ADDR;

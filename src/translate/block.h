@@ -131,6 +131,7 @@ enum exit_kind {
 	X_DEAD,      /* the block is dead; look up `target` */
 	X_STEPPED,   /* single-stepped block is done; the guest stands at `target` */
 	X_PREDICT,   /* target of an indirect branch of the kernel, in RDX: predict it at `patch` */
+	X_TABLE,     /* a checked store at `target` that the gate leaves to C */
 	X_PAUSE,     /* PAUSE has been executed many times; the guest stands behind it */
 	X_GO,        /* continue at `target` through C: another mode or a page that needs a check */
 	X_KINDS
@@ -160,6 +161,7 @@ struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, m
 /* Entry points outside the cache that translations jump to. */
 struct translate_targets {
 	const u8 *exit_user, *exit_kernel;               /* exit number in the spill page */
+	const u8 *table_open, *table_close;              /* around a checked store */
 	const u8 *lookup_second;                         /* another look for user code, as lookup_miss_user */
 	const u8 *lookup_miss_user, *lookup_miss_kernel; /* target in R11, RCX spilled; in RCX, RCX and RDX spilled */
 	u32 pkru_kernel, pkru_access;                    /* kernel world with AC clear, set */
@@ -247,6 +249,8 @@ static inline u64 block_host(const struct block *b) { return (u64)CODE_BASE + b-
 /* Sites that must be translated as both-ways accessors; pa | SITE_DEVICE: those that reach device memory, which C
  * executes without the detour of a fault. */
 #define SITE_DEVICE (1ull << 62)
+/* pa | SITE_TABLE: stores to watched page tables, which are checked stores from their first trap on. */
+#define SITE_TABLE (1ull << 61)
 bool site_is_both(struct cache *k, u64 pa);
 void site_set_both(struct cache *k, u64 pa);
 

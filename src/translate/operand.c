@@ -14,7 +14,7 @@ struct rewrite {
 	enum form form;
 	int base, index;  /* F_PAIR: [base + index]; index may be REG_NONE */
 	s32 disp;         /* F_ABS: gs:[disp] or fs:[disp] */
-	bool fs;
+	bool fs, gs;      /* F_ABS, F_PAIR */
 	int reg, rm;      /* replacement for ModRM.reg / a register in rm, or -1 */
 };
 
@@ -97,7 +97,7 @@ static void e_prefixes(struct emit *e, const struct insn *in, const u8 *raw, con
 	/* Without an index the base is a user-world address of 32 bits, and a bit string's offset wraps there. */
 	bool drop67 = (w->form == F_PAIR && w->index != REG_NONE) || w->form == F_ABS;
 
-	if (w->form == F_GS || (w->form == F_ABS && !w->fs))
+	if (w->form == F_GS || (w->form == F_ABS && !w->fs) || (w->form == F_PAIR && w->gs))
 		e8(e, 0x65);
 	else if (w->form == F_FS || ((w->form == F_ABS || w->form == F_PAIR) && w->fs))
 		e8(e, 0x64);
@@ -525,6 +525,79 @@ static bool one_byte_rsp(struct tx *t, const struct tx_insn *ti)
 	return false;
 }
 
+/* A store that has met a watched page table, and can be made at another address than its own. */
+static bool is_table_store(struct tx *t, const struct tx_insn *ti)
+{
+	const struct insn *in = &ti->in;
+	bool bit_string = in->map == MAP_0F && (in->op & 0xe7) == 0xa3; /* BTS, BTR, BTC by a register */
+
+	return !EXEC && t->kernel && in->mem_write && in->enc == ENC_LEGACY && in->seg == SEG_NONE && in->base != RSP &&
+	       !in->addrsize_prefix && in->mem_size && in->mem_size <= 8 && !bit_string &&
+	       site_is_both(t->k, site_of(t, ti) | SITE_TABLE) && !operand_both(t, ti);
+}
+
+static void e_gate(struct tx *t, const u8 *gate, const u8 *back)
+{
+	struct emit *e = &t->hot;
+
+	e_store_gs_imm32(e, SPILL_K_DISP + SP_TABLE_RETURN, (u32)(u64)back);
+	e_store_gs_imm32(e, SPILL_K_DISP + SP_TABLE_RETURN + 4, (u32)((u64)back >> 32));
+	e_jmp(e, gate);
+}
+#define GATE_BYTES (12 + 12 + 5)
+#define JMP_BYTES 5
+
+/* A checked store.  Where no table is watched whose number is like that of the page, it is an ordinary one:
+ *
+ *	b = address;  rcx = TABLES[index of b];  jrcxz plain
+ *	table_open	(b = where it is to be written; on failure to the jump before its return address)
+ *	jmp cold
+ *	the instruction on [b]
+ *	table_close
+ *	jmp done
+ * plain:	the instruction on gs:[b]
+ * done:
+ *
+ * The monitor's memory is open between the gates, and nothing there can fault. */
+static void table_store(struct tx *t, const struct tx_insn *ti)
+{
+	struct rewrite w = { .form = F_PAIR, .index = REG_NONE, .reg = -1, .rm = -1 };
+	struct emit *e = &t->hot;
+	u16 taken = BIT(RCX);
+	u8 *stub, *plain, *done;
+
+	w.base = tx_borrow(t, &ti->in, &taken);
+	tx_current(t)->access = AK_FOLD;
+	tx_current(t)->borrowed |= (u16)BIT(RCX);
+	e_store_gs(e, spill_reg(t, RCX), RCX);
+	e_address(t, ti, w.base);
+	e_pext_gs(e, RCX, w.base, CONST_DISP + CN_TABLES);
+	e_bytes(e, (const u8 *)"\x65\x0f\xb6\x89", 4); /* movzx ecx, byte gs:[rcx + TABLES] */
+	e32(e, (u32)TABLES_DISP);
+	e8(e, 0xe3); /* jrcxz */
+	plain = e->p;
+	e8(e, 0);
+	tx_return(t, RCX);
+	e_store_gs(e, SPILL_K_DISP + SP_TABLE, w.base);
+	e_gate(t, t->k->targets.table_open, e->p + GATE_BYTES + JMP_BYTES);
+	stub = t->cold.p;
+	e_load_gs(&t->cold, w.base, spill_reg(t, w.base));
+	tx_exit(t, X_TABLE, ti->pc, 0);
+	e_jmp(e, stub);
+	e_load_gs(e, w.base, SPILL_K_DISP + SP_TABLE);
+	e_rewritten(e, ti, &w);
+	e_gate(t, t->k->targets.table_close, e->p + GATE_BYTES);
+	e8(e, 0xeb);
+	done = e->p;
+	e8(e, 0);
+	*plain = (u8)(e->p - plain - 1);
+	tx_return(t, RCX);
+	w.gs = true;
+	e_rewritten(e, ti, &w);
+	*done = (u8)(e->p - done - 1);
+	tx_return(t, w.base);
+}
+
 void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
 {
 	const struct insn *in = &ti->in;
@@ -573,6 +646,10 @@ void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
 	}
 	if (!in->mem_read && !in->mem_write && in->mem_size == 0 && in->base == REG_RIP) {
 		return; /* a prefetch or NOP that would only be turned into something longer */
+	}
+	if (is_table_store(t, ti)) {
+		table_store(t, ti);
+		return;
 	}
 	prepare(t, ti, &w, &taken);
 	if (w.form == F_SAME)

@@ -43,14 +43,21 @@
 #define USECOND_HOST_DISP (USECOND_DISP + (8 << USECOND_BITS))
 #define KLOOKUP_DISP (SPILL_DISP + 0x150000)
 #define KLOOKUP_BITS 15
+/* A byte for each table page that may be watched, by the low bits of its number: shared, as KLOOKUP, behind which it lies. */
+#define TABLES_DISP (KLOOKUP_DISP + 0x40000)
+#define TABLES_SIZE 0x8000
+#define TABLES_INDEX_MASK 0x7fff000ull /* of an address */
 #define SPILL_AREA_SIZE 0x190000
 
 #define MONITOR_DISP 0x10000000
 #define VCPU_DISP 0x18000000 /* the area of the carrier's own vCPU: its state, and its spill pages once more */
 #define VCPU_AREA 0x200000
+#define VCPU_LOG 0x1f3000   /* struct table_log */
 #define VCPU_COUNT 0x1fc000 /* offsets in the area: counters of the shadow page tables, */
 #define VCPU_SPILL 0x1fd000 /* the spill pages */
 #define SHARED_DISP 0x20000000
+#define OFF_FRAMES 0x400000   /* in the shared mapping: monitor/frames.c, a byte a page of RAM first */
+#define OFF_VCPUS 0x1c000000 /* in the shared mapping: VCPU_AREA for each vCPU */
 #define SHARED_MAX 0x20000000
 #define CODE_DISP 0x40000000
 #define CODE_SIZE 0x10000000 /* hot and cold halves */
@@ -81,6 +88,10 @@
 #define SP_CROSSED 0x118     /* SYSCALL or SYSRET ran inline: CS and SS are STAR's */
 #define SP_SEL 0x120         /* selectors, 8 bytes each, in the order of enum insn_seg */
 #define SP_CR2 0x150
+#define SP_TABLE 0x158       /* checked stores: the address, then where it is to be written */
+#define SP_TABLE_RETURN 0x160
+#define SP_TABLE_FLAGS 0x168
+#define SP_TABLE_R8 0x170
 #define SPILL_U_STACK (SPILL_U_DISP + 0xf00) /* a few words for PUSHFQ in the user world */
 /* In struct constants. */
 #define CN_FOLD 0x00
@@ -96,6 +107,7 @@
 #define CN_TARGET_MASK 0x60 /* index bits of ULOOKUP, USECOND */
 #define CN_SECOND_MASK 0x68
 #define CN_PKRU_ACCESS 0x40 /* what STAC opens */
+#define CN_TABLES 0x70   /* mask: the bits of an address that choose its byte in TABLES */
 #define CN_LSTAR 0x38    /* host address of the block at LSTAR */
 
 /* Offsets in a vCPU's state (checked in state.h). */
@@ -107,6 +119,17 @@
 #define ALTSTACK_DISP (PRIVATE_DISP + 0x40000)
 #define ALTSTACK_SIZE 0x40000
 #define CARRIER_DISP (PRIVATE_DISP + 0x80000)
+/* At the head of struct space: what checked stores need. */
+#define SG_VA 0
+#define SG_LENGTH 8
+#define SG_RAM 16
+#define SG_OFFSET 24
+#define SG_PKRU 32
+/* In struct table_log. */
+#define TL_ENTRY 8
+#define TL_GATE 0x8008
+#define TL_SIZE 4096
+#define SC_TABLE_STORES 64   /* in struct shadow_counters */
 /* Where an open alternate stack's signal frames move before they are looked at (MON_OPEN_STACK). */
 #define FRAME_MOVE 0xf000000
 #define UC_FPSTATE 224 /* offset in struct ucontext */
@@ -139,6 +162,7 @@ struct spill {
 	u64 live_fs, live_gs, live_kgs, crossed;
 	u64 sel[6];
 	u64 cr2;
+	u64 table, table_return, table_flags, table_r8;
 };
 struct constants {
 	u64 fold;           /* mask: FOLD_OFF */
@@ -151,6 +175,7 @@ struct constants {
 	u64 iret_gate;
 	u64 kernel_cs, kernel_ss;
 	u64 target_mask, second_mask;
+	u64 tables;
 };
 _Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
 _Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
@@ -159,6 +184,9 @@ _Static_assert(offsetof(struct spill, pauses) == SP_PAUSES, "spill");
 _Static_assert(offsetof(struct spill, live_fs) == SP_LIVE_FS, "spill");
 _Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
 _Static_assert(offsetof(struct spill, cr2) == SP_CR2, "spill");
+_Static_assert(offsetof(struct spill, table) == SP_TABLE, "spill");
+_Static_assert(offsetof(struct spill, table_r8) == SP_TABLE_R8, "spill");
+_Static_assert(offsetof(struct constants, tables) == CN_TABLES, "constants");
 _Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");
 _Static_assert(offsetof(struct constants, kernel_ss) == CN_KERNEL_SS, "constants");
 _Static_assert(offsetof(struct constants, second_mask) == CN_SECOND_MASK, "constants");
@@ -179,6 +207,7 @@ _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
 #define USECOND ((u64 *)HOST(USECOND_DISP))
 #define USECOND_HOST ((u64 *)HOST(USECOND_HOST_DISP))
 #define KLOOKUP ((u64 *)HOST(KLOOKUP_DISP))
+#define TABLES ((u8 *)HOST(TABLES_DISP))
 
 static inline bool is_kernel_half(u64 a) { return (s64)a < 0; }
 static inline u64 fold(u64 a) { return is_kernel_half(a) ? a + FOLD_OFF : a; }
