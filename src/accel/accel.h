@@ -69,6 +69,8 @@ enum vm_end {
 	S(compared_pages, "pages", "mapped pages compared with the guest's entries because it flushed") \
 	S(dropped_pages, "pages", "pages unmapped")                               \
 	S(leaves_kept, "count", "shadowed last-level tables that a flush left in place") \
+	S(leaves_evicted, "count", "shadowed last-level tables that gave way because the host's mappings are limited") \
+	S(everything_evicted, "count", "times that all of a carrier's mappings gave way") \
 	S(tables_watched, "count", "guest page tables whose writes were recorded from then on") \
 	S(tables_released, "count", "guest page tables whose writes were recorded no more") \
 	S(table_traps, "count", "writes to such tables that trapped")             \

@@ -56,7 +56,7 @@ struct bt {
 static struct vcpu *vcpu_of(const struct bt *bt, u32 n) { return (struct vcpu *)(bt->vcpus + n * VCPU_AREA); }
 
 /* Many vCPUs run fewer address spaces each. */
-static u32 carriers_of_each(u32 vcpus) { return vcpus == 1 ? MAX_CARRIERS : vcpus == 2 ? 40 : vcpus <= 4 ? 24 : 16; }
+static u32 carriers_of_each(u32 vcpus) { return MIN((u32)MAX_CARRIERS, MAX_USERS / vcpus); }
 
 static long futex(_Atomic u32 *word, int op, u32 value)
 {
@@ -189,6 +189,18 @@ static int map_flags(struct bt *bt, struct err *e)
 	return 0;
 }
 
+#define VMAS_DEFAULT 65530
+#define VMAS_OTHERS 1024 /* the monitor's own, and what splits before anybody counts */
+
+/* Host mappings of the guest that a process may have. */
+static u32 vma_budget(const struct host_info *host)
+{
+	u64 limit = host && host->max_map_count ? host->max_map_count : VMAS_DEFAULT;
+
+	limit = MIN(limit, (u64)VMAS_DEFAULT * 4);
+	return limit > 2 * VMAS_OTHERS ? (u32)limit - VMAS_OTHERS : (u32)limit / 2;
+}
+
 /* Maintainers by name; none chosen is the first. */
 static u32 paging_by_name(const char *name)
 {
@@ -250,6 +262,7 @@ static int bt_create(struct vm *vm, struct err *e)
 	bt->shadow->ram_size = vm->ram_size;
 	bt->shadow->ram_low = vm->ram_low;
 	bt->shadow->vcpus = vm->n_cpus;
+	bt->shadow->vma_budget = vma_budget(vm->host);
 	bt->shadow->paging = paging_by_name(vm->paging);
 	if (needs_open_stack())
 		bt->sh->flags |= MON_OPEN_STACK;
@@ -415,6 +428,8 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 	s->compared_pages = shadow.compared;
 	s->dropped_pages = shadow.unmapped;
 	s->leaves_kept = shadow.leaves_kept;
+	s->leaves_evicted = shadow.evicted;
+	s->everything_evicted = shadow.evictions;
 	s->tables_watched = shadow.tables_watched;
 	s->tables_released = shadow.tables_released;
 	s->table_traps = shadow.table_traps;

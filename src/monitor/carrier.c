@@ -139,11 +139,12 @@ static u32 choose(u64 root)
 {
 	u32 spare = MAX_CARRIERS, oldest = MAX_CARRIERS, dead = MAX_CARRIERS, bound = 0;
 
+	for (u32 i = 0; i < SH->max_carriers; i++)
+		if (VCPU->carriers[i].cr3 == root)
+			return i;
 	for (u32 i = 0; i < SH->max_carriers; i++) {
 		struct carrier_slot *s = &VCPU->carriers[i];
 
-		if (s->cr3 == root)
-			return i;
 		if (s->cr3 == ~0ull) {
 			if (spare == MAX_CARRIERS || (s->alive && !VCPU->carriers[spare].alive))
 				spare = i;

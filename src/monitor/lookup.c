@@ -344,7 +344,7 @@ static void note_instance(struct instance *i)
 
 	i->users[my.user / 64] |= BIT(my.user % 64);
 	if (s->n_instances < MAX_HELD)
-		s->instances[s->n_instances++] = (u32)(i - CACHE->instances) + 1;
+		VCPU->instances[my.number][s->n_instances++] = (u32)(i - CACHE->instances) + 1;
 	else
 		__builtin_memset(i->users, 0xff, sizeof i->users); /* cannot be taken back: never moved */
 	for (u32 n = i->blocks; n; n = CACHE->blocks[n - 1].instance_next) {
@@ -400,7 +400,7 @@ void instances_release(u32 n)
 	if (!s->n_instances || !cache_lock_if(CACHE->generation))
 		return;
 	for (u32 i = 0; i < s->n_instances; i++) {
-		struct instance *at = &CACHE->instances[s->instances[i] - 1];
+		struct instance *at = &CACHE->instances[VCPU->instances[n][i] - 1];
 
 		if (at->users[user / 64] != ~0ull)
 			at->users[user / 64] &= ~BIT(user % 64);

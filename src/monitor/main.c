@@ -245,11 +245,11 @@ static void vcpu_init(u32 n)
 }
 
 /* Makes the carriers of a vCPU that are wanted and not there yet. */
-static void make_carriers(u32 n, u64 *made)
+static void make_carriers(u32 n, bool *made)
 {
 	for (u32 i = 0; i < SH->max_carriers; i++) {
-		if (VCPU_AT(n)->carriers[i].alive && !(*made >> i & 1)) {
-			*made |= BIT(i);
+		if (VCPU_AT(n)->carriers[i].alive && !made[i]) {
+			made[i] = true;
 			make_carrier(n, i);
 		}
 	}
@@ -258,7 +258,7 @@ static void make_carriers(u32 n, u64 *made)
 _Noreturn void monitor_main(void)
 {
 	static u32 seen, kick[MAX_VCPUS];
-	static u64 made[MAX_VCPUS];
+	static bool made[MAX_VCPUS][MAX_CARRIERS];
 
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	sys2(__NR_prctl, PR_SET_NAME, "penumbra-guest");
@@ -293,7 +293,7 @@ _Noreturn void monitor_main(void)
 	for (;;) {
 		seen = SH->fork_wanted;
 		for (u32 n = 0; n < SH->n_vcpus; n++) {
-			make_carriers(n, &made[n]);
+			make_carriers(n, made[n]);
 			pass_kick(n, &kick[n]);
 		}
 		check_carriers();

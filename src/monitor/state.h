@@ -17,7 +17,7 @@
 #include "x86/paging.h"
 
 #define MAX_VCPUS 16
-#define MAX_CARRIERS 64 /* of one vCPU */
+#define MAX_CARRIERS 128 /* of one vCPU */
 #define MAX_HELD 4096
 #define KERNEL_FLUSHES 32 /* that carriers catch up with one by one */
 #define KERNEL_EVERYTHING (~0ull)
@@ -45,8 +45,7 @@ struct carrier_slot {
 	u32 pcid;
 	bool alive, stale;      /* stale: must check its user mappings before it runs guest user code */
 	bool recycle;           /* must drop all user mappings first */
-	u32 n_instances;        /* of code pages that its slots and tables may refer to */
-	u32 instances[MAX_HELD];
+	u32 n_instances;        /* of code pages that its slots and tables may refer to: vcpu->instances */
 };
 
 struct monitor_counters {
@@ -135,6 +134,7 @@ struct vcpu {
 	u64 trace[256][2];      /* last guest PCs, for the post-mortem dump */
 	u32 trace_at;
 	struct carrier_slot carriers[MAX_CARRIERS];
+	u32 instances[MAX_CARRIERS][MAX_HELD];
 };
 
 /* The host writes signal frames with the rights of the code that was interrupted (before Linux 6.12):

@@ -13,20 +13,6 @@ static const struct paging *const maintainers[PAGING_COUNT] = {
 
 const struct paging *paging(void) { return maintainers[SHADOW->paging < PAGING_COUNT ? SHADOW->paging : PAGING_LAZY]; }
 
-/* Compares one page of a leaf with its guest entry; returns true where it had to be unmapped. */
-static bool page_stale(struct leaf *l, const u64 *table, int i)
-{
-	u64 e = table[i], s = l->snap[i];
-
-	if (!((e ^ s) & PTE_COMPARE) && !(BITTEST(l->writable, i) && !(e & PTE_D)))
-		return false;
-	if (BITTEST(l->exec, i)) {
-		S->code_changed = true;
-		BITCLEAR(l->exec, i);
-	}
-	return true;
-}
-
 /* The entry that leads here has changed, or a large page has to set its dirty bit anew. */
 static bool leaf_stale(const struct leaf *l, u64 pde)
 {
@@ -45,6 +31,24 @@ static bool any_mapped(const struct leaf *l, int from, int to)
 static void unmap_pages(const struct leaf *l, int from, int to)
 {
 	unmap(l->va + (u64)from * PAGE_SIZE, (u64)(to - from) * PAGE_SIZE);
+	S->vmas++; /* what was one may be two */
+}
+
+/* Pages of one word of the maps, of those in `m`, whose entries are no longer what permitted them. */
+static u64 changed(const struct leaf *l, const u64 *table, int word, u64 m)
+{
+	const volatile u64 *e = table + word * 64;
+	const u64 *snap = l->snap + word * 64;
+	u64 writable = l->writable[word], found = 0;
+
+	for (; m; m &= m - 1) {
+		int i = __builtin_ctzll(m);
+		u64 now = e[i], dirty = ~now & writable >> i << 6 & PTE_D;
+
+		if (((now ^ snap[i]) & PTE_COMPARE) | dirty)
+			found |= BIT(i);
+	}
+	return found;
 }
 
 /* Compares the pages of a leaf with the table's entries and unmaps what changed, neighbours at once. */
@@ -55,11 +59,15 @@ static void leaf_compare(struct leaf *l, const u64 *table, const u64 *only)
 	for (int word = 0; word < 8; word++) {
 		u64 m = (l->mapped[word] | l->exec[word]) & (only ? only[word] : ~0ull);
 
+		if (!m)
+			continue;
 		SHADOW_COUNT->compared += (u64)__builtin_popcountll(m);
-		for (; m; m &= m - 1) {
+		for (m = changed(l, table, word, m); m; m &= m - 1) {
 			int i = word * 64 + __builtin_ctzll(m);
 
-			if (!page_stale(l, table, i) || !BITTEST(l->mapped, i))
+			S->code_changed |= BITTEST(l->exec, i);
+			BITCLEAR(l->exec, i);
+			if (!BITTEST(l->mapped, i))
 				continue;
 			BITCLEAR(l->mapped, i);
 			BITCLEAR(l->writable, i);
@@ -146,11 +154,11 @@ void space_invalidate(struct cpu *c, u64 va)
 		if (leaf_stale(l, pde)) {
 			leaf_unmap(l);
 			leaf_drop(l);
-		} else if (!l->large && (BITTEST(l->mapped, i) | BITTEST(l->exec, i)) &&
-			   page_stale(l, ram_pointer(pde & PTE_ADDR), i) && BITTEST(l->mapped, i)) {
-			unmap(l->va + (u64)i * PAGE_SIZE, PAGE_SIZE);
-			BITCLEAR(l->mapped, i);
-			BITCLEAR(l->writable, i);
+		} else if (!l->large) {
+			u64 only[8] = { 0 };
+
+			BITSET(only, i);
+			leaf_compare(l, ram_pointer(pde & PTE_ADDR), only);
 		}
 	}
 	for (u32 i = 0; i < S->n_runs; i++)

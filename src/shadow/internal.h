@@ -23,6 +23,7 @@ struct leaf {
 	bool watched;       /* its tables are: see tables.c */
 	u16 table_next;     /* in the chain of its table, number + 1 */
 	u32 table;          /* frame of its table, while it is watched */
+	u16 vmas;           /* host mappings, as counted last and made since */
 	u32 score;          /* the maintainer's */
 	u32 writes;         /* to its table, of those in the logs that are being read */
 	u64 pending[8];     /* entries that were written, to be compared at the next flush */
@@ -43,6 +44,7 @@ struct space {
 	u64 root;               /* whose user half it shadows */
 	u32 n_leaves, free;
 	u32 n_runs;
+	u32 vmas, dice;         /* room.c */
 	bool code_changed, lost;
 	bool low_supervisor;    /* a supervisor page of the lower half was mapped */
 	u16 hash[LEAF_HASH];
@@ -79,6 +81,12 @@ void leaf_drop(struct leaf *l);
 void run_forget(u32 i);
 /* Unmaps what of the leaf is mapped, as one range. */
 void leaf_unmap(struct leaf *l);
+
+/* ---- room.c ---- */
+/* Before something is mapped: leaves give way while the host's limit on mappings is near. */
+void room_make(void);
+/* One leaf gives way. */
+void room_evict(void);
 
 /* ---- tables.c ---- */
 /* From now on each write to the leaf's tables is in a log.  The caller compares the leaf afterwards, unless nothing of

@@ -36,6 +36,7 @@ void settle(void)
 	tables_forget();
 	S->lost = false;
 	S->gate.length = 0;
+	S->vmas = 0;
 	S->low_supervisor = false;
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
@@ -104,6 +105,8 @@ void leaf_unmap(struct leaf *l)
 		if (first >= 0)
 			unmap(l->va + (u64)first * PAGE_SIZE, (u64)(last - first + 1) * PAGE_SIZE);
 	}
+	S->vmas -= MIN(S->vmas, (u32)l->vmas);
+	l->vmas = 0;
 	__builtin_memset(l->mapped, 0, sizeof l->mapped);
 	__builtin_memset(l->writable, 0, sizeof l->writable);
 }
@@ -147,8 +150,11 @@ static struct leaf *leaf_get(struct cpu *c, u64 va, bool large, u64 pde)
 	else if (S->n_leaves < MAX_LEAVES)
 		n = ++S->n_leaves;
 	else {
-		lose();
-		return NULL;
+		room_evict();
+		n = S->free;
+		if (!n || S->lost)
+			return NULL;
+		S->free = S->leaves[n - 1].next;
 	}
 	l = &S->leaves[n - 1];
 	__builtin_memset(l, 0, offsetof(struct leaf, snap));
@@ -259,6 +265,7 @@ static int map_pages(u64 va, u64 pa, u64 length, bool write, bool user, bool pop
 		lose();
 	if (r < 0)
 		return -1;
+	S->vmas++;
 	SHADOW_COUNT->fills++;
 	SHADOW_COUNT->fill_pages += length >> PAGE_SHIFT;
 	return 0;
@@ -269,6 +276,7 @@ static void write_protect(u64 host)
 {
 	if (host_mprotect(host, PAGE_SIZE, PROT_READ) < 0)
 		lose();
+	S->vmas += 2;
 }
 
 static void protect_in_run(const struct run *r, u64 pa)
@@ -398,6 +406,7 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 		return -1;
 	if (map_pages(first, pa - (u64)(at - from) * PAGE_SIZE, length, write, w->user, true))
 		return -1;
+	l->vmas++;
 	for (int i = from; i < to; i++) {
 		l->snap[i] = entry[i - low];
 		BITSET(l->mapped, i);
@@ -420,6 +429,7 @@ static int fill_large(struct cpu *c, u64 va, const struct walk *w)
 		return -1;
 	if (map_pages(l->va, pa, LEAF_SIZE, write, w->user, true))
 		return -1;
+	l->vmas++;
 	l->snap[0] = w->entry;
 	l->mapped[0] = 1;
 	l->writable[0] = write;
@@ -435,6 +445,7 @@ static int fill(struct cpu *c, u64 va, const struct walk *w)
 {
 	u64 other;
 
+	room_make();
 	/* The other half's page at the same host address gives way. */
 	other = is_kernel_half(va) ? va + FOLD_OFF : va - FOLD_OFF;
 	if (is_kernel_half(other) != is_kernel_half(va)) {
@@ -553,28 +564,6 @@ void space_protect_frames(const u32 *frames, size_t n)
 }
 
 void space_set_root(u64 root) { S->root = root; }
-
-u32 space_vmas(void)
-{
-	u32 n = S->n_runs;
-
-	for (u32 i = 0; i < S->n_leaves; i++) {
-		const struct leaf *l = &S->leaves[i];
-		u64 next = ~0ull; /* entry that would go on with the mapping */
-
-		if (l->va == ~0ull || l->large) {
-			n += l->va != ~0ull;
-			continue;
-		}
-		for (int at = 0; at < 512; at++) {
-			u64 e = (l->snap[at] & PTE_ADDR) | BITTEST(l->writable, at);
-
-			n += BITTEST(l->mapped, at) && e != next;
-			next = BITTEST(l->mapped, at) ? e + PAGE_SIZE : ~0ull;
-		}
-	}
-	return n;
-}
 
 bool space_low_supervisor(void) { return S->low_supervisor; }
 

@@ -22,6 +22,7 @@ struct shadow_counters {
 	u64 table_stores;       /* stores to them that did not fault */
 	u64 table_updates;      /* entries brought up to date because they were written */
 	u64 tables_watched, tables_released;
+	u64 evicted;            /* leaves that gave way to others */
 };
 
 /* What was written to watched tables by one vCPU; each carrier reads on from where it left off.  An entry is the
@@ -41,6 +42,7 @@ _Static_assert(VCPU_LOG + sizeof(struct table_log) <= VCPU_COUNT, "table log");
 struct shadow_state {
 	u64 ram_size, ram_low;  /* bytes; what lies above ram_low appears at 4 GiB */
 	u32 keys;               /* bit 0: in use; then 4 bits each: monitor, kernel, spill, tables */
+	u32 vma_budget;         /* host mappings of the guest that a carrier may have */
 	u32 vcpus;
 	u32 roots;              /* that a vCPU has carriers for */
 	u32 paging;             /* enum paging_kind: who keeps the shadow true */

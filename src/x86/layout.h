@@ -51,10 +51,10 @@
 
 #define MONITOR_DISP 0x10000000
 #define VCPU_DISP 0x18000000 /* the area of the carrier's own vCPU: its state, and its spill pages once more */
-#define VCPU_AREA 0x200000
-#define VCPU_LOG 0x1f3000   /* struct table_log */
-#define VCPU_COUNT 0x1fc000 /* offsets in the area: counters of the shadow page tables, */
-#define VCPU_SPILL 0x1fd000 /* the spill pages */
+#define VCPU_AREA 0x3c0000
+#define VCPU_LOG 0x3b3000   /* offsets in the area: struct table_log, */
+#define VCPU_COUNT 0x3bc000 /* counters of the shadow page tables, */
+#define VCPU_SPILL 0x3bd000 /* the spill pages */
 #define SHARED_DISP 0x20000000
 #define OFF_FRAMES 0x400000   /* in the shared mapping: monitor/frames.c, a byte a page of RAM first */
 #define OFF_VCPUS 0x1c000000 /* in the shared mapping: VCPU_AREA for each vCPU */
