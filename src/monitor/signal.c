@@ -342,7 +342,7 @@ static bool table_store(struct block *b, struct insn_record *rec, u64 frame)
 		table_release(frame);
 		return false;
 	}
-	if (paging()->intercepts)
+	if (paging_chosen()->intercepts)
 		site_change(b, rec, SITE_TABLE);
 	my.table = frame + 1;
 	my.execute = true;

@@ -11,7 +11,7 @@ static const struct paging *const maintainers[PAGING_COUNT] = {
 #undef PAGING_ROW
 };
 
-const struct paging *paging(void) { return maintainers[SHADOW->paging < PAGING_COUNT ? SHADOW->paging : PAGING_LAZY]; }
+const struct paging *paging_chosen(void) { return maintainers[SHADOW->paging < PAGING_COUNT ? SHADOW->paging : PAGING_LAZY]; }
 
 /* The entry that leads here has changed, or a large page has to set its dirty bit anew. */
 static bool leaf_stale(const struct leaf *l, u64 pde)
@@ -106,7 +106,7 @@ static void compare_loose(struct cpu *c, bool kernel)
 		for (u64 m = S->loose[kernel][word]; m; m &= m - 1) {
 			struct leaf *l = &S->leaves[word * 64 + (u32)__builtin_ctzll(m)];
 
-			if (leaf_check(c, l, NULL) && paging()->watch && paging()->watch(l) && table_watch(c, l))
+			if (leaf_check(c, l, NULL) && paging_chosen()->watch && paging_chosen()->watch(l) && table_watch(c, l))
 				leaf_check(c, l, NULL);
 		}
 }
@@ -201,13 +201,13 @@ void leaves_drop_user(void)
 
 void space_flush_user(struct cpu *c)
 {
-	paging()->flush_user(c);
+	paging_chosen()->flush_user(c);
 	settle();
 }
 
 void space_flush_all(struct cpu *c)
 {
-	paging()->flush_user(c);
+	paging_chosen()->flush_user(c);
 	compare_loose(c, true);
 	check_runs(c);
 	settle();

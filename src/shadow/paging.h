@@ -45,7 +45,7 @@ struct paging {
 	bool at_once;
 };
 /* The one that was chosen. */
-const struct paging *paging(void);
+const struct paging *paging_chosen(void);
 
 #define PAGING_DECLARE(symbol, name) extern const struct paging paging_##name;
 PAGING_KINDS(PAGING_DECLARE)

@@ -165,7 +165,7 @@ static struct leaf *leaf_get(struct cpu *c, u64 va, bool large, u64 pde)
 	l->next = S->hash[h];
 	S->hash[h] = (u16)n;
 	BITSET(S->loose[l->kernel], n - 1);
-	if (paging()->watch_new)
+	if (paging_chosen()->watch_new)
 		table_watch(c, l);
 	return l;
 }
@@ -277,11 +277,6 @@ static void write_protect(u64 host)
 	if (host_mprotect(host, PAGE_SIZE, PROT_READ) < 0)
 		lose();
 	S->vmas += 2;
-}
-
-static void protect_in_run(const struct run *r, u64 pa)
-{
-	write_protect(fold(r->va + (pa - r->pa)));
 }
 
 /* Takes write permission from the flagged pages of a run just mapped, neighbours at a time. */
@@ -504,15 +499,33 @@ bool space_note_exec(struct cpu *c, u64 va, const struct walk *w)
 	return true;
 }
 
-static void protect_frame(u64 frame)
+/* Takes write permission from frames [from, to) in the runs. */
+static void protect_in_runs(u64 from, u64 to)
 {
 	for (u32 i = 0; i < S->n_runs; i++) {
 		struct run *r = &S->runs[i];
-		u64 off = ram_offset(r->pa) >> PAGE_SHIFT;
+		u64 first = ram_offset(r->pa) >> PAGE_SHIFT, end = first + (r->length >> PAGE_SHIFT);
+		u64 lo = MAX(from, first), hi = MIN(to, end);
 
-		if (r->writable && frame - off < r->length >> PAGE_SHIFT)
-			protect_in_run(r, r->pa + (frame - off) * PAGE_SIZE);
+		if (!r->writable || lo >= hi)
+			continue;
+		if (host_mprotect(fold(r->va) + (lo - first) * PAGE_SIZE, (hi - lo) * PAGE_SIZE, PROT_READ) < 0)
+			lose();
+		S->vmas += 2;
 	}
+}
+
+#define NEIGHBOURS 512
+
+/* The flagged frames around `frame`, which are write-protected already or are to be. */
+static void flagged_around(u64 frame, u64 *from, u64 *to)
+{
+	*from = frame;
+	*to = frame + 1;
+	while (*from && *to - *from < NEIGHBOURS && frame_flags(*from - 1))
+		--*from;
+	while (*to - *from < NEIGHBOURS && frame_flags(*to))
+		++*to;
 }
 
 /* Takes write permission from the leaves' pages whose frames are flagged. */
@@ -545,18 +558,20 @@ static void protect_leaves(void)
 
 void space_protect_frames(const u32 *frames, size_t n)
 {
+	u64 from = 0, to = 0, all = frames ? 0 : SHADOW->ram_size >> PAGE_SHIFT;
 	bool any = !frames;
 
-	if (!frames)
-		for (u64 f = 0; f < SHADOW->ram_size >> PAGE_SHIFT; f++)
-			if (frame_flags(f))
-				protect_frame(f);
-	for (size_t i = 0; i < n; i++) {
-		if (!frame_flags(frames[i]))
+	for (u64 i = 0; i < (frames ? n : all); i++) {
+		u64 frame = frames ? frames[i] : i;
+
+		if (!frame_flags(frame))
 			continue;
-		protect_frame(frames[i]);
-		any |= BITTEST(S->wrote, frames[i]);
-		BITCLEAR(S->wrote, frames[i]);
+		if (frame < from || frame >= to) {
+			flagged_around(frame, &from, &to);
+			protect_in_runs(from, to);
+		}
+		any |= BITTEST(S->wrote, frame);
+		BITCLEAR(S->wrote, frame);
 	}
 	if (any)
 		protect_leaves();

@@ -207,7 +207,7 @@ void memory_written(struct cpu *c, u64 pa, u64 n)
 			return;
 		}
 	}
-	if (!paging()->at_once)
+	if (!paging_chosen()->at_once)
 		return;
 	tables_drain(c);
 	settle();
@@ -331,7 +331,7 @@ void tables_drain(struct cpu *c)
 			__builtin_memset(l->pending, 0, sizeof l->pending);
 			for (int i = 0; i < 8; i++)
 				SHADOW_COUNT->table_updates += (u64)__builtin_popcountll(only[i]);
-			if (leaf_check(c, l, only) && paging()->unwatch && paging()->unwatch(l, writes)) {
+			if (leaf_check(c, l, only) && paging_chosen()->unwatch && paging_chosen()->unwatch(l, writes)) {
 				table_unwatch(l);
 				table_release(frame);
 			}
