@@ -7,6 +7,7 @@
 #include "bench/paging.h"
 
 #define NAME_WIDTH 16
+#define CELL_WIDTH 11           /* and a blank and the bar */
 /* `auto` may cost this much more than the best. */
 #define AUTO_ALLOWED 0.05
 
@@ -22,11 +23,11 @@ static const char *bar_of(double v, double most)
 static void print_value(double v)
 {
 	if (v < 0)
-		printf("%10s", "-");
+		printf("%*s", CELL_WIDTH, "-");
 	else if (v >= 1000 || v == floor(v))
-		printf("%10.0f", v);
+		printf("%*.0f", CELL_WIDTH, v);
 	else
-		printf("%10.*f", v < 10 ? 2 : 1, v);
+		printf("%*.*f", CELL_WIDTH, v < 10 ? 2 : 1, v);
 }
 
 /* A cell's value that can be compared with others of its row: totals only of the same work. */
@@ -59,6 +60,16 @@ static bool shown(const struct paging_bench *b, int column, enum paging_metric m
 	return false;
 }
 
+/* What auto takes of native runs, or where there are none of QEMU. */
+static void print_ratios(const struct paging_bench *b, const struct paging_row *row)
+{
+	int other = row->linux_program && b->columns[COLUMN_NATIVE] ? COLUMN_NATIVE : COLUMN_QEMU;
+	double v = comparable(b, &row->cell[COLUMN_AUTO], METRIC_TOTAL), of = comparable(b, &row->cell[other], METRIC_TOTAL);
+
+	if (v > 0 && of > 0)
+		printf("%8.2f of %s", v / of, paging_column_name(other));
+}
+
 static void print_row(const struct paging_bench *b, const struct paging_row *row, enum paging_metric m)
 {
 	struct paging_automatic a;
@@ -74,13 +85,15 @@ static void print_row(const struct paging_bench *b, const struct paging_row *row
 		if (!shown(b, c, m))
 			continue;
 		if (*row->cell[c].why)
-			printf("%10s", "failed");
+			printf("%*s", CELL_WIDTH, "failed");
 		else
 			print_value(v);
 		printf(" %s", v < 0 ? " " : bar_of(v, most));
 	}
 	if (m == METRIC_TOTAL && paging_judge_auto(row, &a))
-		printf("  %+6.1f %% of %s", a.over * 100, paging_column_name(a.best));
+		printf("  %+7.1f %% of %-14s", a.over * 100, paging_column_name(a.best));
+	if (m == METRIC_TOTAL)
+		print_ratios(b, row);
 	putchar('\n');
 }
 
@@ -89,7 +102,7 @@ static void print_head(const struct paging_bench *b, enum paging_metric m, const
 	printf("%-*s", NAME_WIDTH, "");
 	for (int c = 0; c < COLUMN_COUNT; c++)
 		if (shown(b, c, m))
-			printf("%12s", paging_column_name(c));
+			printf(" %*s ", CELL_WIDTH, paging_column_name(c));
 	puts(last);
 }
 
@@ -102,7 +115,7 @@ static void print_metric(const struct paging_bench *b, enum paging_metric m)
 			continue;
 		if (!any) {
 			printf("\n%s (%s)\n", paging_metrics[m].words, paging_metrics[m].unit);
-			print_head(b, m, m == METRIC_TOTAL && b->columns[COLUMN_AUTO] ? "  auto over the best" : "");
+			print_head(b, m, m == METRIC_TOTAL && b->columns[COLUMN_AUTO] ? "   auto over the best       auto in all" : "");
 		}
 		any = true;
 		print_row(b, &b->row[i], m);
@@ -171,6 +184,44 @@ static void print_auto(const struct paging_bench *b)
 		       "furthest off: %s, %+.1f %%\n", AUTO_ALLOWED * 100, within, n, ahead, furthest, most * 100);
 }
 
+static int column_named(const char *name)
+{
+	int c = 0;
+
+	while (c < PAGING_COUNT && strcmp(paging_column_name(c), name))
+		c++;
+	return c;
+}
+
+/* Workloads with fewer updates show what it costs to find the instructions that make them. */
+#define MANY_UPDATES 1000
+
+/* A store that is intercepted beside one that traps, over the workloads with many. */
+static void print_updates(const struct paging_bench *b)
+{
+	int intercept = column_named("intercept"), trap = column_named("writeprotect"), n = 0;
+	double v[COLUMN_COUNT] = { 0 }, low = 0, high = 0, ratio_low = 0, ratio_high = 0;
+
+	if (intercept == PAGING_COUNT || trap == PAGING_COUNT)
+		return;
+	for (int i = 0; i < b->rows; i++) {
+		const struct paging_cell *cell = b->row[i].cell;
+
+		v[intercept] = paging_value(&cell[intercept], METRIC_UPDATE);
+		v[trap] = paging_value(&cell[trap], METRIC_UPDATE);
+		if (v[intercept] <= 0 || v[trap] <= 0 || cell[intercept].sample[0].n[FIGURE_updates] < MANY_UPDATES)
+			continue;
+		low = n ? fmin(low, v[intercept]) : v[intercept];
+		high = n ? fmax(high, v[intercept]) : v[intercept];
+		ratio_low = n ? fmin(ratio_low, v[trap] / v[intercept]) : v[trap] / v[intercept];
+		ratio_high = n ? fmax(ratio_high, v[trap] / v[intercept]) : v[trap] / v[intercept];
+		n++;
+	}
+	if (n)
+		printf("\nan intercepted store takes %.0f to %.0f cycles, 1/%.0f to 1/%.0f of a trapped one; %d of the workloads have at least %d of them\n",
+		       low, high, ratio_low, ratio_high, n, MANY_UPDATES);
+}
+
 static void print_scales(const struct paging_bench *b)
 {
 	printf("Medians of %d run%s, %u %% of the work; cycles of the time stamp counter.\n", b->runs, b->runs > 1 ? "s" : "", b->scale);
@@ -190,5 +241,6 @@ void paging_bench_print(const struct paging_bench *b)
 		print_metric(b, m);
 	print_sweep(b);
 	print_crossings(b);
+	print_updates(b);
 	print_auto(b);
 }

@@ -57,7 +57,7 @@
 #define PAGING_SWEEP(P) P(1) P(10) P(100) P(1000) P(10000) P(100000)
 #define PAGING_SWEEP_NAME "sweep"
 /* Pages, and accesses between two flushes, of the sweep. */
-#define PAGING_SWEEP_PAGES 128
+#define PAGING_SWEEP_PAGES 512
 #define PAGING_SWEEP_SLICE 1000
 
 #endif
