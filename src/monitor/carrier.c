@@ -53,6 +53,10 @@ void carrier_catch_up(void)
 		s->recycle = false;
 		s->stale = false;
 	}
+	if (my.rights_epoch != VCPU->rights_epoch) {
+		my.rights_epoch = VCPU->rights_epoch;
+		space_drop_all();
+	}
 	if (my.kernel_epoch != VCPU->kernel_epoch)
 		flush_kernel();
 	if (my.folds_epoch != SHADOW->folds_epoch) {

@@ -182,7 +182,7 @@ void translations_flush(void)
 		VCPU_AT(v)->gates_open = false;
 		vcpu_constants(v)->lstar_entry = 0;
 	}
-	SH->n_kexec = 0;
+	SH->n_kexec = SH->low_kexec = 0;
 	__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
 	for (u32 i = 0; i < BIT(KLOOKUP_BITS); i++)
 		KLOOKUP[i] = (u64)lookup_miss_kernel;
@@ -193,7 +193,7 @@ void translations_flush(void)
 }
 
 /* Kernel translations are linked to each other whatever the address space, so the pages they came from
- * are watched for all carriers together. */
+ * are watched for all carriers together; those in the lower half, where a kernel seldom runs, at each CR3 load too. */
 static u32 *kexec_chain(u64 va) { return &SH->kexec_hash[(va >> PAGE_SHIFT) % KEXEC_HASH]; }
 
 static void kexec_insert(u32 n)
@@ -225,14 +225,15 @@ static void kernel_code_note(u64 va, u64 pa)
 			translations_flush();
 		n = SH->n_kexec++;
 		SH->kexec[n].va = page;
+		SH->low_kexec += !is_kernel_half(page);
 		kexec_insert(n);
 	}
 	SH->kexec[n].pa = pa & PAGE_MASK;
 	cache_unlock();
 }
 
-/* Kills the translations of a page that was noted, where the guest no longer has it there.  Returns whether it
- * has. */
+/* Kills the translations of a page that was noted, where the kernel may no longer execute it there: as far as the
+ * guest's entries say.  Returns whether it may. */
 static bool kexec_good(struct cpu *c, u32 n)
 {
 	u64 at = SH->kexec[n].va, pa, e;
@@ -240,34 +241,54 @@ static bool kexec_good(struct cpu *c, u32 n)
 	u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 1;
 
 	pa = (e & PTE_ADDR & ~(size - 1)) | (at & (size - 1));
-	if (level && !(e & PTE_NX) && (pa & PAGE_MASK) == SH->kexec[n].pa)
+	if (level && (e & PTE_A) && !(e & PTE_NX) && !((e & PTE_U) && (c->cr4 & CR4_SMEP)) && (pa & PAGE_MASK) == SH->kexec[n].pa)
 		return true;
 	block_kill_page(CACHE, ram_offset(SH->kexec[n].pa) >> PAGE_SHIFT, at);
 	return false;
 }
 
+static void kexec_forget(u32 n)
+{
+	SH->low_kexec -= !is_kernel_half(SH->kexec[n].va);
+	SH->kexec[n] = SH->kexec[--SH->n_kexec];
+}
+
+/* All that are noted, or those in the lower half alone. */
+static void kexec_check_all(struct cpu *c, bool low)
+{
+	u32 before = SH->n_kexec;
+
+	for (u32 n = 0; n < SH->n_kexec; n++)
+		if (!(low && is_kernel_half(SH->kexec[n].va)) && !kexec_good(c, n))
+			kexec_forget(n--);
+	if (SH->n_kexec == before)
+		return;
+	__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
+	for (u32 n = 0; n < SH->n_kexec; n++)
+		kexec_insert(n);
+}
+
 void kernel_code_check(struct cpu *c, u64 va)
 {
-	u32 n, before;
+	u32 n;
 
 	cache_lock();
-	before = SH->n_kexec;
-	if (va != ~0ull) {
-		n = kexec_find(va & PAGE_MASK);
-		if (n != MAX_KEXEC && !kexec_good(c, n))
-			SH->kexec[n] = SH->kexec[--SH->n_kexec];
-	} else {
-		for (n = 0; n < SH->n_kexec; n++)
-			if (!kexec_good(c, n))
-				SH->kexec[n--] = SH->kexec[--SH->n_kexec];
-	}
-	if (SH->n_kexec != before) {
-		__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
-		for (n = 0; n < SH->n_kexec; n++)
-			kexec_insert(n);
-	}
+	n = va == ~0ull ? MAX_KEXEC : kexec_find(va & PAGE_MASK);
+	/* Where the one is not good, others seldom are. */
+	if (va == ~0ull || (n != MAX_KEXEC && !kexec_good(c, n)))
+		kexec_check_all(c, false);
 	cache_unlock();
 	itlb_clear();
+}
+
+void kernel_low_code_check(struct cpu *c)
+{
+	if (!SH->low_kexec)
+		return;
+	cache_lock();
+	kexec_check_all(c, true);
+	cache_unlock();
+	__builtin_memset(my.itlb[0], 0, sizeof my.itlb[0]);
 }
 
 /* Physical address of the code byte at va; raises #PF where it may not be fetched. */
@@ -296,7 +317,7 @@ int fetch_address(struct cpu *c, u64 va, u64 *pa)
 		return -1;
 	}
 	/* Where it stays as long as what was noted does. */
-	if (is_kernel_half(va))
+	if (is_kernel_half(va) || c->cpl != 3)
 		kernel_code_note(va, w.pa);
 	else if (!space_note_exec(c, va, &w))
 		key = 0;

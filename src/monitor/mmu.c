@@ -20,6 +20,16 @@ static void note_kernel_flush(u64 va)
 	my.kernel_epoch = VCPU->kernel_epoch;
 }
 
+/* What was invalidated of the current PCID may be mapped by other carriers too: the guest gave several roots one PCID. */
+static void mark_sharers(const struct cpu *c)
+{
+	u64 pcid = c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
+
+	for (u32 i = 0; i < MAX_CARRIERS; i++)
+		if (i != my.number && VCPU->carriers[i].pcid == pcid)
+			VCPU->carriers[i].stale = true;
+}
+
 static void after_user_flush(void)
 {
 	if (space_code_changed())
@@ -54,6 +64,7 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 			if (VCPU->carriers[i].cr3 == root)
 				VCPU->carriers[i].stale = true;
 	}
+	kernel_low_code_check(c);
 	my.foreign_accesses = 0;
 	my.must_switch = false;
 	my.want_switch = VCPU->carriers[my.number].cr3 != root;
@@ -87,6 +98,11 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 {
 	u64 paging = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PSE;
 
+	/* What an entry permits, and with it what is mapped of it, depends on these. */
+	if (((c->cr0 ^ old_cr0) & CR0_WP) || ((c->efer ^ old_efer) & EFER_NX)) {
+		my.rights_epoch = ++VCPU->rights_epoch;
+		space_drop_all();
+	}
 	if (((c->cr0 ^ old_cr0) & (CR0_PG | CR0_WP)) || ((c->cr4 ^ old_cr4) & paging) ||
 	    ((c->efer ^ old_efer) & (EFER_NX | EFER_LMA)))
 		flush_everything(c);
@@ -96,6 +112,10 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 
 void mmu_invlpg(struct cpu *c, gva_t address)
 {
+	if (!is_kernel_half(address.v)) {
+		kernel_low_code_check(c);
+		mark_sharers(c);
+	}
 	if (is_kernel_half(address.v)) {
 		note_kernel_flush(address.v & PAGE_MASK);
 		kernel_code_check(c, address.v);
@@ -103,6 +123,21 @@ void mmu_invlpg(struct cpu *c, gva_t address)
 		return;
 	}
 	space_invalidate(c, address.v);
+	after_user_flush();
+}
+
+/* A #PF is about to be raised: nothing that was cached of the address outlives it (SDM 3A, 4.10.4.1). */
+void mmu_page_fault(struct cpu *c, u64 va)
+{
+	if (is_kernel_half(va)) {
+		mmu_invlpg(c, (gva_t){ va });
+		return;
+	}
+	kernel_low_code_check(c);
+	mark_sharers(c);
+	if (foreign(c))
+		return;
+	space_invalidate(c, va);
 	after_user_flush();
 }
 
@@ -114,6 +149,7 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 		flush_everything(c);
 		return;
 	}
+	kernel_low_code_check(c);
 	mark_stale(type == 3 ? ~0ull : pcid);
 	if (my.ktlb_local)
 		ktlb_clear();

@@ -17,7 +17,7 @@ struct insn;
 struct mine {
 	u32 number;             /* of this carrier among those of its vCPU */
 	u32 user;               /* among all: its bit in instance.users */
-	u64 code_epoch, kernel_epoch, folds_epoch;
+	u64 code_epoch, kernel_epoch, rights_epoch, folds_epoch;
 	u32 generation;         /* of the code cache that slots and lookup table belong to */
 	u32 slots;              /* slots that are set up */
 	u32 lock_depth;         /* how often it has taken the cache's lock */
@@ -101,12 +101,15 @@ void itlb_clear(void);          /* all of the three */
 void ktlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
+void kernel_low_code_check(struct cpu *c);     /* what of it depends on the root */
 void state_live(struct cpu *c, bool user);
 /* carrier.c: brings the peak of host mappings up to date. */
 void carrier_count_vmas(void);
 void carrier_place(void);
 void carrier_keep_place(void);
 void root_is_eager(struct cpu *c);
+/* The guest is about to get a #PF at va. */
+void mmu_page_fault(struct cpu *c, u64 va);
 u8 current_mode(const struct cpu *c);
 /* confine.c */
 void confine_zygote(void);

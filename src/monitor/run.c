@@ -284,6 +284,7 @@ _Noreturn void run_loop(void)
 				my.guest_fault_rip = c->rip;
 				my.guest_fault_address = c->exc.cr2;
 				my.guest_fault_error = c->exc.error;
+				mmu_page_fault(c, c->exc.cr2);
 			}
 			sys_deliver_exception(c);
 			if (c->shutdown)

@@ -97,6 +97,7 @@ struct shared {
 	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
 	u64 host_xcr0;
 	u32 n_kexec;            /* kernel pages with translations */
+	u32 low_kexec;          /* of these in the lower half */
 	struct { u64 va, pa; u32 next; } kexec[MAX_KEXEC];
 	u32 kexec_hash[KEXEC_HASH]; /* number + 1 of the first in a chain */
 	char message[256];      /* for MEND_ERROR */
@@ -127,6 +128,7 @@ struct vcpu {
 	u64 use_counter;
 	u64 kernel_epoch;       /* bumped when kernel translations were flushed: which ones, in a ring */
 	u64 kernel_flushed[KERNEL_FLUSHES];
+	u64 rights_epoch;       /* bumped when CR0.WP or EFER.NXE changed */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
 	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
 	struct monitor_counters count;

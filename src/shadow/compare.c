@@ -123,7 +123,7 @@ static void check_runs(struct cpu *c)
 			u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 0;
 
 			good = level >= 2 && (e & PTE_ADDR & ~(size - 1)) + (at & (size - 1)) == r->pa + (at - r->va) &&
-			       (e & PTE_A) && (!r->writable || ((e & PTE_W) && (e & PTE_D)));
+			       (e & RUN_COMPARE) == r->rights && (!r->writable || (e & PTE_D));
 			at += size;
 		}
 		if (good)

@@ -33,6 +33,7 @@ struct leaf {
 
 struct run {
 	u64 va, pa, length;
+	u64 rights;         /* of each entry, those above it included: RUN_COMPARE */
 	bool writable;
 };
 
@@ -66,6 +67,7 @@ _Static_assert(offsetof(struct space, gate.va) == SG_VA && offsetof(struct space
 	       offsetof(struct space, gate.pkru) == SG_PKRU, "gate");
 
 #define PTE_COMPARE (PTE_P | PTE_W | PTE_U | PTE_NX | PTE_ADDR | PTE_A | PTE_PS)
+#define RUN_COMPARE (PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | PTE_PS)
 #define BITTEST(map, i) ((map)[(i) >> 6] >> ((i) & 63) & 1)
 #define BITSET(map, i) ((map)[(i) >> 6] |= BIT((i) & 63))
 #define BITCLEAR(map, i) ((map)[(i) >> 6] &= ~BIT((i) & 63))

@@ -28,7 +28,7 @@
  * error code in *error. */
 int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error);
 /* Reads the leaf entry for va without side effects: level 1..3 and its value, with the rights and the accessed bit
- * that the levels above leave it; 0 where not present. */
+ * that the levels above leave it; 0 where not present or with a reserved bit set. */
 int mmu_peek(struct cpu *c, u64 va, u64 *entry);
 /* The page directory entry for va below `root`, with the rights and the accessed bit that the levels above leave it; 0
  * where one of those is absent or large. */
@@ -47,6 +47,8 @@ int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write);
 void space_invalidate(struct cpu *c, u64 va);
 void space_flush_user(struct cpu *c);
 void space_flush_all(struct cpu *c);
+/* The rules have changed by which entries permit accesses: nothing stays mapped. */
+void space_drop_all(void);
 /* The guest kernel uses an address in a GiB of which nothing was mapped yet: makes it the kernel's.  True
  * if that helps: the instruction can be tried again. */
 bool space_claim(struct cpu *c, u64 va);

@@ -46,6 +46,12 @@ void settle(void)
 	SHADOW_COUNT->evictions++;
 }
 
+void space_drop_all(void)
+{
+	lose();
+	settle();
+}
+
 struct leaf *leaf_find(u64 va)
 {
 	u64 base = va & ~(LEAF_SIZE - 1);
@@ -328,7 +334,7 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 		int level = mmu_peek(c, end, &e);
 
 		if (level < 2 || (end & ((1ull << (12 + 9 * (level - 1))) - 1)) ||
-		    ((e ^ w->entry) & same) || (e & PTE_ADDR & ~0x1fffull) != pa + (end - start))
+		    ((e ^ w->whole) & same) || (e & PTE_ADDR & ~0x1fffull) != pa + (end - start))
 			break;
 		end += 1ull << (12 + 9 * (level - 1));
 	}
@@ -337,7 +343,7 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 	for (u64 step = size; pa >= step; start -= step, pa -= step) {
 		int level = mmu_peek(c, start - step, &e);
 
-		if (level != w->level || ((e ^ w->entry) & same) || (e & PTE_ADDR & ~0x1fffull) != pa - step ||
+		if (level != w->level || ((e ^ w->whole) & same) || (e & PTE_ADDR & ~0x1fffull) != pa - step ||
 		    ram_offset(pa - step) == ~0ull || ram_offset(pa - step) + step != ram_offset(pa) ||
 		    is_kernel_half(start - step) != is_kernel_half(start) || reserved(fold(start - step), step))
 			break;
@@ -346,7 +352,7 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 		return -1;
 	if (map_pages(start, pa, end - start, writable, w->user, false))
 		return -1;
-	struct run r = { start, pa, end - start, writable };
+	struct run r = { start, pa, end - start, w->whole & RUN_COMPARE, writable };
 
 	/* Overlapping runs merge into the newest; what they covered beyond is refilled on demand. */
 	for (u32 i = 0; i < S->n_runs;) {
@@ -440,6 +446,9 @@ static int fill(struct cpu *c, u64 va, const struct walk *w)
 {
 	u64 other;
 
+	/* The kernel's key would let SMAP's rules pass. */
+	if (w->user && is_kernel_half(va))
+		return -1;
 	room_make();
 	/* The other half's page at the same host address gives way. */
 	other = is_kernel_half(va) ? va + FOLD_OFF : va - FOLD_OFF;

@@ -3,6 +3,7 @@
  * interpreted code, which is never shadowed. */
 #include "shadow/shadow.h"
 #include "shadow/state.h"
+#include "x86/system.h"
 
 static u64 *entry_at(u64 gpa) { return ram_pointer(gpa & ~7ull); }
 
@@ -138,12 +139,29 @@ static u64 below(u64 above, u64 e)
 	return (e & (above | ~both)) | (above & PTE_NX);
 }
 
+#define NOTHING_ABOVE (PTE_W | PTE_U | PTE_A)
+
 #define WALK_AGAIN 1
+
+static u64 unknown_bits(const struct cpu *c)
+{
+	return (PTE_ADDR & ~(BIT(sys_physical_bits()) - 1)) | (c->efer & EFER_NX ? 0 : PTE_NX);
+}
+
+/* Bits of a present entry that must be clear (4.5): of an address that the processor does not have, or within a large
+ * page. */
+static u64 reserved_in(u64 unknown, int level, u64 e)
+{
+	if (level == 4)
+		return unknown | PTE_PS;
+	if (level > 1 && (e & PTE_PS))
+		return unknown | (((1ull << (12 + 9 * (level - 1))) - 1) & PTE_ADDR & ~BIT(12)); /* 12: PAT */
+	return unknown;
+}
 
 static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u32 *error)
 {
-	u64 table = c->cr3 & PTE_ADDR, reserved = c->efer & EFER_NX ? 0 : PTE_NX;
-	u64 *path[4], gpas[4], entries[4];
+	u64 unknown = unknown_bits(c), table = c->cr3 & PTE_ADDR, *path[4], gpas[4], entries[4];
 	u32 base = access & (PF_W | PF_U);
 	int n = 0;
 
@@ -153,7 +171,7 @@ static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct wa
 	if (!(c->cr0 & CR0_PG)) {
 		w->pa = va;
 		w->level = 3;
-		w->entry = PTE_P | PTE_W | PTE_A | PTE_D;
+		w->entry = w->whole = PTE_P | PTE_W | PTE_A | PTE_D;
 		return 0;
 	}
 	*error = base;
@@ -170,7 +188,7 @@ static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct wa
 		e = *(volatile u64 *)p;
 		if (!(e & PTE_P))
 			return -1;
-		if ((e & reserved) || (level == 4 && (e & PTE_PS))) {
+		if (e & reserved_in(unknown, level, e)) {
 			*error = base | PF_P | PF_RSVD;
 			return -1;
 		}
@@ -198,11 +216,11 @@ static int walk_once(struct cpu *c, u64 va, u32 access, bool implicit, struct wa
 		if (!set_bits(path[i], gpas[i], &entries[i], PTE_A | (i == n - 1 && (access & PF_W) ? PTE_D : 0)))
 			return WALK_AGAIN;
 	w->entry = entries[n - 1];
-	w->table = 0;
-	if (w->level <= 2) {
-		w->table = PTE_W | PTE_U | PTE_A;
-		for (int i = 0; i < 3; i++)
-			w->table = below(w->table, entries[i]);
+	w->whole = NOTHING_ABOVE;
+	for (int i = 0; i < n; i++) {
+		w->whole = below(w->whole, entries[i]);
+		if (i == 2)
+			w->table = w->whole;
 	}
 	return 0;
 }
@@ -219,13 +237,13 @@ int mmu_walk(struct cpu *c, u64 va, u32 access, bool implicit, struct walk *w, u
 
 u64 mmu_peek_table(u64 root, u64 va)
 {
-	u64 table = root & PTE_ADDR, above = PTE_W | PTE_U | PTE_A;
+	u64 table = root & PTE_ADDR, above = NOTHING_ABOVE;
 
 	for (int level = 4; level >= 2; level--) {
 		u64 *p = entry_at(table + (va >> (12 + 9 * (level - 1)) & 511) * 8);
 		u64 e = p ? *(volatile u64 *)p : 0;
 
-		if (!(e & PTE_P) || (level > 2 && (e & PTE_PS)))
+		if (!(e & PTE_P) || (level > 2 && (e & PTE_PS))) /* in a PML4E it is reserved */
 			return 0;
 		above = below(above, e);
 		table = e & PTE_ADDR;
@@ -235,13 +253,13 @@ u64 mmu_peek_table(u64 root, u64 va)
 
 int mmu_peek(struct cpu *c, u64 va, u64 *entry)
 {
-	u64 table = c->cr3 & PTE_ADDR, above = PTE_W | PTE_U | PTE_A;
+	u64 table = c->cr3 & PTE_ADDR, above = NOTHING_ABOVE, unknown = unknown_bits(c);
 
 	for (int level = 4; level >= 1; level--) {
 		u64 *p = entry_at(table + (va >> (12 + 9 * (level - 1)) & 511) * 8);
 		u64 e = p ? *(volatile u64 *)p : 0;
 
-		if (!(e & PTE_P))
+		if (!(e & PTE_P) || (e & reserved_in(unknown, level, e)))
 			return 0;
 		*entry = above = below(above, e);
 		if (level == 1 || (level < 4 && (e & PTE_PS)))

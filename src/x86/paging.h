@@ -22,7 +22,8 @@ struct walk {
 	u64 pa;        /* physical address of the byte */
 	u64 entry_gpa; /* where the leaf entry lies */
 	u64 entry;     /* the leaf entry, accessed and dirty bits as set by the walk */
-	u64 table;     /* the entry at level 2, 0 above a 1 GiB page */
+	u64 table;     /* the entry at level 2 with the rights that those above leave it, 0 above a 1 GiB page */
+	u64 whole;     /* the leaf entry with the rights that those above leave it */
 	int level;     /* 1: 4 KiB, 2: 2 MiB, 3: 1 GiB */
 	bool write, user, exec; /* permissions of the whole path */
 };

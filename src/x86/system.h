@@ -86,6 +86,8 @@ void sys_cpuid_offer_amx(bool offer);
 
 /* How many vCPUs the machine has, for the topology leaves.  Call before sys_cpuid_init(). */
 void sys_cpuid_set_cpus(u32 count);
+/* Width of physical addresses: the processor knows no higher bits. */
+int sys_physical_bits(void);
 
 /* State after RESET (MTRRs as firmware leaves them).  Call after sys_cpuid_init(). */
 void cpu_reset(struct cpu *c);

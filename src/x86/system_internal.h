@@ -214,7 +214,6 @@ bool sys_cpuid_has(u32 leaf, u32 subleaf, int reg, int bit);
 u64 sys_cr4_valid(void);
 u64 sys_xcr0_valid(void);
 u64 sys_efer_valid(void);
-int sys_physical_bits(void);
 u64 sys_arch_capabilities(void);
 
 /* ---- msr.c ---- */
