@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT
+ * The guest of the TLB test: entry by PVH, exception stubs, the way into an access and out of it again.
+ *
+ * An access is a short function at CPL 0 or 3 that touches memory once, run_access() calls it.  It ends by its
+ * return, at CPL 3 by SYSCALL, or by an exception; all three come back to the caller of run_access(). */
+#define VIRT 0xfffff00000000000
+#define PHYS(x) ((x) - VIRT)
+#define SEL_KERNEL_CS 0x08
+#define SEL_KERNEL_SS 0x10
+#define SEL_USER_SS 0x1b
+#define SEL_USER_CS 0x23
+
+	.section .note.pvh, "a", @note
+	.balign	4
+	.long	4, 8, 18
+	.asciz	"Xen"
+	.quad	PHYS(start32)
+
+	.section .boot, "ax"
+	.code32
+	.globl	start32
+start32:
+	cli
+	mov	$PHYS(boot_pml4), %eax
+	mov	%eax, %cr3
+	mov	%cr4, %eax
+	or	$0x620, %eax		/* PAE, OSFXSR, OSXMMEXCPT */
+	mov	%eax, %cr4
+	mov	$0xc0000080, %ecx
+	rdmsr
+	or	$0x101, %eax		/* LME, SCE */
+	wrmsr
+	mov	%cr0, %eax
+	and	$~0xe, %eax
+	or	$0x80010023, %eax	/* PG, WP, NE, MP, PE */
+	mov	%eax, %cr0
+	lgdt	PHYS(gdtr_low)
+	ljmp	$SEL_KERNEL_CS, $PHYS(start64)
+	.code64
+start64:
+	mov	$SEL_KERNEL_SS, %eax
+	mov	%eax, %ss
+	mov	%eax, %ds
+	mov	%eax, %es
+	xor	%eax, %eax
+	mov	%eax, %fs
+	mov	%eax, %gs
+	movabs	$high, %rax
+	jmp	*%rax
+
+	.text
+high:	lea	stack_top(%rip), %rsp
+	lgdt	gdtr(%rip)
+	mov	%ebx, %edi
+	xor	%ebp, %ebp
+	call	tlb_main
+1:	cli
+	hlt
+	jmp	1b
+
+	/* u64 run_access(const struct run *r): see world.h */
+	.globl	run_access
+run_access:
+	push	%rbx
+	push	%rbp
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	movq	$-1, trapped(%rip)
+	mov	%rsp, saved_rsp(%rip)
+	mov	%rdi, %r10
+	mov	(%r10), %r11		/* function */
+	mov	8(%r10), %rdi		/* address */
+	mov	16(%r10), %rsi		/* operand */
+	mov	24(%r10), %rdx		/* expected by CMPXCHG */
+	mov	32(%r10), %r8		/* RFLAGS */
+	mov	40(%r10), %r9		/* stack at CPL 3, 0 at CPL 0 */
+	test	%r9, %r9
+	jnz	1f
+	push	%r8
+	popfq
+	call	*%r11
+	jmp	access_end
+1:	pushq	$SEL_USER_SS
+	push	%r9
+	push	%r8
+	pushq	$SEL_USER_CS
+	push	%r11
+	iretq
+
+	.globl	syscall_entry
+syscall_entry:
+access_end:
+	mov	saved_rsp(%rip), %rsp
+	movq	$0, saved_rsp(%rip)
+	pushq	$2
+	popfq
+	mov	%rdx, access_high(%rip)
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbp
+	pop	%rbx
+	ret
+
+	.altmacro
+	.macro	STUB n
+	.balign	16
+	.if	\n != 8 && (\n < 10 || \n > 14) && \n != 17 && \n != 21
+	pushq	$0
+	.endif
+	pushq	$\n
+	jmp	trap
+	.endm
+	.balign	16
+	.globl	stubs
+stubs:
+	.set	i, 0
+	.rept	32
+	STUB	%i
+	.set	i, i + 1
+	.endr
+
+	/* On the trap stack: vector, error code, RIP, CS, RFLAGS, RSP, SS. */
+trap:	push	%rax
+	mov	%cr2, %rax
+	mov	%rax, trapped+16(%rip)
+	mov	8(%rsp), %rax
+	mov	%rax, trapped(%rip)
+	mov	16(%rsp), %rax
+	mov	%rax, trapped+8(%rip)
+	mov	24(%rsp), %rax
+	mov	%rax, trapped+24(%rip)
+	cld
+	cmpq	$0, saved_rsp(%rip)
+	jne	access_end
+	call	tlb_panic
+
+	/* ---- the accesses: RDI address, RSI operand, RDX what CMPXCHG expects; result in RAX, its upper half in
+	 * RDX.  Copied to a user page as they are. */
+	.macro	ACCESS name
+	.balign	16
+	.globl	access_\name
+access_\name:
+	.endm
+	.globl	access_begin, access_end_of_all
+	.balign	64
+access_begin:
+	ACCESS	load1
+	movzbl	(%rdi), %eax
+	ret
+	ACCESS	load2
+	movzwl	(%rdi), %eax
+	ret
+	ACCESS	load4
+	mov	(%rdi), %eax
+	ret
+	ACCESS	load8
+	mov	(%rdi), %rax
+	ret
+	ACCESS	load16
+	movups	(%rdi), %xmm0
+	movq	%xmm0, %rax
+	psrldq	$8, %xmm0
+	movq	%xmm0, %rdx
+	ret
+	ACCESS	load_push
+	pushq	(%rdi)
+	pop	%rax
+	ret
+	ACCESS	load_string
+	mov	%rdi, %rsi
+	lodsq
+	ret
+	ACCESS	load_moves
+	push	%rax
+	mov	%rdi, %rsi
+	mov	%rsp, %rdi
+	mov	$8, %ecx
+	rep movsb
+	pop	%rax
+	ret
+	ACCESS	load_compare
+	mov	(%rdi,%rdx,1), %rax
+	cmp	%rsi, (%rdi,%rdx,1)
+	ret
+	ACCESS	store1
+	mov	%sil, (%rdi)
+	ret
+	ACCESS	store2
+	mov	%si, (%rdi)
+	ret
+	ACCESS	store4
+	mov	%esi, (%rdi)
+	ret
+	ACCESS	store8
+	mov	%rsi, (%rdi)
+	ret
+	ACCESS	store16			/* the operand twice */
+	movq	%rsi, %xmm0
+	punpcklqdq %xmm0, %xmm0
+	movups	%xmm0, (%rdi)
+	ret
+	ACCESS	store_push
+	mov	%rsp, %rax
+	lea	8(%rdi), %rsp
+	push	%rsi
+	mov	%rax, %rsp
+	ret
+	ACCESS	store_string
+	mov	%rsi, %rax
+	stosq
+	ret
+	ACCESS	store_nt
+	movnti	%rsi, (%rdi)
+	ret
+	ACCESS	store_moves		/* byte by byte */
+	push	%rsi
+	mov	%rsp, %rsi
+	mov	$8, %ecx
+	rep movsb
+	pop	%rsi
+	ret
+	ACCESS	xchg
+	mov	%rsi, %rax
+	xchg	%rax, (%rdi)
+	ret
+	ACCESS	xadd
+	mov	%rsi, %rax
+	lock xadd %rax, (%rdi)
+	ret
+	ACCESS	add
+	add	%rsi, (%rdi)
+	ret
+	ACCESS	or
+	lock or	%rsi, (%rdi)
+	ret
+	ACCESS	and
+	lock and %rsi, (%rdi)
+	ret
+	ACCESS	or1
+	or	%sil, (%rdi)
+	ret
+	ACCESS	and1
+	and	%sil, (%rdi)
+	ret
+	ACCESS	bts
+	lock bts %rsi, (%rdi)
+	ret
+	ACCESS	btr
+	lock btr %rsi, (%rdi)
+	ret
+	ACCESS	cmpxchg
+	mov	%rdx, %rax
+	lock cmpxchg %rsi, (%rdi)
+	ret
+	ACCESS	cmpxchg16		/* the operand twice where it is what is expected, twice */
+	push	%rbx
+	mov	%rdx, %rax
+	mov	%rsi, %rbx
+	mov	%rsi, %rcx
+	lock cmpxchg16b (%rdi)
+	pop	%rbx
+	ret
+	ACCESS	call
+	call	*%rdi
+	ret
+	ACCESS	fill8			/* eight words from there on */
+	mov	%rsi, %rax
+	mov	$8, %ecx
+	rep stosq
+	ret
+	ACCESS	user_end
+	syscall
+	.balign	16
+access_end_of_all:
+
+	.data
+	.balign	16
+	.globl	gdt
+gdt:	.quad	0
+	.quad	0x00af9b000000ffff
+	.quad	0x00cf93000000ffff
+	.quad	0x00cff3000000ffff
+	.quad	0x00affb000000ffff
+	.quad	0, 0, 0
+gdtr_low:
+	.word	8 * 8 - 1
+	.long	PHYS(gdt)
+gdtr:	.word	8 * 8 - 1
+	.quad	gdt
+	.balign	4096
+boot_pml4:
+	.quad	PHYS(boot_low) + 3
+	.skip	479 * 8
+	.quad	PHYS(boot_low) + 3
+	.skip	31 * 8
+boot_low:
+	.quad	PHYS(boot_pd) + 3
+	.skip	511 * 8
+boot_pd:
+	.set	i, 0
+	.rept	512
+	.quad	i * 0x200000 + 0x83
+	.set	i, i + 1
+	.endr
+	.globl	saved_rsp, trapped, access_high
+	.balign	8
+saved_rsp:	.quad 0
+trapped:	.skip 4 * 8
+access_high:	.quad 0
+
+	.bss
+	.balign	4096
+	.skip	32768
+stack_top:
+	.globl	trap_stack_top
+	.skip	16384
+trap_stack_top:
+	.section .note.GNU-stack, "", @progbits
