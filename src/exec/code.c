@@ -346,7 +346,7 @@ struct block *code_lookup_mode(u64 pc, u8 mode, struct siginfo *info)
 
 u64 code_lookup(u64 pc, struct siginfo *info)
 {
-	const u8 *known = options.tier < 2 ? code_find(pc) : NULL;
+	const u8 *known = code_find(pc);
 	struct block *b = known ? NULL : code_lookup_mode(pc, TM_USER, info);
 
 	return known ? (u64)known : b ? block_host(b) : 0;

@@ -36,6 +36,7 @@
 #define SA_SIGINFO 4u
 #define SA_RESTORER 0x04000000u
 #define SA_ONSTACK 0x08000000u
+#define SA_RESTART 0x10000000u
 #define SA_NODEFER 0x40000000u
 #define SA_RESETHAND 0x80000000u
 #define SEGV_MAPERR 1
@@ -108,6 +109,9 @@ struct thread {
 	bool to_loop;        /* there, into the run loop */
 	bool fix_pushf;
 	bool capturing;      /* a signal to oneself that brings the vector state */
+	bool sampled;        /* a sample came since the call began */
+	bool record;         /* the hot tier is to record from the next entry on */
+	u32 timer, samples;  /* sample.c: number + 1; recordings in a row of which nothing came */
 	bool vforked;        /* its maker waits for it, and gives up its area */
 	u64 async;           /* asynchronous ones of SYNC_SIGNALS that the program blocks: waiting */
 	struct siginfo async_info;
@@ -207,6 +211,7 @@ s64 memory_call(struct thread *th, u64 nr, u64 *a);
 /* signal.c */
 void signal_setup_thread(struct thread *th);
 void signal_setup_process(struct thread *th);
+void signal_setup_sampled(void);
 /* Before an execve: the host ignores sig too, or again does not. */
 void signal_host_ignore(int sig, bool on);
 s64 signal_call(struct thread *th, u64 nr, u64 *a);
@@ -223,6 +228,8 @@ _Noreturn void die_by(struct thread *th, int sig, const struct siginfo *info);
 /* syscall.c */
 extern u8 syscall_class[65536];
 void syscall_setup(void);
+/* Samples are to come: no call may be seen to be interrupted by them. */
+void syscall_setup_sampled(void);
 void syscall_watch(bool all);
 /* Whether the path in the program's memory names its own file: /proc/self/exe, /proc/PID/exe, also of a thread. */
 bool is_own_exe(u64 path);
@@ -239,7 +246,8 @@ void thread_exit(struct thread *th, u64 status);
 /* load.c */
 struct options {
 	u32 limit;          /* tests: bytes of translated code, 0: as many as there is room for */
-	u32 tier, passes, count; /* count: branches to a place before it is looked at */
+	u32 tier, passes;
+	u32 count;          /* tests: exits to C from one recording to the next, 0: by samples alone */
 	u64 close_fd;       /* + 1: the descriptor that the program was given by */
 	char report[4096];
 	char program[4096]; /* what /proc/self/exe says */

@@ -83,15 +83,14 @@ void env_prologue(struct tx *t)
 
 bool env_known(const struct tx *t, u64 pc)
 {
-	return options.tier < 2 && t->b->mode == TM_USER && code_known(pc);
+	return t->b->mode == TM_USER && code_known(pc);
 }
 
 const u8 *env_find(struct tx *t, u64 pc)
 {
 	u64 at = pc - t->b->pc;
 
-	/* The hot tier counts on its way through the exits. */
-	if (options.tier >= 2 || t->b->mode != TM_USER)
+	if (t->b->mode != TM_USER)
 		return NULL;
 	if (at >= t->b->guest_len)
 		return code_find(pc);

@@ -1,50 +1,34 @@
 /* SPDX-License-Identifier: MIT
- * The hot tier in `penumbra exec`: finds what is hot, records how it runs, and puts regions (src/optimise) in
- * the place of blocks.
+ * The hot tier in `penumbra exec`: records how the program runs where it spends its time, and puts regions
+ * (src/optimise) in the place of blocks.
  *
- *	branch back or exit of a region --linked--> counting stub --many times--> hot_promote()
- *	    --> the thread runs in blocks of one instruction, hot_step() notes each address
- *	    --> build(): the block at the head becomes a jump to the region
+ *	a sample in plain translated code (sample.c) --> hot_sampled(): the thread records (trace.c), hot_step() each run
+ *	    --> build(): what led to the head leads to the region
  *
  * A region is a block with BLOCK_REGION: found, linked, killed and forwarded like any other; records of its host
  * code are the optimiser's.  Everything here needs code_lock. */
 #include "exec/exec.h"
 #include "exec/hot.h"
+#include "exec/trace.h"
 #include "optimise/optimise.h"
 #include "translate/internal.h"
 #include "translate/targets.h"
 #include "x86/emit.h"
 
-#define COUNTERS 32768
-#define COUNT_FULL 0x10000u /* the count runs down to just below this: its third byte says so, 1 or 0 */
-#define COUNT_MAX 0xffffu
-#define TRACE 1500
-/* By then the head was seen so often, or few addresses all the time; else it is no loop that would pay. */
-#define TRACE_LOOK 300
-#define TRACE_VISITS 3
-#define TRACE_DISTINCT 130
 #define GAIN 130 /* bytes of host code for 100 of guest code along the trace, at most */
-#define SAVES 30 /* instructions for each time that flags are saved, at least */
+#define INSNS 97 /* instructions of the region for 100 of the plain translation, at most */
 #define SMALL 64 /* instructions for which room does not matter */
+#define SHARE 40 /* one part of the time is for recording and building */
+#define START 40000000ull /* ticks that count as run before the first sample */
+#define HEADS_TRIED 3
 #define HOT_ROOM 0x20000
 #define COLD_ROOM 0x20000
 #define MAX_REGIONS 8192
 #define ARENA (256ull << 20)
+#define DULL 65536
+#define DULL_AGAIN 64 /* of the samples where nothing was found before, one is looked at */
 
-/* On data pages, away from code: the processor would take a write for a change of code. */
-struct counter { u32 count, stub; u64 to[2]; u32 exits; /* first that leads to the stub, number + 1 */ };
-static struct counter counters[COUNTERS];
-static u32 n_counters;
-
-static struct {
-	struct thread *owner;
-	u64 head;
-	s64 frame;
-	u32 n, visits, distinct;
-	u64 seen[64];        /* one bit for the hash of each address */
-	u64 pcs[TRACE];
-} recorder;
-
+static u64 started, began, spent; /* ticks of the time stamp counter */
 static struct hot_region regions[MAX_REGIONS];
 static u32 n_regions;
 static struct optimiser *optimiser;
@@ -52,167 +36,53 @@ static u8 *arena;
 static u64 arena_used;
 struct hot_stats hot_stats;
 
-/* ---- counting ---- */
-
-static void cold_done(struct emit *e)
-{
-	struct cache *k = CACHE;
-
-	k->cold = k->blocks[k->n_blocks - 1].cold_end = (u32)(e->p - CODE_BASE);
-}
-
-static u32 exit_stub(struct emit *e, enum exit_kind kind, u64 target, u32 block, u32 patch)
-{
-	struct cache *k = CACHE;
-	u32 n = k->n_exits++;
-
-	k->exits[n] = (struct exit_record){ .target = target, .block = block, .patch = patch, .kind = (u8)kind };
-	e_store_gs_imm32(e, SPILL_U_DISP + SP_EXIT, n);
-	e_jmp(e, exit_user);
-	return n;
-}
-
-/* mov [absolute], r11d, or the other way */
-static void counter_move(struct emit *e, u8 op, const void *at)
-{
-	e8(e, 0x44); e8(e, op); e8(e, 0x1c); e8(e, 0x25);
-	e32(e, (u32)(u64)at);
-}
-
-/* A stub that counts the ways to b and leaves for hot_promote() at the last one.  Flags are kept:
- *
- *	count--;  r11 = third byte of count;  jmp [to + r11 * 8]
- */
-static bool counter_make(struct block *b)
-{
-	struct cache *k = CACHE;
-	struct emit e = { CODE_BASE + k->cold, NULL };
-	struct counter *c = &counters[n_counters];
-
-	if (n_counters == COUNTERS || k->cold + 4096 > k->limit_cold || k->n_exits + 64 > MAX_EXITS)
-		return false;
-	c->to[1] = block_host(b);
-	c->to[0] = (u64)e.p;
-	exit_stub(&e, X_GO, b->pc, (u32)(b - k->blocks), 0);
-	while ((u64)e.p & 7)
-		e8(&e, 0x90);
-	c->stub = (u32)(e.p - CODE_BASE);
-	counter_move(&e, 0x8b, &c->count);
-	e8(&e, 0x45); e8(&e, 0x8d); e8(&e, 0x5b); e8(&e, 0xff); /* lea r11d, [r11 - 1] */
-	counter_move(&e, 0x89, &c->count);
-	e8(&e, 0x44); e8(&e, 0x0f); e8(&e, 0xb6); e8(&e, 0x1c); e8(&e, 0x25); /* movzx r11d, byte [count + 2] */
-	e32(&e, (u32)(u64)&c->count + 2);
-	e8(&e, 0x42); e8(&e, 0xff); e8(&e, 0x24); e8(&e, 0xdd); /* jmp [to + r11 * 8] */
-	e32(&e, (u32)(u64)c->to);
-	c->count = COUNT_FULL + MIN(options.count, COUNT_MAX);
-	c->exits = 0;
-	cold_done(&e);
-	b->instance = ++n_counters;
-	return true;
-}
-
-/* The stub becomes a jump, and what was linked to it leads straight on. */
-static void counter_end(struct block *b, const struct block *to)
-{
-	struct counter *c;
-
-	if (!b->instance)
-		return;
-	c = &counters[b->instance - 1];
-	c->count = COUNT_FULL + COUNT_MAX;
-	code_put_jump(c->stub, CODE_BASE + to->host);
-	c->to[1] = block_host(to);
-	for (u32 n = c->exits; n; n = CACHE->exits[n - 1].incoming) {
-		const struct exit_record *x = &CACHE->exits[n - 1];
-
-		if (!(CACHE->blocks[x->block].flags & BLOCK_DEAD))
-			e_patch(CODE_BASE + x->patch, CODE_BASE + to->host);
-	}
-	c->exits = 0;
-}
-
-static bool counted(const struct block *b)
-{
-	return options.tier >= 2 && b->mode == TM_USER && !(b->flags & (BLOCK_REGION | BLOCK_COOL));
-}
-
-void hot_linked(u32 exit, struct block *b)
-{
-	struct exit_record *x = &CACHE->exits[exit];
-	const struct block *from = &CACHE->blocks[x->block];
-
-	if (!counted(b) || !x->linked || (from->mode & TM_STEP))
-		return;
-	if (!(from->flags & BLOCK_REGION) && b->pc >= from->pc + from->guest_len)
-		return;
-	if (!b->instance && !counter_make(b))
-		return;
-	struct counter *c = &counters[b->instance - 1];
-
-	e_patch(CODE_BASE + x->patch, CODE_BASE + c->stub);
-	if (!x->listed) {
-		x->listed = true;
-		x->incoming = c->exits;
-		c->exits = exit + 1;
-	}
-}
-
-/* Whether the bytes before pc are a call: then an indirect branch to it is a return, and no new beginning. */
-static bool after_call(u64 pc)
-{
-	u8 b[7];
-
-	if (guest_copy(b, (const void *)(pc - 7), 7))
-		return false;
-	if (b[2] == 0xe8 || (b[5] == 0xff && (b[6] & 0xf8) == 0xd0) || (b[1] == 0xff && (b[2] == 0x15 || (b[2] & 0xf8) == 0x90)))
-		return true;
-	return (b[4] == 0xff && (b[5] & 0xf8) == 0x50) || (b[3] == 0xff && b[4] == 0x54) || (b[0] == 0xff && b[1] == 0x94) ||
-	       (b[5] == 0xff && (b[6] & 0xf8) == 0x10);
-}
-
-u64 hot_target(struct block *b)
-{
-	if (!counted(b) || after_call(b->pc) || (!b->instance && !counter_make(b)))
-		return block_host(b);
-	return (u64)CODE_BASE + counters[b->instance - 1].stub;
-}
-
 /* ---- recording ---- */
 
-void hot_promote(struct thread *th, u32 block)
+/* Addresses of which nothing came: a bit for the hash of each. */
+static u64 dull[DULL / 64];
+static u32 dull_samples;
+
+static u32 dull_at(u64 pc) { return (u32)(pc * 0x9e3779b97f4a7c15ull >> 48); }
+
+static void dull_note(void)
 {
-	struct block *b = &CACHE->blocks[block];
+	for (u32 i = 0; i < trace.n; i++)
+		dull[dull_at(trace.pcs[i]) / 64] |= BIT(dull_at(trace.pcs[i]) % 64);
+}
 
-	if (!b->instance)
-		return;
-	if (b->flags & BLOCK_DEAD) { /* to its successor, from now on without counting; a count must not run on */
-		struct siginfo info;
-		u32 generation = CACHE->generation;
-		struct block *next = code_lookup_mode(b->pc, TM_USER, &info);
+/* Recording and building are paid from what ran before. */
+static bool affordable(void)
+{
+	if (options.count)
+		return true;
+	if (!started)
+		started = ticks() - START;
+	return spent * SHARE < ticks() - started;
+}
 
-		if (next && generation == CACHE->generation)
-			counter_end(b, next);
+bool hot_wanted(u64 pc)
+{
+	bool seen = dull[dull_at(pc) / 64] >> (dull_at(pc) % 64) & 1;
+
+	hot_stats.samples++;
+	return !seen || ++dull_samples % DULL_AGAIN == 0;
+}
+
+void hot_begin(struct thread *th)
+{
+	if (trace.owner || n_regions == MAX_REGIONS || !affordable() || !memory_find(th->rip))
 		return;
-	}
-	if (recorder.owner || n_regions == MAX_REGIONS) {
-		counters[b->instance - 1].count = COUNT_FULL + MIN(options.count, COUNT_MAX);
-		return;
-	}
-	counters[b->instance - 1].count = COUNT_FULL + MIN(3 * options.count, COUNT_MAX);
-	recorder.owner = th;
-	recorder.head = th->rip;
-	recorder.frame = (s64)(th->gpr[RBP] - th->gpr[RSP]);
-	recorder.n = recorder.visits = recorder.distinct = 0;
-	__builtin_memset(recorder.seen, 0, sizeof recorder.seen);
+	began = ticks();
+	trace_begin(th);
 	hot_stats.recorded++;
 }
 
-bool hot_recording(const struct thread *th) { return unlikely(recorder.owner == th); }
+bool hot_recording(const struct thread *th) { return unlikely(trace.owner == th); }
 
 void hot_forget(const struct thread *th, bool only)
 {
-	if ((recorder.owner == th) == only)
-		recorder.owner = NULL;
+	if ((trace.owner == th) == only)
+		trace.owner = NULL;
 }
 
 /* ---- building ---- */
@@ -247,27 +117,37 @@ static bool worth(const struct opt_region *g)
 {
 	u32 stay = g->covered / MAX(g->entries, 1u);
 
+	if (options.count) /* a test of regions, good or bad */
+		return true;
 	if (g->n_insns > SMALL && g->host_weight * 100 > g->guest_weight * GAIN)
 		return false;
-	if (g->saves * SAVES > g->covered)
+	if (g->host_insns * 100 > g->guest_insns * INSNS)
 		return false;
 	return g->covered > 3 * g->n_insns && (stay >= 60 || (g->n_calls && stay >= 12));
 }
 
-/* The optimiser's exits become links, and its way out for another frame a jump to a plain translation. */
-static void direct_exits(struct block *b, const struct opt_region *g, const struct block *plain, struct emit *cold)
+static void way_out(struct emit *e, enum exit_kind kind, u64 target, u32 block, u32 patch)
+{
+	struct cache *k = CACHE;
+	u32 n = k->n_exits++;
+
+	k->exits[n] = (struct exit_record){ .target = target, .block = block, .patch = patch, .kind = (u8)kind };
+	e_store_gs_imm32(e, SPILL_U_DISP + SP_EXIT, n);
+	e_jmp(e, exit_user);
+}
+
+/* The optimiser's exits become links. */
+static void direct_exits(struct block *b, const struct opt_region *g, struct emit *cold)
 {
 	u32 number = (u32)(b - CACHE->blocks);
 
 	for (u32 i = 0; i < g->n_exits; i++) {
 		u8 *at = g->exits[i].at;
 
-		if (g->exits[i].plain) {
-			e_patch(at, CODE_BASE + plain->host);
+		if (g->exits[i].plain)
 			continue;
-		}
 		e_patch(at, cold->p);
-		exit_stub(cold, X_LINK, g->exits[i].pc, number, (u32)(at - CODE_BASE));
+		way_out(cold, X_LINK, g->exits[i].pc, number, (u32)(at - CODE_BASE));
 	}
 }
 
@@ -283,118 +163,227 @@ static void note_pages(struct block *b, const struct opt_region *g)
 			}
 }
 
-static void install(struct block *old, struct block *b, struct opt_region *g, const struct block *plain, struct emit *cold)
+/* The ways out for another frame, which would come straight back, lead to a translation that never becomes a region. */
+static void plain_exits(const struct block *b, const struct opt_region *g)
+{
+	struct siginfo info;
+	const struct block *plain = NULL;
+
+	for (u32 i = 0; i < g->n_exits; i++) {
+		if (!g->exits[i].plain)
+			continue;
+		/* There is room: build() has seen to it. */
+		if (!plain)
+			plain = code_lookup_mode(b->pc, TM_USER | TM_PLAIN, &info);
+		e_patch(g->exits[i].at, CODE_BASE + plain->host);
+	}
+}
+
+/* The head of the plain block leads to the region; its middle is as before. */
+static void lead(struct block *old, const struct block *b)
+{
+	__builtin_memcpy(old->entry, CODE_BASE + old->host, sizeof old->entry);
+	block_unhash(CACHE, old);
+	old->flags |= BLOCK_COVERED;
+	block_redirect(old, b);
+}
+
+/* Whether host code at `to` is the translation of pc. */
+static bool translates(const u8 *to, u64 pc)
+{
+	struct block *b = block_at_host(CACHE, (u64)to);
+	const struct insn_record *r;
+
+	if (!b || (b->flags & BLOCK_REGION) || b->mode != TM_USER)
+		return false;
+	if ((u64)to == block_host(b))
+		return b->pc == pc;
+	r = block_record(CACHE, b, (u64)to);
+	return r && b->pc + r->guest == pc && block_host(b) + r->host == (u64)to;
+}
+
+/* The direct branch at the end of the instruction's translation, if it leads to the region's head, leads to the region. */
+static void redirect(struct block *from, u32 record, const struct block *b)
+{
+	const struct insn_record *r = &CACHE->records[from->records + record];
+	u32 end = record + 1 < from->n_records ? r[1].host : from->host_end - from->host;
+	u8 *at = CODE_BASE + from->host + end;
+	s32 d;
+
+	if (end < r->host + 5u || !(at[-5] == 0xe9 || (end >= r->host + 6u && at[-6] == 0x0f && (at[-5] & 0xf0) == 0x80)))
+		return;
+	__builtin_memcpy(&d, at - 4, 4);
+	if (translates(at + d, b->pc))
+		e_patch(at - 4, CODE_BASE + b->host);
+}
+
+static void redirect_from(u64 source, const struct block *b)
+{
+	for (u32 n = frame_blocks(source >> PAGE_SHIFT); n; n = frame_node(n)->next) {
+		struct block *from = &CACHE->blocks[frame_node(n)->block];
+
+		if ((from->flags & (BLOCK_DEAD | BLOCK_REGION)) || from->mode != TM_USER || source - from->pc >= from->guest_len)
+			continue;
+		for (u32 i = 0; i < from->n_records; i++)
+			if (CACHE->records[from->records + i].guest == source - from->pc)
+				redirect(from, i, b);
+	}
+}
+
+/* Plain code may branch to the middle of a block, where no jump fits: the branches that the trace saw are changed. */
+static void redirect_all(const struct block *b)
+{
+	u64 last = 0;
+
+	for (u32 i = 1; i < trace.n_runs; i++) {
+		u32 at = trace.runs[i].at;
+
+		if (at >= trace.n || trace.pcs[at] != b->pc || trace.pcs[at - 1] == last)
+			continue;
+		last = trace.pcs[at - 1];
+		redirect_from(last, b);
+	}
+}
+
+static void install(struct block *old, struct block *b, struct opt_region *g, struct emit *cold)
 {
 	struct cache *k = CACHE;
 
 	region_keep(g, arena + arena_used);
 	arena_used += ALIGN_UP(region_size(g), 64);
-	direct_exits(b, g, plain, cold);
+	direct_exits(b, g, cold);
 	b->records = n_regions;
-	regions[n_regions++] = (struct hot_region){ .region = *g };
+	regions[n_regions++] = (struct hot_region){ .region = *g, .old = old ? (u32)(old - k->blocks) + 1 : 0 };
 	k->n_blocks++;
 	b->n_exits = (u16)(k->n_exits - b->exits);
 	b->host_end = k->hot = (u32)(g->code_end - CODE_BASE);
 	b->cold_end = b->own_cold_end = k->cold = (u32)(cold->p - CODE_BASE);
-	block_kill(k, old);
-	block_redirect(old, b);
+	if (old)
+		lead(old, b);
+	plain_exits(b, g);
 	block_register(k, b);
 	note_pages(b, g);
-	counter_end(old, b);
 	if (code_is_target(b->pc))
 		code_enter_target(b->pc, block_host(b));
+	redirect_all(b);
 	hot_stats.regions++;
 	hot_stats.guest_insns += g->n_insns;
 	hot_stats.bytes += (u64)(g->code_end - g->code);
 }
 
-static void decline(struct block *b)
+static bool room(void)
 {
-	hot_stats.declined++;
-	b->flags |= BLOCK_COOL;
-	counter_end(b, b);
+	const struct cache *k = CACHE;
+
+	return k->hot + HOT_ROOM + 64 <= k->limit_hot && k->cold + COLD_ROOM + 32768 <= k->limit_cold && k->n_exits + 2048 <= MAX_EXITS &&
+		arena_used + (1 << 20) <= ARENA && k->n_blocks + 3 <= MAX_BLOCKS && code_has_room(2048);
 }
 
-static void build(void)
+/* Makes a region with this head; false: none that would pay. */
+static bool make(const struct head *h)
 {
 	struct cache *k = CACHE;
-	u32 generation = k->generation;
-	struct siginfo info;
-	struct block *old = code_lookup_mode(recorder.head, TM_USER, &info), *plain;
+	struct block *old = block_find(k, h->pc, h->pc, TM_USER), *b = &k->blocks[k->n_blocks];
 	struct opt_region g;
 	struct emit cold;
-
-	if (!old || (old->flags & BLOCK_REGION) || !prepare())
-		return;
-	plain = code_lookup_mode(recorder.head, TM_USER | TM_PLAIN, &info);
-	if (!plain || generation != k->generation || k->hot + HOT_ROOM + 64 > k->limit_hot || k->cold + COLD_ROOM + 32768 > k->limit_cold ||
-	    k->n_exits + 2048 > MAX_EXITS || arena_used + (1 << 20) > ARENA || k->n_blocks + 2 > MAX_BLOCKS || !code_has_room(2048))
-		return;
-	struct block *b = &k->blocks[k->n_blocks];
 	u32 exits = k->n_exits;
 
+	if ((old && (old->flags & BLOCK_REGION)) || !prepare() || !room())
+		return false;
 	k->cold = ALIGN_UP(k->cold, 8u);
 	*b = (struct block){
-		.pc = recorder.head, .pa = recorder.head, .host = (u32)ALIGN_UP(k->hot, 64), .cold = k->cold, .mode = TM_USER,
+		.pc = h->pc, .pa = h->pc, .host = (u32)ALIGN_UP(k->hot, 64), .cold = k->cold, .mode = TM_USER,
 		.flags = BLOCK_REGION, .exits = exits, .guest_len = 1,
 	};
 	cold.p = CODE_BASE + k->cold;
-	exit_stub(&cold, X_DEAD, recorder.head, k->n_blocks, 0);
+	way_out(&cold, X_DEAD, h->pc, k->n_blocks, 0);
 	struct opt_request r = {
-		.head = recorder.head, .trace = recorder.pcs, .n_trace = recorder.n, .frame = recorder.frame,
+		.head = h->pc, .trace = trace.pcs, .n_trace = trace.n, .frame = h->frame,
 		.passes = options.passes, .own_memory = threads_running() == 1, .hot = CODE_BASE + b->host,
 		.hot_end = CODE_BASE + b->host + HOT_ROOM, .cold = cold.p, .cold_end = cold.p + COLD_ROOM,
 		.spill = SPILL_U_DISP + SP_REG, .kept = BIT(TX_KEPT), .max_insns = 400, .fetch = fetch,
 	};
-	int rc = region_make(optimiser, &r, &g);
-
-	if (rc || !worth(&g)) {
+	if (region_make(optimiser, &r, &g) || !worth(&g)) {
 		k->n_exits = exits;
-		decline(old);
-		return;
+		hot_stats.declined++;
+		return false;
 	}
 	cold.p = g.cold_end;
-	install(old, b, &g, plain, &cold);
+	install(old, b, &g, &cold);
+	return true;
 }
 
-struct block *hot_step(struct thread *th, struct siginfo *info)
+static bool build(void)
 {
-	if (recorder.n == TRACE) {
-		build();
-		recorder.owner = NULL;
-		return code_lookup_mode(th->rip, TM_USER, info);
-	}
-	u32 h = (u32)(th->rip * 0x9e3779b97f4a7c15ull >> 52);
+	struct head *h;
 
-	recorder.visits += th->rip == recorder.head;
-	recorder.distinct += !(recorder.seen[h / 64] >> (h % 64) & 1);
-	recorder.seen[h / 64] |= BIT(h % 64);
-	if (recorder.n == TRACE_LOOK && recorder.visits < TRACE_VISITS && recorder.distinct > TRACE_DISTINCT) {
-		struct block *b = block_find(CACHE, recorder.head, recorder.head, TM_USER);
-
-		if (b && !(b->flags & BLOCK_REGION))
-			decline(b);
-		recorder.owner = NULL;
-		return code_lookup_mode(th->rip, TM_USER, info);
+	trace_heads();
+	for (int i = 0; i < HEADS_TRIED && (h = trace_best()); i++) {
+		if (make(h))
+			return true;
+		h->tried = true;
 	}
-	recorder.pcs[recorder.n++] = th->rip;
-	return code_lookup_mode(th->rip, TM_USER | TM_STEP, info);
+	dull_note();
+	return false;
+}
+
+u64 hot_step(struct thread *th, struct siginfo *info)
+{
+	struct block *b;
+
+	if (trace_done()) {
+		sample_count(th, build());
+		spent += ticks() - began;
+		trace.owner = NULL;
+		return code_lookup(th->rip, info);
+	}
+	b = code_lookup_mode(th->rip, TM_USER | TM_STEP, info);
+	if (!b)
+		return 0;
+	trace_run(th, b);
+	return block_host(b);
 }
 
 /* ---- the rest ---- */
 
+void hot_drop(struct block *b)
+{
+	struct block *old = regions[b->records].old ? &CACHE->blocks[regions[b->records].old - 1] : NULL;
+
+	if (b->flags & BLOCK_DEAD)
+		return;
+	block_kill(CACHE, b);
+	if (old && (old->flags & BLOCK_COVERED)) {
+		old->flags &= (u8)~BLOCK_COVERED;
+		block_entry_restore(old);
+		block_register(CACHE, old);
+	}
+}
+
 void hot_unshare(void)
 {
-	for (u32 i = 0; i < CACHE->n_blocks; i++)
-		if (CACHE->blocks[i].flags & BLOCK_REGION)
-			block_kill(CACHE, &CACHE->blocks[i]);
+	for (u32 i = 0; i < CACHE->n_blocks; i++) {
+		struct block *b = &CACHE->blocks[i];
+
+		if (!(b->flags & BLOCK_REGION) || (b->flags & BLOCK_DEAD))
+			continue;
+		hot_drop(b);
+	}
+	__builtin_memset(dull, 0, sizeof dull);
 }
 
 void hot_reset(void)
 {
-	n_counters = n_regions = 0;
+	n_regions = 0;
+	__builtin_memset(dull, 0, sizeof dull);
 	arena_used = 0;
-	recorder.owner = NULL;
+	trace.owner = NULL;
+}
+
+void hot_hit(const struct block *b)
+{
+	hot_stats.samples++;
+	regions[b->records].samples++;
 }
 
 const struct hot_region *hot_regions(u32 *n)

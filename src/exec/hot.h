@@ -5,28 +5,52 @@
 
 #include "exec/exec.h"
 #include "optimise/optimise.h"
+#include "x86/emit.h"
 
-struct hot_region { struct opt_region region; };
-struct hot_stats { u64 recorded, regions, declined, guest_insns, bytes; };
+struct hot_region {
+	struct opt_region region;
+	u32 old; /* block that it took the place of, number + 1 */
+	u32 samples;
+};
+struct hot_stats { u64 samples, recorded, regions, declined, guest_insns, bytes; };
 extern struct hot_stats hot_stats;
 
-/* After block_link(): the exit counts, where its target may become the head of a region. */
-void hot_linked(u32 exit, struct block *b);
-/* The entry of b for indirect branches. */
-u64 hot_target(struct block *b);
-/* The counter of `block`, where th stands, ran out. */
-void hot_promote(struct thread *th, u32 block);
+/* Whether a sample at pc, outside of regions, is worth a recording. */
+bool hot_wanted(u64 pc);
+/* A sample in a region.  Without the lock. */
+void hot_hit(const struct block *b);
+/* th records from where it stands, if there is time for that. */
+void hot_begin(struct thread *th);
 /* Without the lock: th records. */
 bool hot_recording(const struct thread *th);
-/* The next block of a thread that records. */
-struct block *hot_step(struct thread *th, struct siginfo *info);
+/* Where a thread that records goes on. */
+u64 hot_step(struct thread *th, struct siginfo *info);
 /* The recording is given up: of th, or (`only` false) of all others. */
 void hot_forget(const struct thread *th, bool only);
 /* A second thread is about to run: what was made for one alone goes. */
 void hot_unshare(void);
+/* A region gives way to the plain translation. */
+void hot_drop(struct block *b);
 void hot_reset(void);
 const struct hot_region *hot_regions(u32 *n);
 /* Without the lock: the program's state at a host address of a region; `entry`: before its head. */
 bool hot_state(const struct block *b, struct opt_regs *regs, const u64 *spill, bool fault, bool *entry);
+
+/* sample.c: the thread's own. */
+void sample_start(struct thread *th);
+void sample_stop(struct thread *th);
+bool sample_is(const struct siginfo *info);
+/* A recording is done; `useful`: it made a region. */
+void sample_count(struct thread *th, bool useful);
+/* Whether a signal, handled or not, can make the call fail with EINTR whatever SA_RESTART says. */
+bool sample_interruptible(u64 nr);
+
+static inline u64 ticks(void)
+{
+	u32 low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (u64)high << 32 | low;
+}
 
 #endif

@@ -5,6 +5,7 @@
  * The runtime's own arguments are: its name, its options, the program's path, the program's arguments.
  * Sources: System V ABI (AMD64 supplement) 3.4, elf(5), execve(2). */
 #include "exec/exec.h"
+#include "exec/hot.h"
 
 #define AT_FDCWD (-100)
 #define AT_EMPTY_PATH 0x1000
@@ -333,6 +334,11 @@ _Noreturn void load_program(u64 *sp)
 	if (sp[0] < 3)
 		fatal("start it as `penumbra exec`");
 	read_options((const char *)sp[2]);
+	if (options.tier >= 2) {
+		syscall_setup_sampled();
+		signal_setup_sampled();
+		sample_start(here());
+	}
 	path = file = (const char *)sp[3];
 	fd = open_program(path);
 	while (levels < SCRIPT_LEVELS && read_script(&scripts[levels], fd)) {

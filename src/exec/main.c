@@ -3,7 +3,7 @@
 #include "exec/exec.h"
 #include "optimise/passes.h"
 
-struct options options = { .passes = OPT_ALL, .count = 30000 };
+struct options options = { .passes = OPT_ALL };
 struct sighand first_sighand;
 
 static u64 now(void)

@@ -40,23 +40,18 @@ static bool vsyscall(struct thread *th)
 /* Where th goes on; an indirect branch will go there by itself from now on. */
 static u64 find(struct thread *th, bool indirect, struct siginfo *info)
 {
-	struct block *b;
 	u64 host;
 
-	if (hot_recording(th)) {
-		b = hot_step(th, info);
-		return b ? block_host(b) : 0;
+	if (unlikely(th->record)) {
+		th->record = false;
+		hot_begin(th);
 	}
-	if (options.tier < 2) {
-		host = code_lookup(th->rip, info);
-		if (host && (indirect || code_is_target(th->rip)))
-			code_enter_target(th->rip, host);
-		return host;
-	}
-	b = code_lookup_mode(th->rip, TM_USER, info);
-	if (b && (indirect || code_is_target(th->rip)))
-		code_enter_target(th->rip, hot_target(b));
-	return b ? block_host(b) : 0;
+	if (hot_recording(th))
+		return hot_step(th, info);
+	host = code_lookup(th->rip, info);
+	if (host && (indirect || code_is_target(th->rip)))
+		code_enter_target(th->rip, host);
+	return host;
 }
 
 static _Noreturn void go_to(struct thread *th, bool indirect)
@@ -86,7 +81,7 @@ _Noreturn void run_loop(void)
 }
 
 /* Patches the branch of the exit. */
-static void link(const struct exit_record *x, u32 exit)
+static void link(const struct exit_record *x)
 {
 	struct siginfo info;
 	u32 generation = CACHE->generation;
@@ -99,14 +94,7 @@ static void link(const struct exit_record *x, u32 exit)
 		lock_drop(&code_lock);
 		return;
 	}
-	if (options.tier >= 2) {
-		struct block *b = code_lookup_mode(x->target, TM_USER, &info);
-
-		block_link(CACHE, exit, b);
-		hot_linked(exit, b);
-	} else {
-		e_patch(CODE_BASE + x->patch, (const u8 *)host);
-	}
+	e_patch(CODE_BASE + x->patch, (const u8 *)host);
 	lock_drop(&code_lock);
 	stats.links++;
 }
@@ -176,6 +164,8 @@ _Noreturn void exec_exit(u32 exit)
 	struct thread *th = here();
 
 	stats.exits++;
+	if (options.count && options.tier >= 2 && stats.exits % options.count == 0)
+		th->record = true;
 	if (exit == EXIT_RESUME)
 		run_loop();
 	if (exit == EXIT_LOOKUP) {
@@ -190,15 +180,10 @@ _Noreturn void exec_exit(u32 exit)
 	th->rip = x.target;
 	switch (x.kind) {
 	case X_LINK:
-		link(&x, exit);
+		link(&x);
 		break;
 	case X_DEAD:
 		forward(th, &x);
-		break;
-	case X_GO:
-		lock_take(&code_lock);
-		hot_promote(th, x.block);
-		lock_drop(&code_lock);
 		break;
 	case X_INSN:
 		if (th->pending)

@@ -79,6 +79,11 @@ void signal_setup_process(struct thread *th)
 	signal_set_mask(th, th->mask);
 }
 
+void signal_setup_sampled(void)
+{
+	host_action(SIGTRAP, (u64)signal_entry, SA_NODEFER | SA_RESTART);
+}
+
 static u64 *uc_register(struct ucontext *uc, int r)
 {
 	static const u16 at[8] = {
@@ -503,7 +508,7 @@ static void fault(struct thread *th, struct siginfo *info, struct ucontext *uc)
 			u64 fp = uc->fpstate;
 
 			lock_take(&code_lock);
-			block_kill(CACHE, p.b);
+			hot_drop(p.b);
 			lock_drop(&code_lock);
 			resume_through(th, uc);
 			uc->fpstate = fp;
@@ -526,13 +531,41 @@ static void fault(struct thread *th, struct siginfo *info, struct ucontext *uc)
 	deliver_here(th, info, uc, true);
 }
 
+/* A sample of the hot tier's. */
+static void sampled(struct thread *th, struct ucontext *uc)
+{
+	struct place p;
+	u64 fp = uc->fpstate;
+
+	th->sampled = true;
+	if (th->pending || th->stepping || th->capturing || !in_cache(uc->rip) || hot_recording(th))
+		return;
+	p = place_of(uc->rip);
+	if (p.b && (p.b->flags & BLOCK_REGION)) {
+		hot_hit(p.b);
+		return;
+	}
+	if (!p.rec || !hot_wanted(p.b->pc + p.rec->guest))
+		return;
+	th->record = true;
+	if (precise_state(th, uc)) {
+		resume_through(th, uc);
+		uc->fpstate = fp;
+	} else {
+		th->to_loop = true;
+		step(th, uc);
+	}
+}
+
 void signal_handler(int sig, struct siginfo *info, struct ucontext *uc);
 
 void signal_handler(int sig, struct siginfo *info, struct ucontext *uc)
 {
 	struct thread *th = here();
 
-	if (th->capturing && sig == SIGTRAP && info->code <= 0) {
+	if (sample_is(info)) {
+		sampled(th, uc);
+	} else if (th->capturing && sig == SIGTRAP && info->code <= 0) {
 		th->capturing = false;
 		th->signal.uc = *uc;
 		capture(th, uc);

@@ -2,6 +2,7 @@
  * System calls that do not go straight to the kernel: a row each.  syscall_class is what the expansion of
  * SYSCALL looks at (flow.c). */
 #include "exec/exec.h"
+#include "exec/hot.h"
 
 #define ARCH_SET_GS 0x1001
 #define ARCH_GET_GS 0x1004
@@ -173,11 +174,19 @@ static const struct row { u16 nr; handler *call; } rows[] = {
 
 #define HANDLED 1
 #define WATCHED 2
+#define SAMPLED 4 /* a sample must not be seen to interrupt it */
 
 void syscall_setup(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		syscall_class[rows[i].nr] = HANDLED;
+}
+
+void syscall_setup_sampled(void)
+{
+	for (u64 nr = 0; nr < 512; nr++)
+		if (sample_interruptible(nr))
+			syscall_class[nr] |= SAMPLED;
 }
 
 /* While pages are write-protected behind the program's back, the kernel may fail to write there. */
@@ -207,7 +216,10 @@ _Noreturn void syscall_execute(struct thread *th)
 	s64 r;
 
 	stats.syscalls++;
-	r = call ? call(th, nr, a) : door_call(nr, a);
+	do {
+		th->sampled = false;
+		r = call ? call(th, nr, a) : door_call(nr, a);
+	} while (r == -EINTR && th->sampled && !th->pending);
 	if (r == -EFAULT && watching) {
 		lock_take(&code_lock);
 		bool again = memory_unwatch_all();

@@ -75,6 +75,8 @@ _Noreturn void thread_begin(void)
 	struct thread *th = here();
 
 	signal_setup_thread(th);
+	if (!th->vforked)
+		sample_start(th);
 	signal_set_mask(th, th->mask);
 	run_fresh();
 }
@@ -93,6 +95,7 @@ void thread_exit(struct thread *th, u64 status)
 	/* The parent, which waits, gives up the area. */
 	if (th->vforked)
 		sys1(__NR_exit, status);
+	sample_stop(th);
 	/* From here on the area may be another's. */
 	sys4(__NR_rt_sigprocmask, 2, &all, NULL, 8);
 	lock_take(&code_lock);
@@ -113,6 +116,7 @@ static void after_fork(struct thread *th)
 	hot_forget(th, false);
 	areas_lock = 0;
 	options.report[0] = 0;
+	sample_start(th);
 }
 
 static struct thread *child_of(const struct thread *th, u64 flags, u64 stack)

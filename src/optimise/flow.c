@@ -6,7 +6,31 @@
  * Freestanding; owner as ir.h. */
 #include "optimise/ir.h"
 
-static void swap_streams(struct optimiser *o)
+/* Instructions in a stretch of our own code. */
+static u32 instructions(const u8 *p, const u8 *end)
+{
+	u32 n = 0;
+
+	while (p < end) {
+		struct insn in;
+
+		if (insn_decode(&in, p, (size_t)MIN(end - p, (s64)INSN_MAX), MODE_64) || !in.len)
+			break;
+		p += in.len;
+		n++;
+	}
+	return n;
+}
+
+/* What was emitted since the last call runs o->weight times along the trace; what follows, `weight` times. */
+void flow_weigh(struct optimiser *o, u64 weight)
+{
+	o->host_insns += o->weight * instructions(o->weighed, o->hot.p);
+	o->weighed = o->hot.p;
+	o->weight = weight;
+}
+
+void flow_swap(struct optimiser *o)
 {
 	struct emit t = o->hot;
 
@@ -27,8 +51,10 @@ static void jump_out(struct optimiser *o, struct emit *e, u64 pc, bool plain)
 }
 
 /* Makes the guest's state and goes on at pc, in the hot stream. */
-static void leave_here(struct optimiser *o, u64 pc)
+void flow_leave(struct optimiser *o, u64 pc)
 {
+	const u8 *start = o->hot.p;
+
 	flags_home(o);
 	for (int i = 0; i < 16; i++)
 		if (i != RSP)
@@ -40,6 +66,7 @@ static void leave_here(struct optimiser *o, u64 pc)
 		if (o->pool & ~o->r->kept & BIT(i))
 			e_load_gs(&o->hot, i, o->r->spill + 8 * i);
 	}
+	o->exit_insns += instructions(start, o->hot.p);
 	/* At its own head it would come straight back, having done nothing. */
 	jump_out(o, &o->hot, pc, pc == o->r->head);
 }
@@ -49,9 +76,9 @@ void emit_exit(struct optimiser *o, u64 pc)
 {
 	struct state s = o->s;
 
-	swap_streams(o);
-	leave_here(o, pc);
-	swap_streams(o);
+	flow_swap(o);
+	flow_leave(o, pc);
+	flow_swap(o);
 	o->s = s;
 }
 
@@ -80,7 +107,7 @@ static s32 merge_rsp(const struct optimiser *o, const struct node *n)
 }
 
 /* Saves the values for a node with this one way in. */
-static bool state_save(struct optimiser *o, u16 node)
+bool flow_save(struct optimiser *o, u16 node)
 {
 	for (u32 i = 0; i < MAX_STATES; i++) {
 		if (o->states_used[i / 32] >> (i % 32) & 1)
@@ -253,18 +280,18 @@ static void merge_state(struct optimiser *o, struct node *n)
 }
 
 /* Goes to a node from here; `next`: it is placed right behind. */
-static void edge(struct optimiser *o, u16 node, bool next)
+void flow_edge(struct optimiser *o, u16 node, bool next)
 {
 	struct node *n = &o->nodes[node];
 
 	if (!n->merge) {
-		if (!state_save(o, node)) {
-			leave_here(o, n->pc);
+		if (!flow_save(o, node)) {
+			flow_leave(o, n->pc);
 			n->reached = false;
 			return;
 		}
 	} else if (!merge_enter(o, node)) {
-		leave_here(o, n->pc);
+		flow_leave(o, n->pc);
 		return;
 	}
 	if (!next)
@@ -272,17 +299,17 @@ static void edge(struct optimiser *o, u16 node, bool next)
 }
 
 /* A conditional jump to a node, with what the edge needs in the cold stream. */
-static void edge_if(struct optimiser *o, int cond, u16 node)
+static void edge_if(struct optimiser *o, int cond, u16 node, u32 times)
 {
 	struct state s = o->s;
 	u8 *where = e_jcc(&o->hot, cond, o->hot.p + 6), *stub;
 	u32 records = o->n_records;
 
-	if (!o->nodes[node].merge && state_save(o, node)) {
+	if (!o->nodes[node].merge && flow_save(o, node)) {
 		fix_to(o, where, node);
 		return;
 	}
-	swap_streams(o);
+	flow_swap(o);
 	stub = o->hot.p;
 	if (o->nodes[node].merge && merge_enter(o, node)) {
 		if (o->hot.p == stub)
@@ -290,13 +317,14 @@ static void edge_if(struct optimiser *o, int cond, u16 node)
 		else
 			jump_to(o, node);
 	} else {
-		leave_here(o, o->nodes[node].pc);
+		flow_leave(o, o->nodes[node].pc);
 		if (!o->nodes[node].merge)
 			o->nodes[node].reached = false;
 	}
 	if (o->hot.p != stub)
 		e_patch(where, stub);
-	swap_streams(o);
+	o->host_insns += (u64)times * instructions(stub, o->hot.p);
+	flow_swap(o);
 	/* Records are in the order of hot addresses; a reload in a cold edge has none, and needs none: the word
 	 * was accessed on every way here. */
 	if (o->n_records > records)
@@ -313,7 +341,7 @@ static void exit_if(struct optimiser *o, int cond, u64 pc)
 /* ---- ends of nodes ---- */
 
 /* Whether a successor can be placed right behind. */
-static bool placeable(const struct optimiser *o, u16 node)
+bool flow_placeable(const struct optimiser *o, u16 node)
 {
 	return node != NO_NODE && !o->nodes[node].placed && ON(o, layout);
 }
@@ -333,11 +361,12 @@ static bool end_loop(struct optimiser *o, struct node *n, int back, int cond)
 	if (!merge_enter(o, n->succ[back]))
 		return false;
 	fix_to(o, e_jcc(&o->hot, cond, o->hot.p + 6), n->succ[back]);
+	flow_weigh(o, n->count - MIN(n->count, n->taken[back]));
 	o->s.fl = (struct flags_val){ .kind = FL_HOST };
 	if (other == NO_NODE)
-		leave_here(o, n->target[!back]);
+		flow_leave(o, n->target[!back]);
 	else
-		edge(o, other, placeable(o, other));
+		flow_edge(o, other, flow_placeable(o, other));
 	return true;
 }
 
@@ -348,10 +377,10 @@ static u16 end_jcc(struct optimiser *o, struct node *n)
 	u16 a, b;
 
 	flags_home(o);
-	if (n->succ[hot] == NO_NODE || (!placeable(o, n->succ[hot]) && placeable(o, n->succ[!hot])))
+	if (n->succ[hot] == NO_NODE || (!flow_placeable(o, n->succ[hot]) && flow_placeable(o, n->succ[!hot])))
 		hot = !hot;
 	if (n->succ[hot] != NO_NODE && end_loop(o, n, hot, hot ? cond ^ 1 : cond))
-		return placeable(o, n->succ[!hot]) ? n->succ[!hot] : NO_NODE;
+		return flow_placeable(o, n->succ[!hot]) ? n->succ[!hot] : NO_NODE;
 	a = n->succ[hot];
 	b = n->succ[!hot];
 	/* `hot` falls through: the condition that leads to the other way. */
@@ -360,17 +389,18 @@ static u16 end_jcc(struct optimiser *o, struct node *n)
 	if (b == NO_NODE)
 		exit_if(o, cond, n->target[!hot]);
 	else
-		edge_if(o, cond, b);
+		edge_if(o, cond, b, n->taken[!hot]);
+	flow_weigh(o, n->count - MIN(n->count, n->taken[!hot]));
 	if (a == NO_NODE) {
-		leave_here(o, n->target[hot]);
+		flow_leave(o, n->target[hot]);
 		return NO_NODE;
 	}
-	edge(o, a, placeable(o, a));
-	return placeable(o, a) ? a : NO_NODE;
+	flow_edge(o, a, flow_placeable(o, a));
+	return flow_placeable(o, a) ? a : NO_NODE;
 }
 
 /* Pushes a return address. */
-static void push_return(struct optimiser *o, u64 ret)
+void flow_push_return(struct optimiser *o, u64 ret)
 {
 	struct val sp, v = val_const((s64)ret);
 	struct rm at = { .mem = true, .index = REG_NONE, .seg = SEG_NONE };
@@ -395,7 +425,7 @@ static void push_return(struct optimiser *o, u64 ret)
 }
 
 /* cmp reg, constant */
-static void compare_const(struct optimiser *o, int reg, u64 c, u16 avoid)
+void flow_compare(struct optimiser *o, int reg, u64 c, u16 avoid)
 {
 	struct rm rm = rm_reg(reg);
 	int t;
@@ -411,7 +441,7 @@ static void compare_const(struct optimiser *o, int reg, u64 c, u16 avoid)
 }
 
 /* Flags that a guard would spoil and that cannot be had again go to RAX, and RAX to a word of its own. */
-static void guard_save(struct optimiser *o, bool save)
+void flow_guard_save(struct optimiser *o, bool save)
 {
 	if (!save)
 		return;
@@ -421,7 +451,7 @@ static void guard_save(struct optimiser *o, bool save)
 	e8(&o->hot, 0x0f); e8(&o->hot, 0x90); e8(&o->hot, 0xc0);
 }
 
-static void guard_restore(struct optimiser *o, bool save)
+void flow_guard_restore(struct optimiser *o, bool save)
 {
 	if (!save)
 		return;
@@ -435,12 +465,12 @@ static void guard_exit(struct optimiser *o, bool save, u64 pc)
 	struct state s = o->s;
 
 	e_jcc(&o->hot, 5, o->cold.p);
-	swap_streams(o);
-	guard_restore(o, save);
-	leave_here(o, pc);
-	swap_streams(o);
+	flow_swap(o);
+	flow_guard_restore(o, save);
+	flow_leave(o, pc);
+	flow_swap(o);
 	o->s = s;
-	guard_restore(o, save);
+	flow_guard_restore(o, save);
 }
 
 static u16 end_ret(struct optimiser *o, struct node *n)
@@ -454,7 +484,7 @@ static u16 end_ret(struct optimiser *o, struct node *n)
 	int slot, t;
 
 	if (to == NO_NODE) {
-		leave_here(o, op->pc);
+		flow_leave(o, op->pc);
 		return NO_NODE;
 	}
 	sp = val_of(o, RSP);
@@ -469,265 +499,15 @@ static u16 end_ret(struct optimiser *o, struct node *n)
 		t = scratch_get(o, BIT(sp.base) | BIT(RAX));
 		record(o);
 		encode_rm(&o->hot, 0x8b, 8, t, &at, 0);
-		guard_save(o, save);
-		compare_const(o, t, ret, BIT(RAX));
+		flow_guard_save(o, save);
+		flow_compare(o, t, ret, BIT(RAX));
 		scratch_put(o, t);
 		guard_exit(o, save, op->pc);
 	}
 	sp.disp += 8 + (u16)op->in.imm;
 	set_val(o, RSP, sp, ON(o, stack));
-	edge(o, to, placeable(o, to));
-	return placeable(o, to) ? to : NO_NODE;
-}
-
-/* The target of an indirect branch in a register; *got is to be put back. */
-static int branch_target(struct optimiser *o, u16 avoid, int *got)
-{
-	const struct op *op = o->op;
-	struct val v;
-	struct rm rm;
-
-	*got = -1;
-	if (!op->in.has_mem) {
-		v = val_of(o, op->in.rm);
-		if (val_is_reg(v) && v.wide && v.base != RSP)
-			return v.base;
-		bring_home(o, op->in.rm);
-		return op->in.rm;
-	}
-	rm = operand_mem(o, op, got);
-	if (*got < 0)
-		*got = scratch_get(o, op->in.reg_touch | avoid);
-	record(o);
-	encode_rm(&o->hot, 0x8b, 8, *got, &rm, 0);
-	if (!o->r->own_memory)
-		slots_stored(o, false, 0, 0, -1);
-	return *got;
-}
-
-/* Where an indirect branch may go, while its ways are emitted. */
-struct fan {
-	u8 order[MAX_SUCC];  /* successors, the likely ones last */
-	int n;
-	int got, index;      /* scratch registers, or -1 */
-	u64 mask;            /* of the target: these bits tell the targets apart */
-	struct state s;
-	u16 busy, spilled;
-	bool save;           /* the guest's flags are in RAX */
-	u8 *miss;
-};
-
-static void fan_restore(struct optimiser *o, const struct fan *f)
-{
-	o->s = f->s;
-	o->busy = f->busy;
-	o->spilled = f->spilled;
-}
-
-static void fan_put(struct optimiser *o, const struct fan *f)
-{
-	if (f->index >= 0)
-		scratch_put(o, f->index);
-	if (f->got >= 0)
-		scratch_put(o, f->got);
-}
-
-static void fan_order(struct fan *f, const struct node *n)
-{
-	f->n = 0;
-	for (int i = 0; i < n->n_succ; i++) {
-		int k = f->n;
-
-		if (n->succ[i] == NO_NODE)
-			continue;
-		for (; k > 0 && n->taken[f->order[k - 1]] > n->taken[i]; k--)
-			f->order[k] = f->order[k - 1];
-		f->order[k] = (u8)i;
-		f->n++;
-	}
-}
-
-static unsigned classes(const struct fan *f, const struct node *n, u64 mask)
-{
-	unsigned distinct = 0;
-
-	for (int i = 0; i < f->n; i++) {
-		int k = 0;
-
-		while (k < i && ((n->target[f->order[k]] ^ n->target[f->order[i]]) & mask))
-			k++;
-		distinct += k == i;
-	}
-	return distinct;
-}
-
-#define FAN_BITS 6
-
-/* A few bits in which all targets differ; 0: there are none. */
-static u64 fan_mask(const struct fan *f, const struct node *n)
-{
-	u64 mask = 0;
-
-	for (int bits = 0; bits < FAN_BITS; bits++) {
-		u64 best = 0;
-		unsigned most = 0;
-
-		for (int b = 0; b < 47; b++) {
-			unsigned c = classes(f, n, mask | 1ull << b);
-
-			if (c > most) {
-				most = c;
-				best = 1ull << b;
-			}
-		}
-		mask |= best;
-		if (most == (unsigned)f->n)
-			return mask;
-	}
-	return 0;
-}
-
-static u64 extract(u64 v, u64 mask)
-{
-	u64 r = 0;
-
-	for (int at = 0; mask; mask &= mask - 1)
-		r |= (v >> __builtin_ctzll(mask) & 1) << at++;
-	return r;
-}
-
-/* index = bits of the target;  jmp [table + index * 8].  The table, in the cold stream; mask and table lie there. */
-static u64 *fan_jump(struct optimiser *o, struct fan *f, int reg)
-{
-	struct emit *e = &o->hot, *c = &o->cold;
-	u64 *table;
-	u8 *mask;
-
-	while ((u64)(uintptr_t)c->p & 7)
-		e8(c, 0x90);
-	mask = c->p;
-	e64(c, f->mask);
-	table = (u64 *)c->p;
-	c->p += 8u << __builtin_popcountll(f->mask);
-	/* pext index, reg, [rip + mask] */
-	e8(e, 0xc4); e8(e, (u8)((f->index < 8 ? 0x80 : 0) | 0x62)); e8(e, (u8)(0x80 | (~reg & 15) << 3 | 2)); e8(e, 0xf5);
-	e8(e, (u8)(0x05 | (f->index & 7) << 3));
-	e32(e, (u32)(mask - (e->p + 4)));
-	/* jmp [index * 8 + table] */
-	if (f->index >= 8)
-		e8(e, 0x42);
-	e8(e, 0xff); e8(e, 0x24); e8(e, (u8)(0xc5 | (f->index & 7) << 3));
-	e32(e, (u32)(uintptr_t)table);
-	return table;
-}
-
-static void fan_miss(struct optimiser *o, struct fan *f)
-{
-	swap_streams(o);
-	f->miss = o->hot.p;
-	guard_restore(o, f->save);
-	fan_put(o, f);
-	leave_here(o, o->op->pc);
-	swap_streams(o);
-	fan_restore(o, f);
-}
-
-/* The way through the table's entry for target i begins right before the node itself, which has no other. */
-static bool fan_land(struct optimiser *o, const struct fan *f, const struct node *n, int i, int reg, u64 *entry)
-{
-	struct node *t = &o->nodes[n->succ[i]];
-
-	if (t->merge || t->placed || !state_save(o, n->succ[i]))
-		return false;
-	t->landing = (struct landing){ entry, f->miss, (s8)f->got, (s8)f->index, (u8)reg, f->save, f->busy, f->spilled, (u16)(n - o->nodes) };
-	return true;
-}
-
-static void land(struct optimiser *o, const struct node *n)
-{
-	const struct landing *l = &n->landing;
-	const struct node *from = &o->nodes[l->from];
-	struct fan f = { .got = l->got, .index = l->index };
-
-	o->op = &o->ops[from->first + from->n - 1];
-	o->busy = l->busy;
-	o->spilled = l->spilled;
-	*l->entry = (u64)(uintptr_t)o->hot.p;
-	compare_const(o, l->reg, n->pc, (u16)(o->op->in.reg_touch | BIT(RAX)));
-	e_jcc(&o->hot, 5, l->miss);
-	guard_restore(o, l->save);
-	fan_put(o, &f);
-	if (o->op->kind == OP_ICALL)
-		push_return(o, from->next_pc);
-}
-
-static u16 end_indirect(struct optimiser *o, struct node *n)
-{
-	const struct op *op = o->op;
-	struct fan f = { .index = -1 };
-	u64 *table = NULL;
-	u16 to = NO_NODE;
-	int reg;
-
-	fan_order(&f, n);
-	f.save = f.n && !flags_release(o, false);
-	if (!f.n) {
-		leave_here(o, op->pc);
-		return NO_NODE;
-	}
-	reg = branch_target(o, f.save ? BIT(RAX) : 0, &f.got);
-	if (f.save && reg == RAX) {
-		f.got = scratch_get(o, (u16)(op->in.reg_touch | BIT(RAX)));
-		e_mov_rr(&o->hot, f.got, RAX);
-		reg = f.got;
-	}
-	if (f.n > 2 && (u64)(uintptr_t)o->cold.end < 0x7fffffff)
-		f.mask = fan_mask(&f, n);
-	if (f.mask) {
-		f.index = scratch_get(o, (u16)(op->in.reg_touch | BIT(reg) | (f.save ? BIT(RAX) : 0)));
-		guard_save(o, f.save);
-		table = fan_jump(o, &f, reg);
-	} else if (f.n > 3) { /* a chain of compares: the likeliest three */
-		for (int i = 0; i < 3; i++)
-			f.order[i] = f.order[f.n - 3 + i];
-		f.n = 3;
-	}
-	if (!f.mask)
-		guard_save(o, f.save);
-	f.s = o->s;
-	f.busy = o->busy;
-	f.spilled = o->spilled;
-	fan_miss(o, &f);
-	for (u32 i = 0; table && i < 1u << __builtin_popcountll(f.mask); i++)
-		table[i] = (u64)(uintptr_t)f.miss;
-	for (int k = 0; k < f.n; k++) {
-		int i = f.order[k];
-		bool last = k == f.n - 1;
-		u8 *over;
-
-		if (table && fan_land(o, &f, n, i, reg, &table[extract(n->target[i], f.mask)])) {
-			o->n_calls += op->kind == OP_ICALL;
-			to = n->succ[i];
-			continue;
-		}
-		if (table)
-			table[extract(n->target[i], f.mask)] = (u64)(uintptr_t)o->hot.p;
-		compare_const(o, reg, n->target[i], (u16)(op->in.reg_touch | BIT(RAX)));
-		over = e_jcc(&o->hot, 5, f.miss);
-		guard_restore(o, f.save);
-		fan_put(o, &f);
-		if (op->kind == OP_ICALL)
-			push_return(o, n->next_pc);
-		o->n_calls += op->kind == OP_ICALL;
-		to = n->succ[i];
-		edge(o, to, last && !table && placeable(o, to));
-		if (!last && !table)
-			e_patch(over, o->hot.p);
-		if (!last)
-			fan_restore(o, &f);
-	}
-	o->busy = o->spilled = 0;
-	return !table && placeable(o, to) ? to : NO_NODE;
+	flow_edge(o, to, flow_placeable(o, to));
+	return flow_placeable(o, to) ? to : NO_NODE;
 }
 
 /* The end of a node; returns the one to place next, or NO_NODE. */
@@ -743,7 +523,7 @@ static u16 node_end(struct optimiser *o, struct node *n)
 	case OP_JCC: {
 		/* never taken either way in the trace: it ended here */
 		if (!n->n_succ) {
-			leave_here(o, last->pc);
+			flow_leave(o, last->pc);
 			return NO_NODE;
 		}
 		return end_jcc(o, n);
@@ -751,27 +531,27 @@ static u16 node_end(struct optimiser *o, struct node *n)
 	case OP_RET:
 		return end_ret(o, n);
 	case OP_IJMP: case OP_ICALL:
-		return end_indirect(o, n);
+		return indirect_end(o, n);
 	case OP_CALL:
 		if (to == NO_NODE) {
-			leave_here(o, last->pc);
+			flow_leave(o, last->pc);
 			return NO_NODE;
 		}
-		push_return(o, n->next_pc);
+		flow_push_return(o, n->next_pc);
 		o->n_calls++;
 		break;
 	case OP_STOP:
-		leave_here(o, last->pc);
+		flow_leave(o, last->pc);
 		return NO_NODE;
 	default:
 		if (to == NO_NODE) {
-			leave_here(o, n->end == OP_JMP ? last->pc : n->next_pc);
+			flow_leave(o, n->end == OP_JMP ? last->pc : n->next_pc);
 			return NO_NODE;
 		}
 		break;
 	}
-	edge(o, to, placeable(o, to));
-	return placeable(o, to) ? to : NO_NODE;
+	flow_edge(o, to, flow_placeable(o, to));
+	return flow_placeable(o, to) ? to : NO_NODE;
 }
 
 /* ---- the whole ---- */
@@ -794,6 +574,7 @@ static void align(struct optimiser *o, const struct node *n)
 }
 
 #define TRANSFER_BYTES 16 /* what a plain translation has for a return or an indirect branch */
+#define TRANSFER_INSNS 2  /* the same in instructions, as they weigh: a jump that may be mispredicted */
 
 static u16 emit_node(struct optimiser *o, u16 id)
 {
@@ -806,6 +587,8 @@ static u16 emit_node(struct optimiser *o, u16 id)
 	if (n->merge)
 		align(o, n);
 	n->host = start = o->hot.p;
+	o->weighed = start;
+	o->weight = n->count;
 	if (n->merge || id == 0) {
 		merge_state(o, n);
 	} else {
@@ -814,7 +597,7 @@ static u16 emit_node(struct optimiser *o, u16 id)
 		o->s = o->states[i].s;
 		o->states_used[i / 32] &= ~(1u << (i % 32));
 		if (n->landing.entry)
-			land(o, n);
+			indirect_land(o, n);
 	}
 	for (u32 i = 0; i < ops; i++) {
 		if (o->hot.end - o->hot.p < 2048 || o->cold.end - o->cold.p < 4096)
@@ -827,6 +610,8 @@ static u16 emit_node(struct optimiser *o, u16 id)
 	}
 	u16 next = node_end(o, n);
 
+	flow_weigh(o, 0);
+	o->guest_insns += (u64)n->count * (n->n + (n->end == OP_RET || n->end >= OP_IJMP ? TRANSFER_INSNS : 0));
 	o->host_weight += (u64)n->count * (u64)(o->hot.p - start);
 	o->guest_weight += (u64)n->count * (n->next_pc - n->pc + (n->end == OP_RET || n->end >= OP_IJMP ? TRANSFER_BYTES : 0));
 	return next;
@@ -920,7 +705,7 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 	o->n_records = o->n_snapshot_bytes = o->last_snapshot = o->n_fixups = o->n_exits = o->n_calls = 0;
 	o->failed = false;
 	o->busy = o->spilled = 0;
-	o->host_weight = o->guest_weight = o->saves = 0;
+	o->host_weight = o->guest_weight = o->host_insns = o->guest_insns = o->exit_insns = o->saves = 0;
 	o->s = (struct state){ .rsp_known = true };
 	__builtin_memset(o->states_used, 0, sizeof(o->states_used));
 	o->recipes_failed = false;
@@ -935,7 +720,10 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 	__builtin_memset(o->s.sx, REG_NONE, sizeof(o->s.sx));
 	for (u32 i = 0; i < MAX_SLOTS; i++)
 		o->s.v[16 + i].kind = VAL_NONE;
+	o->weight = o->entries;
+	o->weighed = o->hot.p;
 	emit_entry(o);
+	flow_weigh(o, 0);
 	place_all(o);
 	if (o->recipes_failed && o->recipes) {
 		o->recipes = false;
@@ -943,12 +731,14 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 	}
 	if (o->failed || !patch_all(o))
 		return -2;
+	/* It is left as often as it is entered, through any of the exits. */
+	o->host_insns += o->n_exits ? (u64)o->entries * o->exit_insns / o->n_exits : 0;
 	*out = (struct opt_region){
 		.head = o->r->head, .code = o->r->hot, .code_end = o->hot.p, .cold = o->r->cold, .cold_end = o->cold.p,
 		.borrowed = o->pool, .records = o->records, .snapshots = o->snapshots, .n_records = o->n_records,
 		.n_snapshot_bytes = o->n_snapshot_bytes, .sources = o->sources, .n_sources = o->n_sources,
 		.n_insns = o->n_ops, .exits = o->exits, .n_exits = o->n_exits, .n_nodes = o->n_nodes, .n_calls = o->n_calls, .seen = o->seen, .covered = o->covered,
-		.saves = o->saves, .host_weight = o->host_weight, .guest_weight = o->guest_weight, .entries = o->entries, .loop = o->nodes[0].host,
+		.saves = o->saves, .host_weight = o->host_weight, .guest_weight = o->guest_weight, .host_insns = o->host_insns, .guest_insns = o->guest_insns, .entries = o->entries, .loop = o->nodes[0].host,
 	};
 	return 0;
 }

@@ -180,8 +180,10 @@ struct optimiser {
 	struct opt_source sources[MAX_NODES];
 	struct opt_exit exits[MAX_EXITS_REGION];
 	u32 n_sources, n_exits, seen, covered, n_calls;
-	u64 host_weight, guest_weight, saves;
+	u64 host_weight, guest_weight, host_insns, guest_insns, exit_insns, saves;
 	u32 count;             /* of the node that is emitted */
+	u64 weight;            /* how often what is emitted runs */
+	const u8 *weighed;     /* what came before this is in host_insns */
 	bool failed;
 	bool recipes, recipes_failed; /* merges may know what the flags are; one was wrong about it */
 };
@@ -253,6 +255,26 @@ void emit_op(struct optimiser *o, struct op *op);
 int emit_region(struct optimiser *o, struct opt_region *out);
 void emit_end(struct optimiser *o, struct node *n);
 void emit_exit(struct optimiser *o, u64 pc);
+void flow_swap(struct optimiser *o); /* hot and cold stream change places */
+/* Makes the guest's state and goes on at pc, in the hot stream. */
+void flow_leave(struct optimiser *o, u64 pc);
+/* Saves the values for a node with this one way in; false: no room. */
+bool flow_save(struct optimiser *o, u16 node);
+/* Goes to a node from here; `next`: it is placed right behind. */
+void flow_edge(struct optimiser *o, u16 node, bool next);
+/* Whether a successor can be placed right behind. */
+bool flow_placeable(const struct optimiser *o, u16 node);
+void flow_push_return(struct optimiser *o, u64 ret);
+void flow_compare(struct optimiser *o, int reg, u64 c, u16 avoid); /* cmp reg, c */
+/* Flags that a guard would spoil and that cannot be had again go to RAX, and RAX to a word of its own. */
+void flow_guard_save(struct optimiser *o, bool save);
+void flow_guard_restore(struct optimiser *o, bool save);
+/* What was emitted since the last call runs o->weight times along the trace; what follows, `weight` times. */
+void flow_weigh(struct optimiser *o, u64 weight);
+/* indirect.c: the end of a node with an indirect branch, returns the node to place next; and the beginning of one
+ * that a table leads to. */
+u16 indirect_end(struct optimiser *o, struct node *n);
+void indirect_land(struct optimiser *o, const struct node *n);
 struct rm operand_mem(struct optimiser *o, const struct op *op, int *taken);
 int slot_find(const struct optimiser *o, s32 off, unsigned size);
 /* After a store of `size` bytes at a known or unknown place. */

@@ -67,6 +67,7 @@ struct opt_region {
 	u32 n_calls;               /* calls followed into the region */
 	u32 seen, covered;         /* instructions of the trace from the head on, and of those inside the region */
 	u64 host_weight, guest_weight; /* bytes of code along the trace: of the region, of the guest */
+	u64 host_insns, guest_insns; /* instructions along the trace, ways in and out included: of the region; of a plain translation */
 	u64 saves;                 /* times that flags had to be saved over a guard, along the trace */
 	u32 entries;               /* times that the trace entered it */
 };

@@ -144,7 +144,9 @@ void block_kill(struct cache *k, struct block *b)
 		put_jump(CODE_BASE + b->host, CODE_BASE + b->cold);
 		return;
 	}
-	__builtin_memcpy(b->entry, CODE_BASE + b->host, sizeof b->entry);
+	if (!(b->flags & BLOCK_COVERED))
+		__builtin_memcpy(b->entry, CODE_BASE + b->host, sizeof b->entry);
+	b->flags &= (u8)~BLOCK_COVERED;
 	put_dead_jump(b);
 }
 

@@ -33,7 +33,7 @@
 /* Translation mode: part of the key. */
 #define TM_USER 1     /* CPL 3 */
 #define TM_COMPAT 2   /* 32-bit code segment */
-#define TM_STEP 4     /* one instruction, then #DB or a stop */
+#define TM_STEP 4     /* one instruction, then #DB or a stop; in exec up to the next branch */
 #define TM_SEGMENTS 8 /* with TM_COMPAT: a segment other than FS and GS is not flat */
 #define TM_FS 16      /* with TM_COMPAT: FS, GS has no segment, or one with a limit below 4 GiB */
 #define TM_GS 32
@@ -49,7 +49,7 @@
 
 enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4, BLOCK_FIXED = 8 /* cannot be moved */,
 	BLOCK_LEADS = 16 /* an X_SLOT exit of it was taken */,
-	BLOCK_REGION = 64 /* made by the hot tier */, BLOCK_COOL = 128 /* not worth one */ };
+	BLOCK_REGION = 64 /* made by the hot tier */, BLOCK_COVERED = 128 /* its head leads to one */ };
 
 struct block {
 	u64 pc, pa;

@@ -585,7 +585,8 @@ static bool decode(struct tx *t)
 {
 	struct translate_request *r = t->r;
 	size_t left = PAGE_SIZE - (r->pc & ~PAGE_MASK), at = 0;
-	int max = r->mode & TM_STEP ? 1 : (int)t->k->max_insns;
+	/* In exec a step goes to the next branch. */
+	int max = r->mode & TM_STEP && !EXEC ? 1 : (int)t->k->max_insns;
 	enum insn_mode mode = r->mode & TM_COMPAT ? MODE_32 : MODE_64;
 
 	while (t->n < max && at < left) {
@@ -623,7 +624,7 @@ static bool decode(struct tx *t)
 		bool returns = EXEC && (ti->in.klass == IC_CALL || ti->in.klass == IC_CALL_IND) && env_returns_here(t);
 
 		if (spans || (ti->in.ends_block && ti->in.klass != IC_JCC && ti->in.klass != IC_LOOP && !returns) ||
-		    ti->in.klass == IC_INVALID)
+		    ti->in.klass == IC_INVALID || (EXEC && (r->mode & TM_STEP) && ti->in.ends_block))
 			break;
 	}
 	t->b->guest_len = (u16)at;

@@ -8,7 +8,7 @@
  * FLAGS: -Itests -fno-stack-protector -fcf-protection=none
  * WITH: x86/decode.c x86/decode_table.c x86/decode_vector.c
  * WITH: optimise/region.c optimise/lower.c optimise/frame.c optimise/value.c optimise/encode.c
- * WITH: optimise/emit.c optimise/flow.c optimise/recover.c
+ * WITH: optimise/emit.c optimise/flow.c optimise/indirect.c optimise/recover.c
  * WITH: ../tests/optimise/machine.c ../tests/optimise/program.c */
 #include "optimise/program.h"
 #include "x86/decode.h"
