@@ -20,8 +20,10 @@ static void prefill(struct cpu *c)
 		return;
 	if (!(e & PTE_A) || ((access & PF_W) && !(e & PTE_D)) || mmu_walk(c, va, access, false, &w, &error))
 		return;
-	if (!((access & PF_W) && frame_flags(ram_offset(w.pa) >> PAGE_SHIFT)))
-		space_fill(c, va, &w, access & PF_W);
+	if ((access & PF_W) && frame_flags(ram_offset(w.pa) >> PAGE_SHIFT))
+		return;
+	if (!space_fill(c, va, &w, access & PF_W) && (access & PF_W))
+		space_probe_note(va, true);
 }
 
 /* Instructions that enter the kernel clear TF as a part of what they do; others that clear it still trap. */
@@ -60,38 +62,62 @@ static int execute_memory(struct cpu *c, const struct insn *in)
 	return r;
 }
 
+/* Decodes the instruction at rip.  -1: with an exception pending, or it is to be looked up anew. */
+static int insn_at_rip(struct cpu *c, struct insn *in)
+{
+	enum insn_mode mode = c->seg[SEG_CS].attr & ATTR_L ? MODE_64 : MODE_32;
+	u64 pa, left = PAGE_SIZE - (c->rip & ~PAGE_MASK);
+	u8 bytes[INSN_MAX];
+	int r;
+
+	if (fetch_address(c, c->rip, &pa))
+		return -1;
+	__builtin_memcpy(bytes, ram_pointer(pa), MIN(left, (u64)INSN_MAX));
+	r = insn_decode(in, bytes, MIN(left, (u64)INSN_MAX), mode);
+	if (r == -1) {
+		if (fetch_address(c, (c->rip & PAGE_MASK) + PAGE_SIZE, &pa))
+			return -1;
+		__builtin_memcpy(bytes + left, ram_pointer(pa), INSN_MAX - left);
+		r = insn_decode(in, bytes, INSN_MAX, mode);
+	}
+	if (left_is_stale())
+		return -1; /* the run loop finds what is there now */
+	if (r == -2)
+		sys_raise_error(c, VEC_GP, 0);
+	return r == -2 ? -1 : 0;
+}
+
+/* A store to a page of which it is not known whether it is mapped.  Where the guest has it, the store is left to
+ * itself from now on. */
+void probe_missed(struct cpu *c)
+{
+	u32 error;
+	struct insn in;
+	struct walk w;
+	u64 va;
+
+	if (insn_at_rip(c, &in))
+		return;
+	va = sys_operand_address(c, &in).v;
+	if ((s64)(va << 16) >> 16 != (s64)va || !mmu_walk(c, va, PF_W | PF_U, false, &w, &error)) {
+		space_probe_note(va, true);
+		return;
+	}
+	c->exc = (struct cpu_exception){ .pending = 1, .vector = VEC_PF, .has_error = 1, .error = error, .cr2 = va };
+}
+
 /* Executes the instruction at rip in C. */
 void execute(struct cpu *c)
 {
 	enum insn_mode mode = c->seg[SEG_CS].attr & ATTR_L ? MODE_64 : MODE_32;
-	u64 pa, left = PAGE_SIZE - (c->rip & ~PAGE_MASK);
 	bool tf = c->rflags & RF_TF;
 	u64 table = my.table;
-	u8 bytes[INSN_MAX];
 	struct insn in;
 	int r;
 
 	my.table = 0;
-	if (fetch_address(c, c->rip, &pa))
+	if (insn_at_rip(c, &in))
 		return;
-	const u8 *p = ram_pointer(pa);
-
-	__builtin_memcpy(bytes, p, MIN(left, (u64)INSN_MAX));
-	r = insn_decode(&in, bytes, MIN(left, (u64)INSN_MAX), mode);
-	if (r == -1) {
-		if (fetch_address(c, (c->rip & PAGE_MASK) + PAGE_SIZE, &pa))
-			return;
-		__builtin_memcpy(bytes + left, ram_pointer(pa), INSN_MAX - left);
-		r = insn_decode(&in, bytes, INSN_MAX, mode);
-	}
-	if (r == -2 && left_is_stale())
-		return;
-	if (r == -2) {
-		sys_raise_error(c, VEC_GP, 0);
-		return;
-	}
-	if (left_is_stale())
-		return; /* the run loop finds what is there now */
 	VCPU->count.classes[in.klass < IC_COUNT ? in.klass : 0]++;
 	my.watch_hits = 0;
 	r = in.has_mem && in.klass == IC_PLAIN && !is_bound(&in, mode) ? -1 : (int)sys_execute(c, &in);

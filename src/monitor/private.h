@@ -66,6 +66,7 @@ extern struct mine my;
 
 /* execute.c */
 void execute(struct cpu *c);
+void probe_missed(struct cpu *c);
 bool clears_trap(const struct insn *in);
 /* interpret.c */
 /* Whether the processor is in a mode whose code is not translated: real mode, legacy protected mode, and kernel

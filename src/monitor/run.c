@@ -490,6 +490,9 @@ _Noreturn void exit_dispatch(u32 id)
 		space_gate(debug_on(c) ? 0 : SPILL_K->table);
 		execute(c);
 		break;
+	case X_PROBE:
+		probe_missed(c);
+		break;
 	case X_PAUSE:
 		give_way();
 		break;

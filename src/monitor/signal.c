@@ -136,6 +136,8 @@ static void step(struct ucontext *uc)
 	uc->eflags |= RF_TF;
 }
 
+static void probes_drop(struct block *b);
+
 /* A signal, or a step towards a precise point. */
 static void handle_event(struct ucontext *uc)
 {
@@ -181,6 +183,8 @@ static void handle_event(struct ucontext *uc)
 
 		begin.borrowed &= (b->mode & (TM_USER | TM_COMPAT)) == TM_USER ? BIT(R11) : 0;
 		state_from(CPU, uc, b, &begin);
+		if (b->flags & BLOCK_PROBES)
+			probes_drop(b);
 		to_run_loop(uc);
 		return;
 	}
@@ -265,12 +269,18 @@ static bool kernel_address(struct cpu *c, struct block *b, struct insn_record *r
 	return true;
 }
 
+static u64 site_address(const struct block *b, const struct insn_record *rec)
+{
+	u64 pc = b->pc + rec->guest;
+
+	return ((pc ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK) | (pc & ~PAGE_MASK);
+}
+
 /* Has the site translated anew, as both-ways accessor or (SITE_DEVICE) as one that C executes.  Returns whether it
  * was that already. */
 static bool site_change(struct block *b, struct insn_record *rec, u64 what)
 {
-	u64 pc = b->pc + rec->guest;
-	u64 pa = ((pc ^ b->pc) & PAGE_MASK ? b->pa2 : b->pa & PAGE_MASK) | (pc & ~PAGE_MASK);
+	u64 pa = site_address(b, rec);
 	bool known;
 
 	cache_lock();
@@ -284,6 +294,32 @@ static bool site_change(struct block *b, struct insn_record *rec, u64 what)
 	}
 	cache_unlock();
 	return known;
+}
+
+/* A store of user code to a page that the guest does not have yet.  One that did so before will again: it asks from
+ * now on. */
+static void store_faulted(struct block *b, struct insn_record *rec, u64 va)
+{
+	u64 site = site_address(b, rec);
+
+	space_probe_note(va, false);
+	if ((b->flags & BLOCK_DEAD) || rec->access != AK_IDENT || site_is_both(CACHE, site | SITE_PROBED))
+		return;
+	if (site_is_both(CACHE, site | SITE_FAULTED))
+		site_change(b, rec, SITE_PROBED);
+	else
+		site_set_both(CACHE, site | SITE_FAULTED);
+}
+
+/* The clock has found the block running: its stores are too frequent to ask each time. */
+static void probes_drop(struct block *b)
+{
+	for (u32 i = 0; i < b->n_records; i++) {
+		struct insn_record *rec = &CACHE->records[b->records + i];
+
+		if (site_is_both(CACHE, site_address(b, rec) | SITE_PROBED))
+			site_change(b, rec, SITE_BUSY);
+	}
 }
 
 static void raise(struct cpu *c, int vector, bool has_error, u32 error, u64 cr2)
@@ -402,6 +438,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	}
 	if (mmu_walk(c, va, (write ? PF_W : 0) | (user ? PF_U : 0), false, &w, &error)) {
 		raise(c, VEC_PF, true, error, va);
+		if (user && write && !(error & PF_P))
+			store_faulted(b, rec, va);
 		return false;
 	}
 	if (generation != CACHE->generation)

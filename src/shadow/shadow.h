@@ -43,6 +43,8 @@ void space_set_root(u64 root);
 /* Maps the page(s) around va as the walk permits.  0; -1 where it cannot be mapped (device memory, a
  * reserved host range): the access must be executed in C. */
 int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write);
+/* For stores that ask first (X_PROBE): the page of the user address is mapped writable, or is not. */
+void space_probe_note(u64 va, bool mapped);
 /* Guest invalidated va (INVLPG), or everything that is not global, or everything. */
 void space_invalidate(struct cpu *c, u64 va);
 void space_flush_user(struct cpu *c);

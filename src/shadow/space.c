@@ -10,8 +10,25 @@
 
 static u32 hash_of(u64 va) { return (u32)((va >> 21) * 0x9e3779b97f4a7c15ull >> 52); }
 
+/* [va, va + length) is mapped no more. */
+static void probes_forget(u64 va, u64 length)
+{
+	u64 n = MIN(length >> PAGE_SHIFT, (u64)PROBE_SIZE), first = PROBE_INDEX(va), upto = MIN(n, PROBE_SIZE - first);
+
+	if (is_kernel_half(va))
+		return;
+	__builtin_memset(PROBES + first, 1, upto);
+	__builtin_memset(PROBES, 1, n - upto);
+}
+
+void space_probe_note(u64 va, bool mapped)
+{
+	PROBES[PROBE_INDEX(va)] = !mapped;
+}
+
 void space_init(void)
 {
+	probes_forget(0, PROBE_SIZE * PAGE_SIZE);
 	S->low_supervisor = false;
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
@@ -25,6 +42,7 @@ static void lose(void)
 
 	if (host_munmap(0, spill) < 0 || host_munmap(ram_end, HOST_END - ram_end) < 0)
 		monitor_fail("cannot unmap the guest's memory");
+	probes_forget(0, PROBE_SIZE * PAGE_SIZE);
 	S->lost = true;
 }
 
@@ -64,6 +82,7 @@ struct leaf *leaf_find(u64 va)
 
 void unmap(u64 va, u64 length)
 {
+	probes_forget(va, length);
 	if (host_munmap(fold(va), length) < 0)
 		lose();
 	SHADOW_COUNT->unmapped += length >> PAGE_SHIFT;

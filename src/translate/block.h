@@ -48,7 +48,7 @@
 #define COMPAT_KEY (1ull << 62)
 
 enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4, BLOCK_FIXED = 8 /* cannot be moved */,
-	BLOCK_LEADS = 16 /* an X_SLOT exit of it was taken */,
+	BLOCK_LEADS = 16 /* an X_SLOT exit of it was taken */, BLOCK_PROBES = 32 /* it has an X_PROBE exit */,
 	BLOCK_REGION = 64 /* made by the hot tier */, BLOCK_COVERED = 128 /* its head leads to one */ };
 
 struct block {
@@ -132,6 +132,7 @@ enum exit_kind {
 	X_STEPPED,   /* single-stepped block is done; the guest stands at `target` */
 	X_PREDICT,   /* target of an indirect branch of the kernel, in RDX: predict it at `patch` */
 	X_TABLE,     /* a checked store at `target` that the gate leaves to C */
+	X_PROBE,     /* the store at `target` is to a page that may not be mapped */
 	X_PAUSE,     /* PAUSE has been executed many times; the guest stands behind it */
 	X_GO,        /* continue at `target` through C: another mode or a page that needs a check */
 	X_KINDS
@@ -251,6 +252,10 @@ static inline u64 block_host(const struct block *b) { return (u64)CODE_BASE + b-
 #define SITE_DEVICE (1ull << 62)
 /* pa | SITE_TABLE: stores to watched page tables, which are checked stores from their first trap on. */
 #define SITE_TABLE (1ull << 61)
+/* Stores of user code: seen to fault, to be probed from now on, never to be probed. */
+#define SITE_FAULTED (1ull << 60)
+#define SITE_PROBED (1ull << 59)
+#define SITE_BUSY (1ull << 58)
 bool site_is_both(struct cache *k, u64 pa);
 void site_set_both(struct cache *k, u64 pa);
 

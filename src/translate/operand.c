@@ -235,6 +235,51 @@ bool tx_reaches_device(struct tx *t, const struct tx_insn *ti)
 	return t->kernel && ti->in.has_mem && site_is_both(t->k, site_of(t, ti) | SITE_DEVICE);
 }
 
+/* A store that has faulted before on pages that the guest did not have yet first asks whether its page is mapped: an
+ * exit costs a tenth of a fault.
+ *
+ *	rcx = page number of the address;  rcx = byte of the page;  jrcxz mapped
+ *	jmp to the exit
+ * mapped:
+ *
+ * The byte is but a hint: where it is wrong the store faults as any other, or the exit sets it right. */
+static void tx_probe(struct tx *t, const struct tx_insn *ti)
+{
+	struct emit *e = &t->hot;
+	u8 *mapped, *stub;
+
+	e_store_gs(e, spill_reg(t, RCX), RCX);
+	tx_current(t)->borrowed |= (u16)BIT(RCX);
+	if (ti->in.base == REG_RIP)
+		tx_address(t, RCX, rip_target(ti));
+	else
+		e_address(t, ti, RCX);
+	e_pext_gs(e, RCX, RCX, CONST_DISP + CN_TABLES);
+	e_bytes(e, (const u8 *)"\x65\x0f\xb6\x89", 4); /* movzx ecx, byte gs:[rcx + disp32] */
+	e32(e, (u32)PROBE_DISP);
+	e8(e, 0xe3); /* jrcxz */
+	mapped = e->p;
+	e8(e, 0);
+	stub = t->cold.p;
+	e_load_gs(&t->cold, RCX, spill_reg(t, RCX));
+	if (t->kept_here)
+		e_store_gs(&t->cold, spill_reg(t, TX_KEPT), TX_KEPT);
+	tx_exit(t, X_PROBE, ti->pc, 0);
+	tx_reloc(t, RL_HOT_COLD, e_jmp(e, stub), stub, t->b->exits);
+	*mapped = (u8)(e->p - mapped - 1);
+	tx_return(t, RCX);
+	t->b->flags |= BLOCK_PROBES;
+}
+
+static bool is_probed(const struct tx *t, const struct tx_insn *ti)
+{
+	const struct insn *in = &ti->in;
+	u64 site = site_of(t, ti);
+
+	return !EXEC && !t->kernel && !(t->b->mode & (TM_COMPAT | TM_STEP)) && in->mem_write && !in->vsib && in->seg == SEG_NONE &&
+	       !in->addrsize_prefix && !(in->reg_write & ~in->reg_read & BIT(TX_KEPT)) && site_is_both(t->k, site | SITE_PROBED) && !site_is_both(t->k, site | SITE_BUSY);
+}
+
 static bool operand_both(struct tx *t, const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
@@ -613,6 +658,8 @@ void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
 		tx_execute(t, ti);
 		return;
 	}
+	if (is_probed(t, ti))
+		tx_probe(t, ti);
 	if (t->kernel) {
 		bool r = reg_is_general(in) && ((in->modrm >> 3 & 7) | (in->rex & 4) << 1) == RSP && !high_or_byte(in);
 		bool m = rm_is_general(in) && ((in->modrm & 7) | (in->rex & 1) << 3) == RSP && !high_or_byte(in);

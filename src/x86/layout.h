@@ -48,6 +48,11 @@
 #define TABLES_SIZE 0x8000
 #define TABLES_INDEX_MASK 0x7fff000ull /* of an address */
 #define SPILL_AREA_SIZE 0x190000
+/* One byte for each page of the guest's user half, by the low bits of its number: 0 where a page is mapped
+ * writable, as far as is known; key T, per carrier. */
+#define PROBE_DISP (SPILL_DISP + 0x1e0000)
+#define PROBE_SIZE 0x8000
+#define PROBE_MASK TABLES_INDEX_MASK /* of an address: what chooses its byte */
 
 #define MONITOR_DISP 0x10000000
 #define VCPU_DISP 0x18000000 /* the area of the carrier's own vCPU: its state, and its spill pages once more */
@@ -208,6 +213,8 @@ _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
 #define USECOND_HOST ((u64 *)HOST(USECOND_HOST_DISP))
 #define KLOOKUP ((u64 *)HOST(KLOOKUP_DISP))
 #define TABLES ((u8 *)HOST(TABLES_DISP))
+#define PROBES ((u8 *)HOST(PROBE_DISP))
+#define PROBE_INDEX(a) (((a) & PROBE_MASK) >> 12)
 
 static inline bool is_kernel_half(u64 a) { return (s64)a < 0; }
 static inline u64 fold(u64 a) { return is_kernel_half(a) ? a + FOLD_OFF : a; }

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# First touches of memory: stores ask whether their page is there, and do what they did.
+# TIMEOUT: 200
+set -u
+. tests/lib/guest.sh
+[ -e "$initrd" ] || { echo "1..0 # SKIP there is no guest; make guest"; exit 0; }
+
+${CC:-gcc} -O1 -Wall -Wextra -static -o "$tmp/touch" tests/guest/memory/touch.c 2>"$tmp/err"
+result $? "the program is built" "$(cat "$tmp/err")"
+"$tmp/touch" >"$tmp/native" 2>&1 && ! grep -q '^not ok' "$tmp/native"
+result $? "natively" "$(cat "$tmp/native")"
+guest/build.sh overlay "$initrd" "$tmp/initrd" bin/touch="$tmp/touch"
+
+each() { # name knobs options...
+	local name=$1 knobs=$2
+	shift 2
+	PENUMBRA_TEST_KNOBS=$knobs guest_run touch "$quiet penumbra.exec=/bin/touch" --initrd "$tmp/initrd" --timeout 90 "$@"
+	guest_results "$name:" "forms of stores" "pages copied on write" "mappings taken back" "a busy store" "forms once more"
+	guest_clean "$name: a clean log"
+}
+each "one processor" ""
+each "as one of several" smp=1
+each "blocks killed at random" kill=30,seed=3
+
+# Ten rounds more of 256 pages: the host's faults would be as many as the pages.
+faults() { # rounds
+	guest_run faults "$quiet penumbra.exec=/bin/touch,$1" --initrd "$tmp/initrd" --timeout 60 --stats "$tmp/stats"
+	grep -oP '"faults": *\K[0-9]+' "$tmp/stats"
+}
+few=$(faults 2) many=$(faults 12)
+((many - few < 1000))
+result $? "known stores fault no more" "$few faults with 512 pages, $many with 3072"
