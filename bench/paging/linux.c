@@ -87,6 +87,14 @@ static void read_pages(u64 at, u64 pages, struct count *c)
 	R->checksum = rotate(R->checksum) ^ sum;
 }
 
+/* The same of pages that write_pages() wrote, which have to hold what it wrote. */
+static void read_back(u64 at, u64 pages, u64 value, struct count *c)
+{
+	read_pages(at, pages, c);
+	for (u64 i = 0; i < pages; i++)
+		stale += *word_of(at + i * PAGE_SIZE) != value + i;
+}
+
 static void reap(s64 pid)
 {
 	u32 status = 0;
@@ -168,7 +176,7 @@ static void run_mmap(void)
 		u64 at = map(16, MAP_PRIVATE);
 
 		write_pages(at, 16, r, &R->f.touches);
-		read_pages(at, 16, &R->f.accesses);
+		read_back(at, 16, r, &R->f.accesses);
 		host_munmap(at, 16 * PAGE_SIZE);
 	}
 }
@@ -282,15 +290,15 @@ static void run_ksm(void)
 
 static void run_mremap(void)
 {
-	u64 area[2] = { map(16, MAP_PRIVATE), map(16, MAP_PRIVATE) };
+	/* 64 pages apart, so that word_of() is the same in both. */
+	u64 whole = map(128, MAP_PRIVATE), area[2] = { whole, whole + 64 * PAGE_SIZE };
 
 	write_pages(area[0], 16, 7, &R->f.accesses);
 	for (u64 r = 0; r < scaled(300, 4); r++) {
 		good(sys5(__NR_mremap, area[r & 1], 16 * PAGE_SIZE, 16 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, area[~r & 1]), "mremap");
-		read_pages(area[~r & 1], 16, &R->f.touches);
+		read_back(area[~r & 1], 16, 7, &R->f.touches);
 	}
-	for (int i = 0; i < 2; i++)
-		host_munmap(area[i], 16 * PAGE_SIZE);
+	host_munmap(whole, 128 * PAGE_SIZE);
 }
 
 static void touch_area(u64 bytes, int advice)
@@ -301,11 +309,11 @@ static void touch_area(u64 bytes, int advice)
 	write_pages(at, bytes / PAGE_SIZE, 1, &R->f.touches);
 	for (u64 i = 0; i < bytes && advice == MADV_HUGEPAGE; i += HUGE) {
 		host_mprotect(at + i, PAGE_SIZE, PROT_READ);
-		read_pages(at + i, 64, &R->f.accesses);
+		read_back(at + i, 64, 1 + i / PAGE_SIZE, &R->f.accesses);
 		host_mprotect(at + i, PAGE_SIZE, PROT_READ | PROT_WRITE);
 		sys3(__NR_madvise, at + i, HUGE, MADV_COLLAPSE);
 	}
-	read_pages(at, bytes / PAGE_SIZE, &R->f.accesses);
+	read_back(at, bytes / PAGE_SIZE, 1, &R->f.accesses);
 	host_munmap(whole, size);
 }
 
@@ -373,6 +381,8 @@ void program(u64 *stack)
 		from = host_rdtsc();
 		workloads[i].run();
 		report(workloads[i].name, host_rdtsc() - from);
+		if (stale)
+			fail("a program read something else than it had written");
 	}
 	say("paging end\n");
 	sys1(__NR_exit_group, 0);
