@@ -410,15 +410,9 @@ static int blk_born(struct worker *w, struct err *e)
 {
 	struct blk *b = w->state;
 
-	return pool_begin(&b->pool, e);
-}
+	int rc = w->life && b->disk->format->recover ? b->disk->format->recover(b->disk, e) : 0;
 
-/* A raw image is as its writer left it; of another format tables in memory have gone with the one before. */
-static int blk_again(struct worker *w)
-{
-	struct blk *b = w->state;
-
-	return b->disk->format == &disk_raw ? 0 : -ENOTSUP;
+	return rc ? rc : pool_begin(&b->pool, e);
 }
 
 static int blk_fill(struct worker *w, struct pollfd *p, int room, int *timeout_ms)
@@ -490,7 +484,7 @@ const struct virtio_class virtio_blk = {
 	.destroy = blk_destroy,
 	.worker = {
 		.unordered = true, .vital = true, .calls = blk_calls, .n_calls = ARRAY_SIZE(blk_calls),
-		.begin = blk_begin, .born = blk_born, .again = blk_again, .serve = blk_serve, .reset = blk_reset, .fill = blk_fill, .polled = blk_polled,
+		.begin = blk_begin, .born = blk_born, .serve = blk_serve, .reset = blk_reset, .fill = blk_fill, .polled = blk_polled,
 		.end = blk_end,
 	},
 };

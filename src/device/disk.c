@@ -203,7 +203,7 @@ static int raw_discard(struct disk *disk, u64 at, u64 size)
 }
 
 const struct disk_format disk_raw = {
-	"raw", raw_probe, raw_open, raw_close, raw_read, raw_write, raw_flush, raw_discard, file_zero,
+	"raw", raw_probe, raw_open, raw_close, raw_read, raw_write, raw_flush, raw_discard, file_zero, NULL,
 };
 
 /* ---- opening ---- */

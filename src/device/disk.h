@@ -40,6 +40,9 @@ struct disk_format {
 	/* The contents may be forgotten (reads give anything), or become zeros; `unmap`: space may be given back. */
 	int (*discard)(struct disk *disk, u64 at, u64 size);
 	int (*zero)(struct disk *disk, u64 at, u64 size, bool unmap);
+	/* In a fork of the process that opened it, whose other forks were killed: what these had in memory and not in the
+	 * file is restored.  NULL: they had nothing. */
+	int (*recover)(struct disk *disk, struct err *e);
 };
 extern const struct disk_format disk_raw, disk_qcow2;
 

@@ -265,7 +265,7 @@ static int load(struct q2 *q, struct err *e)
 		err_sys(e, -rc, "%s", disk->path);
 	if (!rc)
 		rc = check_features(q, first, e);
-	if (!rc)
+	if (!rc && !disk->backing)
 		rc = open_backing(q, first, e);
 	free(first);
 	if (rc)
@@ -290,7 +290,7 @@ static int begin_writing(struct q2 *q, struct err *e)
 		return err_sys(e, errno, "%s", q->disk->path);
 	q->end = ((u64)st.st_size + q->cluster - 1) >> q->bits;
 	if (q->head.incompatible & Q2_INCOMPAT_DIRTY) {
-		rc = q2_rebuild(q, e);
+		rc = q2_rebuild(q, NULL, 0, e);
 		q->head.incompatible &= ~Q2_INCOMPAT_DIRTY;
 	}
 	if (rc || q->head.version < 3)
@@ -299,6 +299,16 @@ static int begin_writing(struct q2 *q, struct err *e)
 	q->head.autoclear = 0;
 	rc = q2_header_write(q);
 	return rc ? err_sys(e, -rc, "%s", q->disk->path) : 0;
+}
+
+static void release(struct q2 *q)
+{
+	q2_cache_free(&q->l2);
+	q2_cache_free(&q->blocks);
+	free(q->l1);
+	free(q->table);
+	free(q->freed);
+	free(q);
 }
 
 static void q2_close(struct disk *disk)
@@ -310,36 +320,65 @@ static void q2_close(struct disk *disk)
 	/* Twice: what the first has freed is lowered by the second. */
 	for (int i = 0; i < 2 && q->unsynced && disk->fd >= 0; i++)
 		q2_sync(q);
-	q2_cache_free(&q->l2);
-	q2_cache_free(&q->blocks);
-	free(q->l1);
-	free(q->table);
-	free(q->freed);
-	free(q);
+	q2_log_free(q);
+	release(q);
 	disk->state = NULL;
 }
 
-static int q2_open(struct disk *disk, struct err *e)
+static struct q2 *make(struct disk *disk)
 {
 	struct q2 *q = calloc(1, sizeof *q);
 	pthread_rwlockattr_t attr;
-	int rc;
 
 	if (!q)
-		return err_set(e, -ENOMEM, "no memory");
+		return NULL;
 	disk->state = q;
 	q->disk = disk;
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&q->lock, &attr);
 	pthread_mutex_init(&q->cache_lock, NULL);
+	return q;
+}
+
+int q2_recover(struct disk *disk, struct err *e)
+{
+	struct q2 *stale = disk->state, *q;
+	struct stat st;
+	int rc;
+
+	if (disk->read_only)
+		return 0;
+	q = make(disk);
+	if (!q)
+		return err_set(e, -ENOMEM, "no memory");
+	rc = load(q, e);
+	if (!rc && fstat(disk->fd, &st))
+		rc = err_sys(e, errno, "%s", disk->path);
+	if (rc)
+		return rc;
+	q->end = ((u64)st.st_size + q->cluster - 1) >> q->bits;
+	q->log = stale->log;
+	release(stale);
+	return q2_log_replay(q, e);
+}
+
+static int q2_open(struct disk *disk, struct err *e)
+{
+	struct q2 *q = make(disk);
+	int rc;
+
+	if (!q)
+		return err_set(e, -ENOMEM, "no memory");
 	rc = load(q, e);
 	if (!rc && !disk->read_only)
 		rc = begin_writing(q, e);
+	if (!rc && !disk->read_only && q2_log_init(q))
+		rc = err_set(e, -ENOMEM, "no memory");
 	disk->size = q->head.size & ~(u64)(DISK_SECTOR - 1);
 	return rc;
 }
 
 const struct disk_format disk_qcow2 = {
-	"qcow2", q2_probe, q2_open, q2_close, q2_read, q2_write, q2_flush, q2_discard, q2_zero,
+	"qcow2", q2_probe, q2_open, q2_close, q2_read, q2_write, q2_flush, q2_discard, q2_zero, q2_recover,
 };

@@ -19,7 +19,9 @@
  *  C3  A cluster whose last reference went is given out again only after the reference is gone on disk
  *      (state->freed).
  *  C4  Offsets from the file are checked before they are used: aligned, beyond the header, within the format's
- *      limits; a bad one makes the image corrupt, and further writing an error. */
+ *      limits; a bad one makes the image corrupt, and further writing an error.
+ *  C5  What a process that is killed had changed and not written is in state->log, in memory that it shares with its
+ *      successor: an entry is noted after the tables in memory have it, and all are forgotten once it is on disk. */
 #ifndef PENUMBRA_DEVICE_QCOW2_H
 #define PENUMBRA_DEVICE_QCOW2_H
 
@@ -71,8 +73,17 @@ struct q2_cache {
 	u64 clock;
 };
 
+/* C5: entries that were set since the last q2_sync(), in their order. */
+#define Q2_LOG_ROWS 32768u
+struct q2_row { u64 guest, entry; };
+struct q2_log {
+	_Atomic u32 n;
+	struct q2_row row[Q2_LOG_ROWS];
+};
+
 struct q2 {
 	struct disk *disk;
+	struct q2_log *log;          /* NULL: read-only */
 	pthread_rwlock_t lock;
 	pthread_mutex_t cache_lock;  /* of `l2`, for those who read; taken within `lock` */
 	struct q2_header head;
@@ -96,6 +107,8 @@ struct q2 {
 /* ---- qcow2.c ---- */
 u64 q2_get(const void *p, int bits);
 void q2_put(void *p, int bits, u64 v);
+/* Reads tables anew in a successor of a process that was killed (struct disk_format). */
+int q2_recover(struct disk *disk, struct err *e);
 /* The header's field at its place in the file. */
 int q2_header_write(struct q2 *q);
 /* C4: notes that the image is damaged; returns -EIO. */
@@ -129,8 +142,20 @@ int q2_free_later(struct q2 *q, u64 at);
 int q2_free_entry(struct q2 *q, u64 entry);
 /* After the barrier: what was freed is free. */
 int q2_free_now(struct q2 *q);
-/* Counts all references anew; for an image that was not closed (the dirty bit). */
-int q2_rebuild(struct q2 *q, struct err *e);
+/* Counts all references anew; for an image that was not closed (the dirty bit).  `extra` are entries that the tables on
+ * disk do not have and will get. */
+int q2_rebuild(struct q2 *q, const struct q2_row *extra, u32 n_extra, struct err *e);
+
+/* ---- qcow2_log.c ---- */
+int q2_log_init(struct q2 *q);
+void q2_log_free(struct q2 *q);
+/* Lock held for writing: room for one more row, if need be by a q2_sync(); the row. */
+int q2_log_room(struct q2 *q);
+void q2_log_add(struct q2 *q, u64 guest, u64 entry);
+/* Everything is on disk. */
+void q2_log_clear(struct q2 *q);
+/* The tables were just read from a file whose writer was killed: they become what its writer had in memory. */
+int q2_log_replay(struct q2 *q, struct err *e);
 
 /* ---- qcow2_compress.c ---- */
 /* Where in the file a compressed entry's data lie, in whole sectors. */

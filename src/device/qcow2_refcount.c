@@ -403,7 +403,23 @@ static int note_snapshots(struct recount *r)
 	return rc ? rc : note(r, q->head.snapshots_offset, at - q->head.snapshots_offset);
 }
 
-int q2_rebuild(struct q2 *q, struct err *e)
+/* Clusters that entries refer to which the tables on disk do not have yet. */
+static int note_extra(struct recount *r, const struct q2_row *row, u32 n)
+{
+	u64 on_disk;
+	int rc = 0;
+
+	for (u32 i = 0; !rc && i < n; i++) {
+		u64 at = row[i].entry & Q2_OFFSET;
+
+		rc = q2_entry(r->q, row[i].guest, &on_disk);
+		if (!rc && at && !(row[i].entry & Q2_COMPRESSED) && (on_disk & Q2_OFFSET) != at)
+			rc = q2_offset_good(r->q, at) ? note(r, at, r->q->cluster) : -EINVAL;
+	}
+	return rc;
+}
+
+int q2_rebuild(struct q2 *q, const struct q2_row *extra, u32 n_extra, struct err *e)
 {
 	struct recount r = { .q = q, .n = q->end };
 	int rc;
@@ -416,6 +432,8 @@ int q2_rebuild(struct q2 *q, struct err *e)
 		rc = note_l1(&r, q->head.l1_offset, q->head.l1_entries);
 	if (!rc && q->head.snapshots)
 		rc = note_snapshots(&r);
+	if (!rc)
+		rc = note_extra(&r, extra, n_extra);
 	if (!rc) {
 		q->head.incompatible &= ~Q2_INCOMPAT_DIRTY;
 		rc = restructure(q, r.counts, r.n);

@@ -138,6 +138,7 @@ int q2_sync(struct q2 *q)
 	}
 	if (!rc) {
 		q->unsynced = false;
+		q2_log_clear(q);
 		rc = q2_free_now(q);
 	}
 	return rc;
@@ -237,8 +238,10 @@ int q2_entry_set(struct q2 *q, u64 guest, u64 entry)
 {
 	u64 table, word = __builtin_bswap64(entry);
 	struct q2_slot *s;
-	int rc = q->corrupt ? -EIO : own_table(q, guest, &table);
+	int rc = q->corrupt ? -EIO : q2_log_room(q);
 
+	if (!rc)
+		rc = own_table(q, guest, &table);
 	if (rc)
 		return rc;
 	s = q2_cache_get(q, &q->l2, table, false, &rc);
@@ -247,5 +250,6 @@ int q2_entry_set(struct q2 *q, u64 guest, u64 entry)
 	memcpy(s->bytes + 8 * l2_index(q, guest), &word, 8);
 	s->dirty = true;
 	q->unsynced = true;
+	q2_log_add(q, guest, entry);
 	return 0;
 }

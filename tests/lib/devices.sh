@@ -54,6 +54,7 @@ device_kill() { # class [keeper]
 	else
 		pid=$(device_worker "$1")
 	fi
+	pid=$(shuf -n 1 <<<"$pid")
 	# Never kill but one process that was found.
 	[[ $pid =~ ^[0-9]+$ ]] && [ "$pid" -gt 1 ] || return 1
 	kill -KILL "$pid"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Workers of a disk, a network card, a shared directory and a source of random numbers are killed again and again while a
+# Workers of two disks, a network card, a shared directory and a source of random numbers are killed again and again while a
 # guest with two processors uses them all: every request is answered, no byte is lost.  DEATHS_KILLS sets how often.
 # TIMEOUT: 300
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/guest.sh
 . tests/lib/devices.sh
+command -v qemu-img >/dev/null || { echo "# SKIP needs qemu-utils"; exit 0; }
 kills=${DEATHS_KILLS:-80} classes=(blk net fs rng blk)
 
 device_script "$tmp/work.sh" <<'END'
@@ -22,8 +23,12 @@ n=0 bad=
 while [ ! -e /mnt/enough ]; do
 	slot=$((n % 40))
 	dd if=/dev/urandom of=/tmp/x bs=4k count=$((1 + n * 7 % 300)) 2>/dev/null
-	dd if=/tmp/x of=/dev/vda bs=4k seek=$((slot * 300)) conv=notrunc 2>/dev/null || bad="$bad write-$n"
-	[ $((n % 4)) != 0 ] || dd if=/dev/null of=/dev/vda conv=notrunc,fsync 2>/dev/null || bad="$bad flush-$n"
+	for d in vda vdb; do
+		dd if=/tmp/x of=/dev/$d bs=4k seek=$((slot * 300)) conv=notrunc 2>/dev/null || bad="$bad write-$d-$n"
+		[ $((n % 4)) != 0 ] || dd if=/dev/null of=/dev/$d conv=notrunc,fsync 2>/dev/null || bad="$bad flush-$d-$n"
+	done
+	[ $((n % 9)) != 5 ] || blkdiscard -o $((slot * 300 * 4096)) -l 40960 /dev/vdb 2>/dev/null || :
+	[ $((n % 9)) != 5 ] || dd if=/tmp/x of=/dev/vdb bs=4k seek=$((slot * 300)) count=10 conv=notrunc 2>/dev/null || bad="$bad again-$n"
 	[ $((n % 8)) != 0 ] || echo 3 >/proc/sys/vm/drop_caches
 	echo "$((1 + n * 7 % 300)) $(sha1sum </tmp/x)" >/tmp/sum.$slot
 	put /tmp/x /mnt/file.$slot || bad="$bad share-$n"
@@ -37,7 +42,9 @@ echo 3 >/proc/sys/vm/drop_caches
 for file in /tmp/sum.*; do
 	slot=${file##*.}
 	read -r pages sum <$file
-	[ "$(dd if=/dev/vda bs=4k skip=$((slot * 300)) count=$pages 2>/dev/null | sha1sum)" = "$sum" ] || bad="$bad disk-$slot"
+	for d in vda vdb; do
+		[ "$(dd if=/dev/$d bs=4k skip=$((slot * 300)) count=$pages 2>/dev/null | sha1sum)" = "$sum" ] || bad="$bad disk-$d-$slot"
+	done
 	[ "$(sha1sum </mnt/file.$slot)" = "$sum" ] || bad="$bad file-$slot"
 done
 echo "rounds $n"
@@ -49,10 +56,11 @@ echo "pings $(wc -l </tmp/pings)"
 END
 mkdir "$tmp/shared"
 truncate -s 64M "$tmp/disk"
+qemu-img create -q -f qcow2 -o cluster_size=4096 "$tmp/disk.qcow2" 64M || exit 1
 device_guest test.sh="$tmp/work.sh"
 : >"$tmp/deaths.log"
 seed=${DEATHS_SEED:-$RANDOM} RANDOM=${DEATHS_SEED:-$RANDOM}
-guest_run deaths "$quiet penumbra.run=/test.sh" --timeout $((100 + kills * 2)) --cpus 2 --memory 512M --disk "$tmp/disk,queues=2" \
+guest_run deaths "$quiet penumbra.run=/test.sh" --timeout $((100 + kills * 2)) --cpus 2 --memory 512M --disk "$tmp/disk,queues=2" --disk "$tmp/disk.qcow2" \
 	--net user --share "tag=data,path=$tmp/shared" --rng on &
 machine=$!
 device_await "$tmp/deaths.log" 'work begins'
@@ -71,3 +79,5 @@ result $? "workers were killed" "$done: $(tail -n 5 "$guest_log")"
 guest_results "after many deaths:" data reads random network
 found=$(grep -aE -m 3 "$guest_trouble" "$guest_log")
 result "$([ -z "$found" ]; echo $?)" "the guest saw no trouble" "$found"
+qemu-img check -q -f qcow2 "$tmp/disk.qcow2" >"$tmp/check" 2>&1
+result $? "QEMU finds the qcow2 image sound" "$(head -n 3 "$tmp/check")"

@@ -6,6 +6,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/guest.sh
+. tests/lib/devices.sh
 command -v qemu-img qemu-io mkfs.ext4 e2fsck >/dev/null || { echo "# SKIP needs qemu-utils and e2fsprogs"; exit 0; }
 
 # ext4 is a module of Debian's kernel; with all that it asks for.
@@ -151,7 +152,7 @@ victim() { # name: process number
 	local pid
 	for pid in $(pgrep -f -- "--disk $tmp/killed "); do
 		case $1:$(cat "/proc/$pid/comm" 2>/dev/null) in
-		front:penumbra | disk:penumbra-blk) echo "$pid" && return ;;
+		front:penumbra | disk:penumbra-blk | keeper:keeper-blk) echo "$pid" && return ;;
 		monitor:penumbra) pgrep -P "$pid" penumbra-guest && return ;;
 		esac
 	done
@@ -169,6 +170,13 @@ for who in front disk monitor; do
 		pid=$(victim $who)
 		[[ $pid =~ ^[0-9]+$ ]] && [ "$pid" -gt 1 ] && kill -KILL "$pid" 2>"$tmp/err"
 		result $? "there is a $who process to kill" "$(cat "$tmp/err")"
+		# The machine outlives its disk's process, and ends with a line without its keeper; else it is over.
+		if [ $who = disk ]; then
+			device_await "$log" "synced $((after + 3))"
+			result $? "the machine outlives its disk" "$(tail -n 1 "$log")"
+			pid=$(victim keeper)
+			[[ $pid =~ ^[0-9]+$ ]] && [ "$pid" -gt 1 ] && kill -KILL "$pid"
+		fi
 		wait $front 2>/dev/null
 		status=$?
 		if [ $who = disk ]; then

@@ -3,15 +3,19 @@
  * memory; then what qemu-img itself reads in them, and whether its check finds them sound.
  *
  * WITH: base/err.c device/disk.c device/virtqueue.c device/dma.c device/qcow2.c device/qcow2_io.c
- * WITH: device/qcow2_table.c device/qcow2_refcount.c device/qcow2_compress.c
+ * WITH: device/qcow2_table.c device/qcow2_refcount.c device/qcow2_compress.c device/qcow2_log.c
  * LIBS: -lz -lzstd -lpthread */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "device/disk.h"
@@ -118,6 +122,11 @@ static u32 scatter(u8 *buffer, u64 size, struct iovec *iov)
 	return n;
 }
 
+/* Sectors that an operation is about to change; nobody can tell what they are if it is not finished. */
+struct common;
+static struct common *under_way;
+static void announce(u64 first, u64 n);
+
 /* One random operation on image and model; false where the image says something else. */
 static bool step(struct disk *disk, u8 *model, u8 *known, bool backing, char *why, size_t room)
 {
@@ -135,6 +144,7 @@ static bool step(struct disk *disk, u8 *model, u8 *known, bool backing, char *wh
 	at = first * 512, size = n * 512, what = rnd(20);
 
 	(void)backing;
+	announce(first, what < 9 || what >= 16 ? n : 0);
 	if (what < 9) {
 		for (u64 i = 0; i < size; i++)
 			buffer[i] = (u8)(seed >> (i & 31) ^ i);
@@ -159,6 +169,7 @@ static bool step(struct disk *disk, u8 *model, u8 *known, bool backing, char *wh
 	} else {
 		rc = disk_flush(disk);
 	}
+	announce(0, 0);
 	if (rc)
 		snprintf(why, room, "operation %d at %llu + %llu: %s", (int)what, (unsigned long long)at, (unsigned long long)size, strerror(-rc));
 	return !rc;
@@ -250,6 +261,103 @@ static bool run_recipe(const struct recipe *r, char *why, size_t room)
 		       (snprintf(why, room, "a snapshot changed"), false);
 	free(model);
 	free(known);
+	return good;
+}
+
+/* ---- a writer that is killed, and its successor ---- */
+
+#define LIVES 8
+struct common { _Atomic u64 first, n; char why[200]; };
+
+static void announce(u64 first, u64 n)
+{
+	if (!under_way)
+		return;
+	/* Killed in between, nothing was changed yet, or all was. */
+	under_way->n = 0;
+	under_way->first = first;
+	under_way->n = n;
+}
+
+/* A life: works on until it is killed; the last one looks at everything and closes the image. */
+static _Noreturn void live(struct disk *disk, u32 life, bool last, struct common *c, u8 *model, u8 *known)
+{
+	struct err e = { 0 };
+	u64 sectors = disk->size / 512;
+	u8 sector[512];
+	struct iovec v = { sector, 512 };
+
+	seed += life * 7919;
+	if (life && disk->format->recover && disk->format->recover(disk, &e)) {
+		snprintf(c->why, sizeof c->why, "life %u: %.150s", life, e.text);
+		_exit(1);
+	}
+	for (u64 s = 0; s < sectors && (last || life % 4 == 3); s++) {
+		if (known[s] && (disk_read(disk, &v, 1, s * 512, 512) || memcmp(model + s * 512, sector, 512))) {
+			snprintf(c->why, sizeof c->why, "life %u: sector %llu read wrong", life, (unsigned long long)s);
+			_exit(1);
+		}
+	}
+	if (last) {
+		if (disk_flush(disk))
+			_exit(1);
+		disk_close(disk);
+		_exit(0);
+	}
+	for (;;)
+		if (!step(disk, model, known, false, c->why, sizeof c->why))
+			_exit(1);
+}
+
+static bool run_deaths(const struct recipe *r, char *why, size_t room)
+{
+	struct common *c = mmap(NULL, sizeof *c, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	u8 *model = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), *first;
+	u8 *known = mmap(NULL, r->size / 512, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	const char *format = strstr(r->make, "qcow2") ? "qcow2" : "raw";
+	struct disk *disk = NULL;
+	struct err e = { 0 };
+	char line[2048];
+	bool good = true;
+	int status = 0;
+
+	make(r, line, sizeof line);
+	if (shell("rm -f x b c d r out; { %s; } 2>&1", line) || shell("qemu-img convert -f %s -O raw x out", format) ||
+	    disk_open(&disk, "x", NULL, false, &e)) {
+		snprintf(why, room, "the image cannot be made: %.500s", e.text);
+		return false;
+	}
+	first = load("out", r->size);
+	memcpy(model, first, r->size);
+	free(first);
+	memset(known, 1, r->size / 512);
+	disk->unsafe = rnd(2);
+	under_way = c;
+	for (u32 life = 0; good && life <= LIVES; life++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			exit(1); /* kill(-1) would be for everybody */
+		if (!pid)
+			live(disk, life, life == LIVES, c, model, known);
+		if (life < LIVES) {
+			usleep((useconds_t)rnd(life % 3 ? 60000 : 3000)); /* the moment is any */
+			kill(pid, SIGKILL);
+		}
+		good = waitpid(pid, &status, 0) == pid && (WIFSIGNALED(status) || (life == LIVES && !WEXITSTATUS(status)));
+		memset(known + c->first, 0, c->n);
+	}
+	under_way = NULL;
+	close(disk->fd); /* and with it the lock */
+	disk->fd = -1;   /* what is in memory here is long out of date */
+	if (!good)
+		snprintf(why, room, "%s, status %d", c->why, status);
+	else
+		good = qemu_agrees(disk, model, known, format, why, room);
+	disk_close(disk);
+	munmap(model, r->size);
+	munmap(known, r->size / 512);
+	munmap(c, sizeof *c);
 	return good;
 }
 
@@ -373,6 +481,12 @@ int main(void)
 		char why[ERR_TEXT_MAX] = "";
 
 		verdict(run_recipe(&recipes[i], why, sizeof why), recipes[i].name, why);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(recipes); i++) {
+		char why[ERR_TEXT_MAX] = "", name[128];
+
+		snprintf(name, sizeof name, "writers that are killed: %s", recipes[i].name);
+		verdict(run_deaths(&recipes[i], why, sizeof why), name, why);
 	}
 	test_refused();
 	test_lock();
