@@ -21,7 +21,7 @@
 #define USER_HEAP 0x10000000ull
 
 /* What is counted while a workload is measured. */
-struct count { u64 n, cycles; };
+struct count { u64 n; s64 cycles; };
 struct figures { struct count updates, flushes, touches, accesses, switches; };
 extern struct figures F;
 extern u64 checksum;            /* over all that user mode read */
@@ -34,14 +34,13 @@ static inline u64 rdtsc(void)
 	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi) : : "memory");
 	return (u64)hi << 32 | lo;
 }
-/* Ends a stretch that began at `from`. */
+/* Ends a stretch that began at `from`.  The clock may tick in steps of more cycles than the stretch takes, so that only the
+ * sum means something, from which the mean cost of reading it is taken off. */
 extern u64 clock_overhead;
 static inline void counted(struct count *c, u64 n, u64 from)
 {
-	u64 took = rdtsc() - from;
-
 	c->n += n;
-	c->cycles += took > clock_overhead ? took - clock_overhead : 0;
+	c->cycles += (s64)(rdtsc() - from - clock_overhead);
 }
 
 static inline void *at(u64 pa) { return (void *)(DIRECT + pa); }

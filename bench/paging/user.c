@@ -92,7 +92,7 @@ static u64 obey(struct order *o, u64 count, bool touch)
 	sum = user_call(USER_CODE + ((u64)user_entry - (u64)user_start), USER_STACK - 8, USER_DATA);
 
 	c->n += count;
-	c->cycles += o->ended - o->started;
+	c->cycles += (s64)(o->ended - o->started);
 	checksum = rotate(checksum) ^ sum;
 	return sum;
 }
@@ -142,7 +142,7 @@ void user_switch(struct space *s, bool keep, u64 va, u64 pages)
 	o = order();
 	user_pages(va, pages, PAGE_SIZE, READ, false);
 	F.switches.n++;
-	F.switches.cycles += o->started - from;
+	F.switches.cycles += (s64)(o->started - from);
 }
 
 /* What user mode has to read at `va`, by the tables; 0 where nothing is mapped. */

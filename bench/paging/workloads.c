@@ -252,6 +252,26 @@ void run_scattered(void)
 		frame_put(pool[i]);
 }
 
+/* A heap that stays and is used, and a table of which many entries are written and few used, with a flush each time. */
+void run_beside(void)
+{
+	u64 heap = 2048, churn = 512, rounds = scaled(100, 4);
+	struct space *s = begin_space(heap + churn);
+
+	user_pages(USER_HEAP, heap + churn, PAGE_SIZE, READ, false);
+	workload_begin();
+	for (u64 r = 0; r < rounds; r++) {
+		for (u64 i = 0; i < 128; i++)
+			swap_pages(heap + rnd() % churn, heap + rnd() % churn);
+		flush_space();
+		user_random(USER_HEAP, heap, 2000, false);
+		user_pages(USER_HEAP + (heap + r % 64) * PAGE_SIZE, 3, PAGE_SIZE * 128, READ, true);
+	}
+	user_verify(USER_HEAP, heap + churn, PAGE_SIZE * 37);
+	workload_end();
+	end_space(s);
+}
+
 /* A storm of updates of which little is used, then many accesses with a flush now and then, in turn. */
 void run_phases(void)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/paging.h"
+#include "bench/sample.h"
 
 #define NAME_WIDTH 16
 #define CELL_WIDTH 11           /* and a blank and the bar */
@@ -200,26 +201,25 @@ static int column_named(const char *name)
 static void print_updates(const struct paging_bench *b)
 {
 	int intercept = column_named("intercept"), trap = column_named("writeprotect"), n = 0;
-	double v[COLUMN_COUNT] = { 0 }, low = 0, high = 0, ratio_low = 0, ratio_high = 0;
+	double took[PAGING_CROSSINGS_MAX], times[PAGING_CROSSINGS_MAX];
 
 	if (intercept == PAGING_COUNT || trap == PAGING_COUNT)
 		return;
-	for (int i = 0; i < b->rows; i++) {
+	for (int i = 0; i < b->rows && n < PAGING_CROSSINGS_MAX; i++) {
 		const struct paging_cell *cell = b->row[i].cell;
+		double v = paging_value(&cell[intercept], METRIC_UPDATE), trapped = paging_value(&cell[trap], METRIC_UPDATE);
 
-		v[intercept] = paging_value(&cell[intercept], METRIC_UPDATE);
-		v[trap] = paging_value(&cell[trap], METRIC_UPDATE);
-		if (v[intercept] <= 0 || v[trap] <= 0 || cell[intercept].sample[0].n[FIGURE_updates] < MANY_UPDATES)
+		if (v <= 0 || trapped <= 0 || cell[intercept].sample[0].n[FIGURE_updates] < MANY_UPDATES)
 			continue;
-		low = n ? fmin(low, v[intercept]) : v[intercept];
-		high = n ? fmax(high, v[intercept]) : v[intercept];
-		ratio_low = n ? fmin(ratio_low, v[trap] / v[intercept]) : v[trap] / v[intercept];
-		ratio_high = n ? fmax(ratio_high, v[trap] / v[intercept]) : v[trap] / v[intercept];
-		n++;
+		took[n] = v;
+		times[n++] = trapped / v;
 	}
-	if (n)
-		printf("\nan intercepted store takes %.0f to %.0f cycles, 1/%.0f to 1/%.0f of a trapped one; %d of the workloads have at least %d of them\n",
-		       low, high, ratio_low, ratio_high, n, MANY_UPDATES);
+	if (!n)
+		return;
+	printf("\nan intercepted store takes %.0f cycles, 1/%.0f of a trapped one (medians of the %d workloads with at least %d; ",
+	       median_of(took, n), median_of(times, n), n, MANY_UPDATES);
+	/* median_of() has sorted them. */
+	printf("from %.0f to %.0f cycles, 1/%.0f to 1/%.0f)\n", took[0], took[n - 1], times[0], times[n - 1]);
 }
 
 static void print_scales(const struct paging_bench *b)

@@ -30,6 +30,7 @@
 	W(split, "split", "2 MiB pages split and joined") \
 	W(scattered, "scattered", "100,000 scattered pages") \
 	W(mixed, "mixed", "4 processes, stable heaps beside churn") \
+	W(beside, "beside", "8 MiB that stay beside 2 MiB of unused updates") \
 	W(phases, "phases", "storms of updates and of accesses in turn")
 
 #define PAGING_LINUX_WORKLOADS(W) \
