@@ -86,7 +86,7 @@ static bool root_dead(u64 root)
 	return true;
 }
 
-#define VMAS_EVERY 512 /* fills between two counts */
+#define VMAS_EVERY 4096 /* fills between two counts */
 
 void carrier_count_vmas(void)
 {
@@ -143,10 +143,10 @@ static u32 choose(u64 root)
 {
 	u32 spare = MAX_CARRIERS, oldest = MAX_CARRIERS, dead = MAX_CARRIERS, bound = 0;
 
-	for (u32 i = 0; i < SH->max_carriers; i++)
+	for (u32 i = 0; i < VCPU->n_bound; i++)
 		if (VCPU->carriers[i].cr3 == root)
 			return i;
-	for (u32 i = 0; i < SH->max_carriers; i++) {
+	for (u32 i = 0; i < MIN(VCPU->n_bound + 1, SH->max_carriers); i++) {
 		struct carrier_slot *s = &VCPU->carriers[i];
 
 		if (s->cr3 == ~0ull) {
@@ -170,6 +170,7 @@ static u32 choose(u64 root)
 			futex_wake(&SH->fork_wanted);
 		}
 		VCPU->count.carriers++;
+		VCPU->n_bound = MAX(VCPU->n_bound, spare + 1);
 		VCPU->carriers[spare].cr3 = root;
 		return spare;
 	}

@@ -27,6 +27,15 @@ _Static_assert(offsetof(struct frames, flags) == 0, "the front-end lets devices 
 _Static_assert(OFF_FRAMES + sizeof(struct frames) <= OFF_CACHE, "frames size");
 
 u8 frame_flags(u64 frame) { return frame < MAX_FRAMES ? FRAMES->flags[frame] : 0; }
+u64 frame_flags_of_8(u64 frame)
+{
+	u64 v = 0;
+
+	if (frame + 8 <= MAX_FRAMES)
+		__builtin_memcpy(&v, &FRAMES->flags[frame], 8);
+	return v;
+}
+
 u32 *frame_instances(u64 frame) { return &FRAMES->instances[frame]; }
 u64 frame_of(u64 pa) { return ram_offset(pa) >> PAGE_SHIFT; }
 u32 frame_blocks(u64 frame) { return FRAMES->head[frame]; }

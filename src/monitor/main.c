@@ -241,6 +241,7 @@ static void vcpu_init(u32 n)
 	/* The first carrier starts from the vector state after reset. */
 	*(u16 *)v->xstate = 0x37f;
 	*(u32 *)(v->xstate + 24) = 0x1f80;
+	v->n_bound = 1;
 	v->carriers[0].alive = true;
 	v->carriers[0].cr3 = v->cpu.cr3 & PTE_ADDR;
 	v->carriers[0].run = 1;

@@ -8,7 +8,7 @@
 
 static void mark_stale(u64 pcid)
 {
-	for (u32 i = 0; i < MAX_CARRIERS; i++)
+	for (u32 i = 0; i < VCPU->n_bound; i++)
 		if (VCPU->carriers[i].cr3 != ~0ull && (pcid == ~0ull || VCPU->carriers[i].pcid == pcid))
 			VCPU->carriers[i].stale = true;
 }
@@ -25,7 +25,7 @@ static void mark_sharers(const struct cpu *c)
 {
 	u64 pcid = c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
 
-	for (u32 i = 0; i < MAX_CARRIERS; i++)
+	for (u32 i = 0; i < VCPU->n_bound; i++)
 		if (i != my.number && VCPU->carriers[i].pcid == pcid)
 			VCPU->carriers[i].stale = true;
 }
@@ -60,7 +60,7 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 		ktlb_clear();
 	if (flush) {
 		mark_stale(pcid ? c->cr3 & 0xfff : 0);
-		for (u32 i = 0; i < MAX_CARRIERS; i++)
+		for (u32 i = 0; i < VCPU->n_bound; i++)
 			if (VCPU->carriers[i].cr3 == root)
 				VCPU->carriers[i].stale = true;
 	}
@@ -88,7 +88,7 @@ static bool foreign(struct cpu *c)
 {
 	if (!my.want_switch)
 		return false;
-	for (u32 i = 0; i < MAX_CARRIERS; i++)
+	for (u32 i = 0; i < VCPU->n_bound; i++)
 		if (VCPU->carriers[i].cr3 == (c->cr3 & PTE_ADDR))
 			VCPU->carriers[i].stale = true;
 	return true;

@@ -135,6 +135,7 @@ struct vcpu {
 	u8 xstate[XSTATE_MAX] __attribute__((aligned(64)));
 	u64 trace[256][2];      /* last guest PCs, for the post-mortem dump */
 	u32 trace_at;
+	u32 n_bound;            /* carriers from here on never had a root */
 	struct carrier_slot carriers[MAX_CARRIERS];
 	u32 instances[MAX_CARRIERS][MAX_HELD];
 };

@@ -37,10 +37,18 @@ static u32 leaf_vmas(const struct leaf *l)
 static u32 run_vmas(const struct run *r)
 {
 	u64 f = ram_offset(r->pa) >> PAGE_SHIFT, pages = r->length >> PAGE_SHIFT;
+	bool before = frame_flags(f);
 	u32 n = 1;
 
-	for (u64 i = 1; r->writable && i < pages; i++)
-		n += !frame_flags(f + i) != !frame_flags(f + i - 1);
+	for (u64 i = 1; r->writable && i < pages; i++) {
+		bool flagged = frame_flags(f + i);
+
+		n += flagged != before;
+		before = flagged;
+		/* Most of memory has no code, and no tables. */
+		while (!flagged && !((f + i + 1) & 7) && i + 8 < pages && !frame_flags_of_8(f + i + 1))
+			i += 8;
+	}
 	return n;
 }
 
