@@ -142,15 +142,16 @@ static void unlink_exit(struct cache *k, const struct block *b, struct exit_reco
 static void move_block(struct cache *k, struct block *b, u64 delta)
 {
 	const struct reloc *r = &k->moves[b->moves];
+	bool runs = !(b->flags & BLOCK_DEAD); /* else its head is a jump, and what lies behind it is never reached */
 
 	b->pc += delta;
-	for (int i = 0; i < b->n_moves; i++)
+	for (int i = 0; runs && i < b->n_moves; i++)
 		add64(CODE_BASE + b->host + r[i].at, delta);
 	for (int i = 0; i < b->n_exits; i++) {
 		struct exit_record *x = &k->exits[b->exits + (u32)i];
 
 		x->target += delta;
-		if (x->linked == LINKED_BY_SLOT)
+		if (runs && x->linked == LINKED_BY_SLOT)
 			unlink_exit(k, b, x);
 	}
 	move_stub(b, delta);
