@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,10 @@ static void note_failure(const struct paging_bench *b, const struct paging_job *
 	}
 }
 
+/* Ctrl-C ends the run that is under way and then this, which has a directory to remove. */
+static volatile sig_atomic_t interrupted;
+static void interrupt(int number) { interrupted = number; }
+
 static int run_job(struct paging_bench *b, const struct paging_job *job, const char *directory, int run, struct err *e)
 {
 	struct paging_output output;
@@ -191,10 +196,8 @@ static int run_job(struct paging_bench *b, const struct paging_job *job, const c
 		rc = take_output(b, job, &output, &failure);
 	free(output.text);
 	json_object_put(output.stats);
-	if (rc == -EINTR) {
-		*e = failure;
-		return rc;
-	}
+	if (interrupted)
+		return err_set(e, -EINTR, "interrupted");
 	if (rc)
 		note_failure(b, job, &failure);
 	return 0;
@@ -282,6 +285,7 @@ static bool have_qemu(void)
 int paging_bench_run(struct paging_bench *b, struct err *e)
 {
 	char directory[] = "/tmp/penumbra-paging.XXXXXX", command[64];
+	struct sigaction catch = { .sa_handler = interrupt }, before;
 	int rc = check_only(b->only, e);
 
 	rc = rc ? rc : make_rows(b, e);
@@ -291,6 +295,7 @@ int paging_bench_run(struct paging_bench *b, struct err *e)
 	b->columns[COLUMN_QEMU] &= have_qemu();
 	if (!mkdtemp(directory))
 		return err_sys(e, errno, "%s", directory);
+	sigaction(SIGINT, &catch, &before);
 	rc = paging_files_write(b, directory, e);
 	for (int run = 0; run < b->runs && !rc; run++) {
 		rc = run_round(b, false, directory, run, e);
@@ -299,6 +304,7 @@ int paging_bench_run(struct paging_bench *b, struct err *e)
 	snprintf(command, sizeof command, "rm -rf %s", directory);
 	if (system(command) && !rc)
 		rc = err_set(e, -EIO, "%s: cannot be removed", directory);
+	sigaction(SIGINT, &before, NULL);
 	return rc;
 }
 

@@ -207,7 +207,7 @@ static int bad_end(const struct command *c, int status, int errors, struct err *
 	char *end, *line;
 
 	if (WIFSIGNALED(status))
-		return err_set(e, WTERMSIG(status) == SIGINT ? -EINTR : -EIO, "%s was killed by signal %d", c->word[0], WTERMSIG(status));
+		return err_set(e, -EIO, "%s was killed by signal %d", c->word[0], WTERMSIG(status));
 	if (read_back(errors, &text) < 0 || !text)
 		return err_set(e, -EIO, "%s ended with status %d", c->word[0], WEXITSTATUS(status));
 	end = text + strlen(text);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # penumbra bench paging: what it measures, writes and refuses; its kernel reads the same through its mappings by every
 # maintainer, by kvm and by QEMU.
-# TIMEOUT: 250
+# TIMEOUT: 400
 set -u
 tmp=${TEST_TMP:-$(mktemp -d)}
 bench() { "$PENUMBRA" bench paging "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
@@ -99,3 +99,16 @@ status=$?
 [ $status = 1 ] && grep -q "rare by qemu: status 1: no such thing" "$tmp/err" && grep -q '^frequent .*failed' "$tmp/out"
 result $? "a run that fails is named" "status $status: $(cat "$tmp/err")"
 refuse "a file that cannot be written" 1 "/nowhere/x*" --runs 1 --scale 2 --paging lazy --only frequent --json /nowhere/x
+
+# An interrupt ends it, and nothing stays behind.
+mkdir "$tmp/own"
+printf '#!/bin/sh\ntouch "%s"; sleep 60\n' "$tmp/own/started" >"$tmp/bin/qemu-system-x86_64"
+PATH=$tmp/bin:$PATH setsid "$PENUMBRA" bench paging --runs 1 --paging qemu --only rare >"$tmp/out" 2>"$tmp/err" </dev/null &
+pid=$!
+while [ ! -e "$tmp/own/started" ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
+left=$(tr '\0' '\n' <"/proc/$(pgrep -P $pid -f qemu-system)/cmdline" | grep -o '/tmp/penumbra-paging\.[^/]*' | head -n 1)
+kill -INT -- -$pid
+wait $pid
+status=$?
+[ $status = 1 ] && grep -q "interrupted" "$tmp/err" && [ -n "$left" ] && [ ! -e "$left" ]
+result $? "an interrupt ends it and leaves nothing behind" "status $status, $left: $(cat "$tmp/err")"
