@@ -42,10 +42,17 @@ static void flush_kernel(void)
 	itlb_clear();
 }
 
+void carrier_check(bool user_flushed)
+{
+	if (SH->knobs.check && !smp() && ++my.checks % SH->knobs.check == 0)
+		space_check(CPU, user_flushed);
+}
+
 /* What happened while this carrier slept. */
 void carrier_catch_up(void)
 {
 	struct carrier_slot *s = &VCPU->carriers[my.number];
+	bool stale = s->stale;
 
 	space_set_root(s->cr3);
 	if (s->recycle) {
@@ -68,6 +75,7 @@ void carrier_catch_up(void)
 		space_flush_user(CPU);
 	}
 	frames_catch_up(&my.code_epoch);
+	carrier_check(stale);
 	if (space_code_changed() || my.generation != CACHE->generation || debug_on(CPU)) {
 		code_reset();
 	} else {

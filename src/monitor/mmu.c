@@ -30,8 +30,9 @@ static void mark_sharers(const struct cpu *c)
 			VCPU->carriers[i].stale = true;
 }
 
-static void after_user_flush(void)
+static void after_user_flush(bool all)
 {
+	carrier_check(all);
 	if (space_code_changed())
 		code_reset();
 }
@@ -42,7 +43,7 @@ static void flush_everything(struct cpu *c)
 	mark_stale(~0ull);
 	space_flush_all(c);
 	kernel_code_check(c, ~0ull);
-	after_user_flush();
+	after_user_flush(true);
 }
 
 static u32 eager_index(u64 root) { return (u32)(root >> PAGE_SHIFT) % ARRAY_SIZE(VCPU->eager); }
@@ -123,7 +124,7 @@ void mmu_invlpg(struct cpu *c, gva_t address)
 		return;
 	}
 	space_invalidate(c, address.v);
-	after_user_flush();
+	after_user_flush(false);
 }
 
 /* A #PF is about to be raised: nothing that was cached of the address outlives it (SDM 3A, 4.10.4.1). */
@@ -138,7 +139,7 @@ void mmu_page_fault(struct cpu *c, u64 va)
 	if (foreign(c))
 		return;
 	space_invalidate(c, va);
-	after_user_flush();
+	after_user_flush(false);
 }
 
 void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
@@ -164,7 +165,7 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 		space_invalidate(c, address.v);
 		VCPU->carriers[my.number].stale = false;
 	}
-	after_user_flush();
+	after_user_flush(false);
 }
 
 #define MSR_EFER 0xc0000080

@@ -33,6 +33,7 @@ struct mine {
 	bool want_switch;       /* CR3 names another carrier's root: switch before user code runs, */
 	bool must_switch;       /* or now, since the kernel uses the user half */
 	u32 foreign_accesses;   /* executed in C meanwhile */
+	u64 checks;
 	u64 table;              /* ... because it writes to this frame, + 1, a table that is watched */
 	bool execute;           /* the instruction at rip must be executed in C */
 	bool indirect;          /* an indirect branch leads to the block that is looked for */
@@ -104,6 +105,8 @@ void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
 void kernel_low_code_check(struct cpu *c);     /* what of it depends on the root */
 void state_live(struct cpu *c, bool user);
+/* Test: where the shadow has just been brought up to date. */
+void carrier_check(bool user_flushed);
 /* carrier.c: brings the peak of host mappings up to date. */
 void carrier_count_vmas(void);
 void carrier_place(void);

@@ -374,7 +374,7 @@ static bool operand_fault(struct cpu *c, struct block *b, struct insn_record *re
 static bool table_store(struct block *b, struct insn_record *rec, u64 frame)
 {
 	SHADOW_COUNT->table_traps++;
-	if ((b->mode & TM_USER) || rec->access == AK_STRING || !*frame_watchers((u32)frame)) {
+	if ((b->mode & TM_USER) || rec->access == AK_STRING || rec->access == AK_STACK || !*frame_watchers((u32)frame)) {
 		table_release(frame);
 		return false;
 	}

@@ -65,6 +65,7 @@ struct monitor_counters {
 	K(no_numbers)   /* as on a host that gives no PID namespace */                  \
 	K(no_membarrier) /* as on a host without membarrier(2) */                       \
 	K(unmapped)     /* two user pages from there are never mapped on odd vCPUs: C executes what touches them */ \
+	K(check)        /* the invariants of the shadow page tables are looked at, once in so many occasions */ \
 	K(paging)       /* the maintainer, its number in shadow/paging.h + 1; over --paging */ \
 	K(smp)          /* one vCPU runs as one of several would */                     \
 	K(seed)

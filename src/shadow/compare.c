@@ -147,7 +147,9 @@ void space_invalidate(struct cpu *c, u64 va)
 
 	if (l && l->watched) {
 		tables_drain(c);
-	} else if (l) {
+		l = leaf_find(va);
+	}
+	if (l && !l->watched) {
 		u64 pde = mmu_peek_table(leaf_root(c, l), va);
 		int i = (int)(va >> PAGE_SHIFT & 511);
 

@@ -57,7 +57,7 @@ struct space {
 	u16 tables[4096];       /* watched leaves by their tables, number + 1 */
 	u32 upper[UPPER_MAX], n_upper; /* tables above watched leaves, frame + 1, by hash */
 	u32 odd;                /* writes in a row that no table gets */
-	bool upper_written;
+	bool upper_written, log_lost;
 	struct run runs[MAX_RUNS];
 	struct leaf leaves[MAX_LEAVES];
 };
@@ -77,6 +77,8 @@ _Static_assert(offsetof(struct space, gate.va) == SG_VA && offsetof(struct space
  * takes no room.  What is still noted of them is dropped by settle(), once nobody walks it. */
 void settle(void);
 struct leaf *leaf_find(u64 va);
+/* The page lies where the monitor has its own. */
+bool space_reserved(u64 va);
 void unmap(u64 va, u64 length);
 void leaf_drop(struct leaf *l);
 /* Forgets run i: another one takes its number. */
@@ -95,7 +97,11 @@ void room_evict(void);
  * it is mapped yet. */
 bool table_watch(struct cpu *c, struct leaf *l);
 void table_unwatch(struct leaf *l);
+/* The entry was read before the leaf may have come to be watched: another vCPU may have changed it in between. */
+void table_mapped(struct leaf *l, int entry);
 bool table_watch_always(struct leaf *l);
+/* Reads the logs; what they name is noted in the leaves.  False where one went round. */
+bool tables_read(void);
 /* Compares what the logs name. */
 void tables_drain(struct cpu *c);
 /* Nothing is watched for this carrier any more. */

@@ -38,6 +38,8 @@ u64 mmu_peek_table(u64 root, u64 va);
 void space_init(void);
 /* A checked store to kernel address va was not covered: the run that it lies in is, from now on.  0: none is. */
 void space_gate(u64 va);
+/* Ends the machine where an invariant does not hold.  `user_flushed`: the guest has flushed its user half just now. */
+void space_check(struct cpu *c, bool user_flushed);
 /* Whose user half this carrier shadows from now on. */
 void space_set_root(u64 root);
 /* Maps the page(s) around va as the walk permits.  0; -1 where it cannot be mapped (device memory, a

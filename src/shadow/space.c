@@ -203,6 +203,8 @@ static bool reserved(u64 host, u64 length)
 	return host + length > HOST_END || host < 0x1000 || (host < to && host + length > from);
 }
 
+bool space_reserved(u64 va) { return reserved(fold(va & PAGE_MASK), PAGE_SIZE); }
+
 /* Folded kernel addresses lie at [a, a + length), or so near that a string instruction or a wide operand
  * could run over from a user page there. */
 static bool contested(u64 a, u64 length)
@@ -427,6 +429,7 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 	if (map_pages(first, pa - (u64)(at - from) * PAGE_SIZE, length, write, w->user, true))
 		return -1;
 	l->vmas++;
+	table_mapped(l, at);
 	for (int i = from; i < to; i++) {
 		l->snap[i] = entry[i - low];
 		BITSET(l->mapped, i);
@@ -523,6 +526,7 @@ bool space_note_exec(struct cpu *c, u64 va, const struct walk *w)
 	/* Its own note does not make a page mapped. */
 	if (!BITTEST(l->mapped, i))
 		l->snap[i] = w->entry;
+	table_mapped(l, i);
 	BITSET(l->exec, i);
 	return true;
 }

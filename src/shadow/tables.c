@@ -155,6 +155,14 @@ void tables_forget(void)
 	__builtin_memset(S->pending, 0, sizeof S->pending);
 }
 
+void table_mapped(struct leaf *l, int entry)
+{
+	if (!l->watched || l->large)
+		return;
+	BITSET(l->pending, entry);
+	BITSET(S->pending, (u32)(l - S->leaves));
+}
+
 bool table_watch_always(struct leaf *l)
 {
 	(void)l;
@@ -230,7 +238,6 @@ static void take_entry(u64 entry)
 			all_loose();
 		else
 			S->upper_written = true;
-		return;
 	}
 	for (u32 n = *table_chain(frame); n; n = next) {
 		struct leaf *l = &S->leaves[n - 1];
@@ -248,8 +255,7 @@ static void take_entry(u64 entry)
 	}
 }
 
-/* Reads the logs; what they name is noted in the leaves.  False where one went round. */
-static bool read_logs(void)
+bool tables_read(void)
 {
 	bool whole = true;
 
@@ -267,6 +273,7 @@ static bool read_logs(void)
 		if (__atomic_load_n(&log->head, __ATOMIC_ACQUIRE) - head > TABLE_LOG_SIZE)
 			whole = false;
 	}
+	S->log_lost |= !whole;
 	return whole;
 }
 
@@ -315,7 +322,8 @@ static void check_paths(struct cpu *c)
 
 void tables_drain(struct cpu *c)
 {
-	if (!read_logs()) {
+	if (!tables_read() || S->log_lost) {
+		S->log_lost = false;
 		compare_watched(c);
 	} else if (S->upper_written) {
 		check_paths(c);
