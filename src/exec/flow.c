@@ -62,7 +62,7 @@ bool env_returns_here(const struct tx *t)
 void env_call(struct tx *t, u64 target, u64 back)
 {
 	t->called = true;
-	t->kept_here = false;
+	t->kept_here = 0;
 	e_push_imm(&t->hot, (s32)back);
 	if (target)
 		tx_branch(t, -1, target);

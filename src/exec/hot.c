@@ -301,7 +301,7 @@ static bool make(const struct head *h)
 		.head = h->pc, .trace = trace.pcs, .n_trace = trace.n, .frame = h->frame,
 		.passes = options.passes, .own_memory = threads_running() == 1, .hot = CODE_BASE + b->host,
 		.hot_end = CODE_BASE + b->host + HOT_ROOM, .cold = cold.p, .cold_end = cold.p + COLD_ROOM,
-		.spill = SPILL_U_DISP + SP_REG, .kept = BIT(TX_KEPT), .max_insns = 400, .fetch = fetch,
+		.spill = SPILL_U_DISP + SP_REG, .kept = TX_KEPT, .max_insns = 400, .fetch = fetch,
 	};
 	if (region_make(optimiser, &r, &g) || !worth(&g)) {
 		k->n_exits = exits;

@@ -123,6 +123,7 @@ syscall_gate:
 	pushfq
 	pop	%r11
 	mov	%rcx, %gs:SPILL_U_DISP + SP_SAVE + 8
+	mov	%gs:SPILL_U_DISP + SP_REG + 80, %r10
 	mov	$0x55, %eax
 	.globl	pkru_syscall
 pkru_syscall = . - 4
@@ -167,6 +168,7 @@ sysret_gate:
 	jne	1f
 	mov	%rdx, %gs:SPILL_U_DISP + SP_REG + 16
 	mov	%rcx, %gs:SPILL_U_DISP + SP_REG + 8
+	mov	%r10, %gs:SPILL_U_DISP + SP_REG + 80
 	mov	%r11, %gs:SPILL_U_DISP + SP_REG + 88
 	pext	%gs:CONST_DISP + CN_TARGET_MASK, %rcx, %rdx
 	mov	%gs:ULOOKUP_DISP(, %rdx, 8), %rax
@@ -197,6 +199,7 @@ wrpkru_sysret:
 	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
 	mov	%gs:SPILL_U_DISP + SP_REG + 16, %rdx
 	mov	%gs:SPILL_U_DISP + SP_REG + 8, %r11
+	mov	%r11, %r10
 	jmp	*%gs:SPILL_U_DISP + SP_TARGET
 1:	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
 	jmp	exit_kernel
@@ -252,8 +255,8 @@ iret_gate:
 	mov	%gs:SPILL_K_DISP + SP_REG + 16, %rdx
 	jmp	exit_kernel
 
-	/* An indirect branch of user code whose target, in R11, is not the one that its place in ULOOKUP leads to.  RCX is
-	 * in the spill page. */
+	/* An indirect branch of user code whose target, in R11, is not the one that its place in ULOOKUP leads to.  The
+	 * guest's RCX is in R10. */
 	.globl	lookup_second
 lookup_second:
 	mov	%rdx, %gs:SPILL_U_DISP + SP_REG + 16
@@ -268,7 +271,7 @@ lookup_second:
 1:	mov	%gs:USECOND_HOST_DISP(, %rdx, 8), %rcx
 	mov	%rcx, %gs:SPILL_U_DISP + SP_TARGET
 	mov	%gs:SPILL_U_DISP + SP_REG + 16, %rdx
-	mov	%gs:SPILL_U_DISP + SP_REG + 8, %rcx
+	mov	%r10, %rcx
 	jmp	*%gs:SPILL_U_DISP + SP_TARGET
 
 	/* A checked store (translate/operand.c): guest address in SP_TABLE, where to go on in SP_TABLE_RETURN, both

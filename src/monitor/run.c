@@ -233,6 +233,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 		if (!(c->dr[7] & 0xff))
 			c->rflags &= ~RF_RF; /* done with: there is no breakpoint that it could hold off */
 		s->gs_base = c->seg[SEG_GS].base;
+		s->reg[R10] = c->gpr[R10];
 		s->reg[R11] = c->gpr[R11];
 		VCPU->pkru = SH->pkru_user;
 		choose_gates(c);
@@ -359,8 +360,10 @@ static void state_in(struct cpu *c)
 	compat = VCPU->world && (current_mode(c) & TM_COMPAT);
 	for (int i = 0; i < (compat ? 8 : 16); i++)
 		c->gpr[i] = VCPU->gpr[i];
-	if (VCPU->world && !compat)
+	if (VCPU->world && !compat) {
+		c->gpr[R10] = SPILL_U->reg[R10];
 		c->gpr[R11] = SPILL_U->reg[R11];
+	}
 	c->rflags = (c->rflags & ~(u64)HOST_FLAGS) | (VCPU->host_flags & HOST_FLAGS);
 	if (VCPU->world)
 		return;
@@ -388,10 +391,10 @@ static void exit_lookup(struct cpu *c)
 
 	VCPU->count.lookups++;
 	if (current_mode(c) & TM_COMPAT) {
-		c->gpr[RCX] = (u32)SPILL_U->reg[RCX];
+		c->gpr[RCX] = (u32)VCPU->gpr[R10];
 		c->rip = (u32)target;
 	} else if (VCPU->world) {
-		c->gpr[RCX] = SPILL_U->reg[RCX];
+		c->gpr[RCX] = VCPU->gpr[R10];
 		c->rip = target;
 	} else {
 		c->gpr[RCX] = SPILL_K->reg[RCX];

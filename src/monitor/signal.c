@@ -178,10 +178,10 @@ static void handle_event(struct ucontext *uc)
 	bool behind = b && rec && (b->mode & TM_STEP) && rec->guest;
 
 	if (rec && !behind && !(rec->flags & (REC_NO_INTERRUPT | REC_MIDDLE)) && uc->rip == (u64)CODE_BASE + b->host + rec->host) {
-		/* Nothing has been borrowed yet where an expansion begins, but for R11 of 64-bit user code. */
+		/* Nothing has been borrowed yet where an expansion begins, but for what lives there. */
 		struct insn_record begin = *rec;
 
-		begin.borrowed &= (b->mode & (TM_USER | TM_COMPAT)) == TM_USER ? BIT(R11) : 0;
+		begin.borrowed &= (b->mode & (TM_USER | TM_COMPAT)) == TM_USER ? KEPT_USER : 0;
 		state_from(CPU, uc, b, &begin);
 		if (b->flags & BLOCK_PROBES)
 			probes_drop(b);

@@ -214,7 +214,7 @@ static void kernel_entry(const struct cache *k, struct emit *e, u64 pc)
 	e_load_gs(e, RCX, SPILL_K_DISP + SP_REG + 8 * RCX);
 }
 
-/* Entered with the target in R11 and guest RCX in the spill page.  A match falls through where LOOP is fast, which
+/* Entered with the target in R11 and the guest's RCX in R10.  A match falls through where LOOP is fast, which
  * jumps where RCX is not one: a jump less in each return. */
 static u8 *user_entry(const struct cache *k, struct emit *e, u64 key)
 {
@@ -232,7 +232,7 @@ static u8 *user_entry(const struct cache *k, struct emit *e, u64 key)
 		e_jmp(e, k->targets.lookup_second);
 		*over = (u8)(e->p - over - 1);
 	}
-	e_load_gs(e, RCX, SPILL_U_DISP + SP_REG + 8 * RCX);
+	e_mov_rr(e, RCX, R10);
 	return start;
 }
 

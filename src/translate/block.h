@@ -44,6 +44,9 @@
 #define COMPAT_GS R15
 #define COMPAT_KEY_REG R13
 
+/* Registers of 64-bit user code whose values are in the spill page wherever a block begins or ends. */
+#define KEPT_USER ((u16)(BIT(R10) | BIT(R11)))
+
 /* Set in the key of an indirect transfer by 32-bit code, so that it never meets a 64-bit block. */
 #define COMPAT_KEY (1ull << 62)
 
@@ -164,7 +167,7 @@ struct translate_targets {
 	const u8 *exit_user, *exit_kernel;               /* exit number in the spill page */
 	const u8 *table_open, *table_close;              /* around a checked store */
 	const u8 *lookup_second;                         /* another look for user code, as lookup_miss_user */
-	const u8 *lookup_miss_user, *lookup_miss_kernel; /* target in R11, RCX spilled; in RCX, RCX and RDX spilled */
+	const u8 *lookup_miss_user, *lookup_miss_kernel; /* target in R11, the guest's RCX in R10; in RCX, RCX and RDX spilled */
 	u32 pkru_kernel, pkru_access;                    /* kernel world with AC clear, set */
 	bool protection_keys;
 	bool loop_is_fast;  /* LOOP on this host */

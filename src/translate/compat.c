@@ -180,7 +180,6 @@ static void compat_leave(struct tx *t)
 /* The target is in R11; nothing from here on can fault. */
 static void indirect_tail(struct tx *t)
 {
-	e_store_gs(&t->hot, spill_reg(t, RCX), RCX);
 	e_lea_bi(&t->hot, R11, R11, COMPAT_KEY_REG);
 	tx_indirect_user(t);
 }

@@ -8,7 +8,6 @@
 /* Scratch registers (invariant C2), beside those that translate/block.h names. */
 #define CR_ADDRESS R8 /* an address under construction */
 #define CR_VALUE R9
-#define CR_HASH R10
 
 /* Where a memory operand lies in the host: [base + index*scale + disp] with 32-bit wrap-around. */
 struct compat_operand {

@@ -21,19 +21,21 @@ struct tx {
 	s32 spill;          /* displacement of this world's spill page */
 	bool kernel, user_access, sti_shadow, check_event, ended;
 	bool called;                /* exec: the last instruction was a call */
-	bool kept;                  /* 64-bit user code: see TX_KEPT */
-	bool kept_here, kept_dirty; /* TX_KEPT is in its register, and is newer than in the spill page */
+	u16 kept;                   /* registers that live in the spill page: see TX_KEPT */
+	u16 kept_here, kept_dirty;  /* those of them that are in their registers, and newer there than in the spill page */
 	int n;
 	struct tx_insn insns[BLOCK_INSNS];
 };
 
 static inline s32 spill_reg(const struct tx *t, int reg) { return t->spill + SP_REG + 8 * reg; }
 
-/* In 64-bit user code the guest's R11 lives in the spill page.  A block loads it before its first use and stores it
- * before any branch, so that between blocks, and for control flow in them, the register is free. */
-#define TX_KEPT R11
+/* In 64-bit user code the guest's R11, and in a VM its R10, live in the spill page.  A block loads one before its first
+ * use and stores it before any branch, so that between blocks, and for control flow in them, the registers are free. */
+#define TX_KEPT (EXEC ? BIT(R11) : KEPT_USER)
 /* The register that holds the target of an indirect branch. */
-static inline int tx_target(const struct tx *t) { return t->kernel ? RDX : TX_KEPT; }
+static inline int tx_target(const struct tx *t) { return t->kernel ? RDX : R11; }
+/* One of them that the instruction does not touch, nor `taken` names, and that is free; REG_NONE: there is none. */
+int tx_kept_free(const struct tx *t, const struct insn *in, u16 taken);
 void tx_kept_use(struct tx *t, const struct insn *in);
 void tx_kept_store(struct tx *t);
 
@@ -67,8 +69,7 @@ bool tx_reaches_device(struct tx *t, const struct tx_insn *ti);
 void tx_branch(struct tx *t, int cond, u64 target);
 
 void tx_loop(struct tx *t, const struct tx_insn *ti);
-/* User code: through the lookup table to the address in R11, with the guest's RCX in the spill page.  Nothing of it
- * can fault. */
+/* User code: through the lookup table to the address in R11, by way of R10 and RCX.  Nothing of it can fault. */
 void tx_indirect_user(struct tx *t);
 
 /* operand.c: instructions whose memory operand, or RSP operand, must be rewritten. */

@@ -22,14 +22,16 @@ static const u8 scratch_pool[] = { RAX, RCX, RDX, RBX, RSI, RDI, R8, R9, R10, R1
 
 int tx_borrow(struct tx *t, const struct insn *in, u16 *taken)
 {
-	if (t->kept && !t->kept_here && !((in->reg_touch | *taken) >> TX_KEPT & 1) && !in->byte_reg_high) {
-		*taken |= (u16)BIT(TX_KEPT);
-		return TX_KEPT;
+	int kept = tx_kept_free(t, in, *taken);
+
+	if (kept != REG_NONE) {
+		*taken |= (u16)BIT(kept);
+		return kept;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(scratch_pool); i++) {
 		int r = scratch_pool[i];
 
-		if (((in->reg_touch | *taken) >> r & 1) || (r >= 8 && in->byte_reg_high) || (t->kept && r == TX_KEPT))
+		if (((in->reg_touch | *taken) >> r & 1) || (r >= 8 && in->byte_reg_high) || (t->kept >> r & 1))
 			continue;
 		*taken |= (u16)BIT(r);
 		e_store_gs(&t->hot, spill_reg(t, r), r);
@@ -41,7 +43,7 @@ int tx_borrow(struct tx *t, const struct insn *in, u16 *taken)
 
 void tx_return(struct tx *t, int reg)
 {
-	if (t->kept && reg == TX_KEPT)
+	if (t->kept >> reg & 1)
 		return;
 	e_load_gs(&t->hot, reg, spill_reg(t, reg));
 }
@@ -326,10 +328,8 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 		} else if (in->base == REG_RIP && !in->addrsize_prefix && tx_reaches(t, rip_target(ti))) {
 			w->form = F_RIP;
 		} else if (in->base == REG_RIP) {
-			bool is_free = t->kept && !t->kept_here && !(in->reg_touch >> TX_KEPT & 1) && !in->byte_reg_high;
-
 			w->form = F_PAIR;
-			w->base = is_free ? REG_NONE : sole_destination(in);
+			w->base = tx_kept_free(t, in, *taken) != REG_NONE ? REG_NONE : sole_destination(in);
 			w->index = REG_NONE;
 			if (w->base == REG_NONE) {
 				w->base = tx_borrow(t, in, taken);

@@ -20,15 +20,15 @@ struct insn_record *tx_record(struct tx *t, u64 pc, u8 access, u8 flags)
 		.guest = (u16)(pc - t->b->pc),
 		.access = access,
 		.flags = flags,
-		.borrowed = t->kept && !t->kept_here ? BIT(TX_KEPT) : 0,
+		.borrowed = t->kept & (u16)~t->kept_here,
 	};
 	return r;
 }
 
-/* Whether the instruction may change TX_KEPT, which it touches. */
-static bool kept_written(const struct insn *in)
+/* Whether the instruction may change the register, which it touches. */
+static bool kept_written(const struct insn *in, int r)
 {
-	bool reg = ((in->modrm >> 3 & 7) | (in->rex & 4) << 1) == TX_KEPT, rm = ((in->modrm & 7) | (in->rex & 1) << 3) == TX_KEPT;
+	bool reg = ((in->modrm >> 3 & 7) | (in->rex & 4) << 1) == r, rm = ((in->modrm & 7) | (in->rex & 1) << 3) == r;
 	bool one = in->enc == ENC_LEGACY && in->map == MAP_1B;
 	u8 op = in->op;
 
@@ -51,19 +51,32 @@ static bool kept_written(const struct insn *in)
 
 void tx_kept_use(struct tx *t, const struct insn *in)
 {
-	if (!(in->reg_touch >> TX_KEPT & 1))
-		return;
-	if (!t->kept_here && ((in->reg_read >> TX_KEPT & 1) || !(in->reg_write >> TX_KEPT & 1)))
-		e_load_gs(&t->hot, TX_KEPT, spill_reg(t, TX_KEPT));
-	t->kept_here = true;
-	t->kept_dirty |= kept_written(in);
+	for (int r = R10; r <= R11; r++) {
+		if (!(t->kept & in->reg_touch) || !((t->kept & in->reg_touch) >> r & 1))
+			continue;
+		if (!(t->kept_here >> r & 1) && ((in->reg_read >> r & 1) || !(in->reg_write >> r & 1)))
+			e_load_gs(&t->hot, r, spill_reg(t, r));
+		t->kept_here |= (u16)BIT(r);
+		if (kept_written(in, r))
+			t->kept_dirty |= (u16)BIT(r);
+	}
 }
 
 void tx_kept_store(struct tx *t)
 {
-	if (t->kept_dirty)
-		e_store_gs(&t->hot, spill_reg(t, TX_KEPT), TX_KEPT);
-	t->kept_dirty = false;
+	for (int r = R10; r <= R11; r++)
+		if (t->kept_dirty >> r & 1)
+			e_store_gs(&t->hot, spill_reg(t, r), r);
+	t->kept_dirty = 0;
+}
+
+int tx_kept_free(const struct tx *t, const struct insn *in, u16 taken)
+{
+	int able = t->kept & ~(t->kept_here | in->reg_touch | taken);
+
+	if (!able || in->byte_reg_high)
+		return REG_NONE;
+	return able >> R11 & 1 ? R11 : R10;
 }
 
 void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target, u32 exit)
@@ -203,7 +216,7 @@ void tx_branch(struct tx *t, int cond, u64 target)
 /* `held`: the target of an indirect call is in its register. */
 static void push_return(struct tx *t, u64 address, bool held)
 {
-	int scratch = held ? RCX : R11;
+	int scratch = held && t->kernel ? RCX : held ? R10 : R11;
 
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
 	if ((s64)address == (s32)address) {
@@ -213,12 +226,12 @@ static void push_return(struct tx *t, u64 address, bool held)
 	}
 	if (EXEC && held) {
 		e_push_imm(&t->hot, (s32)address);
-		tx_record(t, t->b->pc + tx_current(t)->guest, AK_IDENT, REC_MIDDLE)->borrowed = BIT(TX_KEPT);
+		tx_record(t, t->b->pc + tx_current(t)->guest, AK_IDENT, REC_MIDDLE)->borrowed = BIT(R11);
 		e_bytes(&t->hot, (const u8 *)"\xc7\x44\x24\x04", 4); /* mov dword [rsp + 4], upper half */
 		e32(&t->hot, (u32)(address >> 32));
 		return;
 	}
-	/* The spill page has R11 of user code already, and both where the target is held. */
+	/* The spill page has R10 and R11 of user code already, and RCX of the kernel's where the target is held. */
 	if (!t->kept && !held)
 		e_store_gs(&t->hot, spill_reg(t, scratch), scratch);
 	tx_current(t)->borrowed |= (u16)BIT(scratch);
@@ -276,6 +289,7 @@ static void indirect_kernel(struct tx *t)
 
 void tx_indirect_user(struct tx *t)
 {
+	e_mov_rr(&t->hot, R10, RCX);
 	if (t->b->mode & TM_STEP) {
 		e_jmp(&t->hot, t->k->targets.lookup_miss_user);
 		return;
@@ -323,15 +337,13 @@ void predict_set(struct cache *k, u32 exit, u64 target)
 	__atomic_store_n((u32 *)(CODE_BASE + k->exits[exit].patch), (u32)-target, __ATOMIC_RELEASE);
 }
 
-/* Frees RCX and the register for the target; the spill page has the one of user code already. */
+/* Frees the register for the target, and another; the spill page has those of user code already. */
 static void spill_target(struct tx *t)
 {
-	if (EXEC)
+	if (!t->kernel)
 		return;
 	e_store_gs(&t->hot, spill_reg(t, RCX), RCX);
 	tx_current(t)->borrowed |= (u16)BIT(RCX);
-	if (t->kept)
-		return;
 	e_store_gs(&t->hot, spill_reg(t, RDX), RDX);
 	tx_current(t)->borrowed |= (u16)BIT(RDX);
 }
@@ -357,7 +369,7 @@ static void tx_indirect(struct tx *t, const struct tx_insn *ti)
 	}
 	spill_target(t);
 	tx_load_operand(t, ti, tx_target(t));
-	held = (u16)(BIT(tx_target(t)) | (EXEC ? 0 : BIT(RCX)));
+	held = t->kernel ? (u16)(BIT(RDX) | BIT(RCX)) : TX_KEPT;
 	if (EXEC && call && env_returns_here(t)) {
 		tx_record(t, ti->pc, AK_IDENT, REC_MIDDLE)->borrowed = held;
 		env_call(t, 0, ti->pc + ti->in.len);
@@ -712,8 +724,9 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	t.cold.p = CODE_BASE + k->cold;
 	t.kernel = !(r->mode & TM_USER);
 	t.spill = t.kernel ? SPILL_K_DISP : SPILL_U_DISP;
-	t.kept = !t.kernel && !(r->mode & TM_COMPAT);
-	t.kept_here = t.kept_dirty = t.called = false;
+	t.kept = t.kernel || (r->mode & TM_COMPAT) ? 0 : TX_KEPT;
+	t.kept_here = t.kept_dirty = 0;
+	t.called = false;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
 	t.n = 0;
 	/* Another thread may stand behind the first instruction, which is a NOP as long as the jump that kills the block. */
