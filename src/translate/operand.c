@@ -264,8 +264,9 @@ static void tx_probe(struct tx *t, const struct tx_insn *ti)
 	e8(e, 0);
 	stub = t->cold.p;
 	e_load_gs(&t->cold, RCX, spill_reg(t, RCX));
-	if (t->kept_here)
-		e_store_gs(&t->cold, spill_reg(t, TX_KEPT), TX_KEPT);
+	for (int r = R10; r <= R11; r++)
+		if (t->kept_here >> r & 1)
+			e_store_gs(&t->cold, spill_reg(t, r), r);
 	tx_exit(t, X_PROBE, ti->pc, 0);
 	tx_reloc(t, RL_HOT_COLD, e_jmp(e, stub), stub, t->b->exits);
 	*mapped = (u8)(e->p - mapped - 1);
@@ -279,7 +280,7 @@ static bool is_probed(const struct tx *t, const struct tx_insn *ti)
 	u64 site = site_of(t, ti);
 
 	return !EXEC && !t->kernel && !(t->b->mode & (TM_COMPAT | TM_STEP)) && in->mem_write && !in->vsib && in->seg == SEG_NONE &&
-	       !in->addrsize_prefix && !(in->reg_write & ~in->reg_read & BIT(TX_KEPT)) && site_is_both(t->k, site | SITE_PROBED) && !site_is_both(t->k, site | SITE_BUSY);
+	       !in->addrsize_prefix && !(in->reg_write & ~in->reg_read & TX_KEPT) && site_is_both(t->k, site | SITE_PROBED) && !site_is_both(t->k, site | SITE_BUSY);
 }
 
 static bool operand_both(struct tx *t, const struct tx_insn *ti)

@@ -46,6 +46,23 @@ static void tx_access_control(struct tx *t, bool allow)
 	tx_return(t, RAX);
 }
 
+static bool sets_base(const struct insn *in)
+{
+	return in->klass == IC_SYSRET || in->klass == IC_SWAPGS || in->klass == IC_WRGSBASE;
+}
+
+/* Whether a jump within the page leads to an instruction that does.  A write to the page kills this block too. */
+static bool jump_sets_base(const struct tx *t, const struct tx_insn *ti)
+{
+	u64 target = ti->pc + ti->in.len + (u64)ti->in.imm;
+	struct insn in;
+
+	if (ti->in.klass != IC_JMP || ((target ^ t->r->pc) & PAGE_MASK) || ((ti->pc ^ t->r->pc) & PAGE_MASK))
+		return false;
+	return !insn_decode(&in, t->r->bytes + (s64)(target - t->r->pc), MIN(PAGE_SIZE - (target & ~PAGE_MASK), (u64)INSN_MAX),
+			    MODE_64) && sets_base(&in);
+}
+
 /* Host FS base follows the guest's GS base, except where one of the next instructions sets it again before
  * anything uses it. */
 static bool sets_host_base(const struct tx *t, int index)
@@ -53,7 +70,7 @@ static bool sets_host_base(const struct tx *t, int index)
 	for (int i = index + 1; i < t->n; i++) {
 		const struct insn *in = &t->insns[i].in;
 
-		if (in->klass == IC_SYSRET || in->klass == IC_SWAPGS || in->klass == IC_WRGSBASE)
+		if (sets_base(in) || jump_sets_base(t, &t->insns[i]))
 			return false;
 		if (in->klass != IC_PLAIN || in->has_mem)
 			break;
