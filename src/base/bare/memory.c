@@ -15,10 +15,28 @@ void *memset(void *to, int v, size_t n)
 	return r;
 }
 
+typedef u32 __attribute__((may_alias, aligned(1))) u32_any;
+typedef u64 __attribute__((may_alias, aligned(1))) u64_any;
+
 void *memcpy(void *to, const void *from, size_t n)
 {
 	void *r = to;
 
+	/* What is short is copied by its two ends, which may overlap: the string instruction takes longer to begin. */
+	if (n - 8 <= 8) {
+		u64 first = *(const u64_any *)from, last = *(const u64_any *)((const u8 *)from + n - 8);
+
+		*(u64_any *)to = first;
+		*(u64_any *)((u8 *)to + n - 8) = last;
+		return r;
+	}
+	if (n - 4 < 4) {
+		u32 first = *(const u32_any *)from, last = *(const u32_any *)((const u8 *)from + n - 4);
+
+		*(u32_any *)to = first;
+		*(u32_any *)((u8 *)to + n - 4) = last;
+		return r;
+	}
 	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
 	return r;
 }
