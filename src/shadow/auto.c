@@ -15,7 +15,7 @@
 #include "shadow/paging.h"
 
 #define LEAF 100      /* cycles: finding the table of a leaf */
-#define PAGE 4
+#define PAGE 6
 #define PROTECT 9000
 #define STORE 150
 #define UNREST_MAX 6
