@@ -253,7 +253,9 @@ static void install(struct block *old, struct block *b, struct opt_region *g, st
 	arena_used += ALIGN_UP(region_size(g), 64);
 	direct_exits(b, g, cold);
 	b->records = n_regions;
-	regions[n_regions++] = (struct hot_region){ .region = *g, .old = old ? (u32)(old - k->blocks) + 1 : 0 };
+	regions[n_regions].region = *g;
+	regions[n_regions].old = old ? (u32)(old - k->blocks) + 1 : 0;
+	regions[n_regions++].samples = 0;
 	k->n_blocks++;
 	b->n_exits = (u16)(k->n_exits - b->exits);
 	b->host_end = k->hot = (u32)(g->code_end - CODE_BASE);
@@ -277,6 +279,22 @@ static bool room(void)
 
 	return k->hot + HOT_ROOM + 64 <= k->limit_hot && k->cold + COLD_ROOM + 32768 <= k->limit_cold && k->n_exits + 2048 <= MAX_EXITS &&
 		arena_used + (1 << 20) <= ARENA && k->n_blocks + 3 <= MAX_BLOCKS && code_has_room(2048);
+}
+
+/* How many instructions fewer the region saves without each pass. */
+static void gains(const struct opt_request *r, s32 *gain)
+{
+	struct opt_request without = *r;
+	struct opt_region g;
+	s64 with;
+
+	if (region_make(optimiser, r, &g))
+		return;
+	with = (s64)(g.guest_insns - g.host_insns);
+	for (unsigned p = 0; p < OPT_PASS_COUNT; p++) {
+		without.passes = r->passes & ~(1u << p);
+		gain[p] = without.passes == r->passes || region_make(optimiser, &without, &g) ? 0 : (s32)(with - (s64)(g.guest_insns - g.host_insns));
+	}
 }
 
 /* Makes a region with this head; false: none that would pay. */
@@ -303,6 +321,8 @@ static bool make(const struct head *h)
 		.hot_end = CODE_BASE + b->host + HOT_ROOM, .cold = cold.p, .cold_end = cold.p + COLD_ROOM,
 		.spill = SPILL_U_DISP + SP_REG, .kept = TX_KEPT, .max_insns = 400, .fetch = fetch,
 	};
+	if (options.report[0])
+		gains(&r, regions[n_regions].gain);
 	if (region_make(optimiser, &r, &g) || !worth(&g)) {
 		k->n_exits = exits;
 		hot_stats.declined++;
@@ -383,6 +403,7 @@ void hot_reset(void)
 void hot_hit(const struct block *b)
 {
 	hot_stats.samples++;
+	hot_stats.inside++;
 	regions[b->records].samples++;
 }
 

@@ -11,8 +11,9 @@ struct hot_region {
 	struct opt_region region;
 	u32 old; /* block that it took the place of, number + 1 */
 	u32 samples;
+	s32 gain[OPT_PASS_COUNT]; /* for a report: instructions along the trace that each pass spares */
 };
-struct hot_stats { u64 samples, recorded, regions, declined, guest_insns, bytes; };
+struct hot_stats { u64 samples, inside, recorded, regions, declined, guest_insns, bytes; };
 extern struct hot_stats hot_stats;
 
 /* Whether a sample at pc, outside of regions, is worth a recording. */
