@@ -23,18 +23,19 @@ static bool address_of(struct optimiser *o, const struct insn *in, struct rm *rm
 		if (x.disp != (s32)x.disp)
 			return false;
 	} else {
-		if (x.kind != VAL_EXPR || !x.wide || x.index != REG_NONE)
+		if (x.kind != VAL_EXPR || !x.wide || (x.index != REG_NONE && (x.base != REG_NONE || shift)))
 			return false;
-		rm->index = x.base;
-		rm->shift = (u8)shift;
+		rm->index = x.index == REG_NONE ? x.base : x.index;
+		rm->shift = x.index == REG_NONE ? (u8)shift : x.shift;
 		disp += (s64)((u64)x.disp << shift);
 	}
 	if (b.kind == VAL_CONST) {
 		disp = (s64)((u64)disp + (u64)b.disp);
 	} else {
-		if (b.kind != VAL_EXPR || !b.wide || (b.index != REG_NONE && rm->index != REG_NONE))
+		if (b.kind != VAL_EXPR || !b.wide || (b.index != REG_NONE && rm->index != REG_NONE && (b.base != REG_NONE || rm->shift)))
 			return false;
-		rm->base = b.base;
+		/* Two indexes, of which one is not scaled: that one is the base. */
+		rm->base = b.base == REG_NONE && rm->index != REG_NONE ? rm->index : b.base;
 		disp += b.disp;
 		if (b.index != REG_NONE) {
 			rm->index = b.index;
@@ -249,7 +250,7 @@ void emit_store_reg(struct optimiser *o, struct rm m, unsigned size, struct val 
 		r = v.base;
 	} else {
 		if (v.kind == VAL_EXPR)
-			avoid |= (u16)(BIT(v.base) | (v.index < 16 ? BIT(v.index) : 0));
+			avoid |= val_mask(v);
 		r = got = scratch_get(o, avoid);
 		load_val(o, got, v);
 	}
@@ -294,17 +295,11 @@ static void emit_lea(struct optimiser *o, const struct op *op)
 		set_val(o, in->reg, val_const(in->osize == 4 ? (s64)(u32)rm.disp : rm.disp), ON(o, constants));
 		return;
 	}
-	if (rm.base != REG_NONE) {
-		struct val v = val_expr(rm.base, rm.disp, in->osize == 8);
+	struct val v = val_expr(rm.base, rm.disp, in->osize == 8);
 
-		v.index = rm.index;
-		v.shift = rm.shift;
-		set_val(o, in->reg, v, ON(o, address));
-		return;
-	}
-	evict(o, in->reg, in->reg);
-	encode_rm(&o->hot, 0x8d, in->osize, in->reg, &rm, 0);
-	set_home(o, in->reg, in->osize == 4);
+	v.index = rm.index;
+	v.shift = rm.shift;
+	set_val(o, in->reg, v, ON(o, address));
 }
 
 static void emit_load(struct optimiser *o, const struct op *op)
@@ -831,6 +826,28 @@ static bool sign_extension(struct optimiser *o, const struct op *op)
 	return true;
 }
 
+/* SHL by 1 to 3 whose flags nobody sees: a value. */
+static bool lazy_shift(struct optimiser *o, const struct op *op)
+{
+	const struct insn *in = &op->in;
+	struct val v;
+
+	if (in->enc != ENC_LEGACY || in->map != MAP_1B || (in->op != 0xc1 && in->op != 0xd1) || (in->reg & 7) != 4 || in->has_mem ||
+	    in->rm == RSP || in->osize < 4 || !op->hard_dead || !ON(o, address) || !ON(o, flags))
+		return false;
+	v = val_of(o, in->rm);
+	if (!val_is_reg(v) || v.base == RSP || v.base == in->rm || (in->osize == 8 && !v.wide) ||
+	    (in->op == 0xc1 && (!in->imm || in->imm > 3)))
+		return false;
+	v.index = v.base;
+	v.base = REG_NONE;
+	v.shift = in->op == 0xd1 ? 1 : (u8)in->imm;
+	v.wide = in->osize == 8;
+	set_val(o, in->rm, v, true);
+	o->s.fl = (struct flags_val){ .kind = FL_LAZY };
+	return true;
+}
+
 static void emit_plain(struct optimiser *o, const struct op *op)
 {
 	const struct insn *in = &op->in;
@@ -839,6 +856,8 @@ static void emit_plain(struct optimiser *o, const struct op *op)
 	struct op as;
 	struct rm rm;
 
+	if (lazy_shift(o, op))
+		return;
 	if (op->flags_read || (op->flags_touch && op->flags_write != FLAGS_STATUS))
 		flags_home(o);
 	if (sign_extension(o, op))

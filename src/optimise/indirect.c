@@ -195,12 +195,13 @@ u16 indirect_end(struct optimiser *o, struct node *n)
 	int reg;
 
 	fan_order(&f, n);
-	f.save = f.n && !flags_release(o, false);
 	if (!f.n) {
 		flow_leave(o, op->pc);
 		return NO_NODE;
 	}
-	reg = branch_target(o, f.save ? BIT(RAX) : 0, &f.got);
+	reg = branch_target(o, BIT(RAX), &f.got);
+	/* Not before: what comes home there may need the flags. */
+	f.save = !flags_release(o, false);
 	if (f.save && reg == RAX) {
 		f.got = scratch_get(o, (u16)(op->in.reg_touch | BIT(RAX)));
 		e_mov_rr(&o->hot, f.got, RAX);

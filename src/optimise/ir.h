@@ -5,8 +5,9 @@
  * code is where `struct val` says: in its home register, or a sum of host registers, or a constant; so a copy, a
  * constant or an address costs no instruction until something needs it in its home.  Invariants:
  *
- *  V1  A variable whose value is not in its home leaves its home unreferenced: no other value names that
- *      host register.  So bringing one variable home never disturbs another, and such a home is free.
+ *  V1  A variable whose value is a sum of registers other than its home leaves its home unreferenced: no other value
+ *      names that host register.  The home of one whose value is a constant may be named: bringing it home brings those
+ *      home first, which ends because a constant names nothing.
  *      RSP alone may be RSP plus a displacement.
  *  V2  Before a host register is written, evict() has brought home whatever names it.
  *  V3  Every host instruction that can fault is preceded by a record of the values as they are then, and
@@ -80,7 +81,7 @@ struct known {
 enum val_kind { VAL_HOME, VAL_EXPR, VAL_CONST, VAL_SPILL, VAL_NONE };
 struct val {
 	u8 kind;
-	u8 base, index, shift; /* EXPR: base + (index << shift) + disp; index REG_NONE: none; base never is */
+	u8 base, index, shift; /* EXPR: base + (index << shift) + disp; REG_NONE: none, but not both */
 	u8 wide;               /* 64 bits; else the low 32, zero-extended */
 	s64 disp;              /* CONST: the value; SPILL: which word */
 };
@@ -224,6 +225,11 @@ static inline struct val val_expr(int base, s64 disp, bool wide)
 	return (struct val){ .kind = VAL_EXPR, .base = (u8)base, .index = REG_NONE, .wide = wide, .disp = disp };
 }
 static inline bool val_is_reg(struct val v) { return v.kind == VAL_EXPR && v.index == REG_NONE && !v.disp; }
+/* The registers that it names. */
+static inline u16 val_mask(struct val v)
+{
+	return (u16)(v.kind != VAL_EXPR ? 0 : (v.base == REG_NONE ? 0 : BIT(v.base)) | (v.index == REG_NONE ? 0 : BIT(v.index)));
+}
 struct val val_narrow(const struct optimiser *o, struct val v);
 bool val_names(struct val v, int host);
 bool val_same(struct val a, struct val b);

@@ -74,7 +74,7 @@ static u64 val_read(const struct val *v, const u64 *regs, const u64 *spill)
 		return (u64)v->disp;
 	if (v->kind == VAL_SPILL)
 		return spill[v->disp & 15];
-	x = regs[v->base & 15] + (u64)v->disp;
+	x = (v->base == REG_NONE ? 0 : regs[v->base & 15]) + (u64)v->disp;
 	if (v->index != REG_NONE)
 		x += regs[v->index & 15] << v->shift;
 	return v->wide ? x : (u32)x;

@@ -66,10 +66,14 @@ bool val_add(struct val *v, struct val w, bool wide)
 			*v = w;
 			w = t;
 		}
-		if (v->index != REG_NONE || w.index != REG_NONE)
+		if (w.index != REG_NONE || (v->index != REG_NONE && v->base != REG_NONE))
 			return false;
-		v->index = w.base;
-		v->shift = 0;
+		if (v->base == REG_NONE) {
+			v->base = w.base;
+		} else {
+			v->index = w.base;
+			v->shift = 0;
+		}
 		if (v->index == RSP) {
 			v->index = v->base;
 			v->base = RSP;
@@ -146,6 +150,8 @@ static void bring_rsp_home(struct optimiser *o)
 	o->s.v[RSP].kind = VAL_HOME;
 }
 
+static void unname(struct optimiser *o, int host, int own);
+
 void bring_home(struct optimiser *o, int var)
 {
 	struct val v = o->s.v[var];
@@ -161,6 +167,8 @@ void bring_home(struct optimiser *o, int var)
 		o->s.v[var].kind = VAL_NONE;
 		return;
 	}
+	if (v.kind == VAL_CONST)
+		unname(o, h, var);
 	if (o->busy & BIT(h)) { /* a slot's home in use as a scratch: memory has the value */
 		if (var < 16)
 			o->failed = true;
@@ -232,7 +240,8 @@ void set_val(struct optimiser *o, int var, struct val v, bool lazy)
 		o->s.v[var].kind = VAL_HOME;
 		return;
 	}
-	unname(o, h, var);
+	if (!lazy || v.kind != VAL_CONST)
+		unname(o, h, var);
 	if (lazy && !val_names(v, h)) {
 		o->s.v[var] = v;
 		return;
@@ -243,20 +252,15 @@ void set_val(struct optimiser *o, int var, struct val v, bool lazy)
 
 /* ---- scratch registers ---- */
 
-static u16 names_mask(struct val v)
-{
-	return (u16)(v.kind != VAL_EXPR ? 0 : BIT(v.base) | (v.index == REG_NONE ? 0 : BIT(v.index)));
-}
-
 /* Host registers that some value names.  A slot that was spoilt leaves its home to values that copied it. */
 static u16 named_anywhere(const struct optimiser *o)
 {
 	u16 mask = 0;
 
 	for (int i = 0; i < 16 + (int)o->n_slots; i++)
-		mask |= names_mask(o->s.v[i]);
+		mask |= val_mask(o->s.v[i]);
 	if (o->s.fl.op != FLG_NONE)
-		mask |= names_mask(o->s.fl.x) | names_mask(o->s.fl.y);
+		mask |= val_mask(o->s.fl.x) | val_mask(o->s.fl.y);
 	return mask;
 }
 
@@ -355,7 +359,7 @@ static void alu_val(struct optimiser *o, enum alu a, unsigned size, int reg, str
 void flags_home(struct optimiser *o)
 {
 	struct flags_val f = o->s.fl;
-	u16 avoid = names_mask(f.x) | names_mask(f.y);
+	u16 avoid = val_mask(f.x) | val_mask(f.y);
 	int got = -1, r;
 
 	if (f.kind == FL_HOST)
