@@ -180,6 +180,11 @@ static int holder(const struct optimiser *o, const struct node *n, struct val v,
 /* What is known of the flags on all ways to a merge; one that comes later and disagrees spoils the region. */
 static void merge_flags(struct optimiser *o, struct node *n)
 {
+	if (n == o->nodes && !o->head_check) {
+		if (o->head_ways++ && !same_recipe(&o->head_fl, &o->s.fl))
+			o->s.fl.op = FLG_NONE;
+		o->head_fl = o->s.fl;
+	}
 	if (!n->fl_set) {
 		n->fl = o->s.fl;
 		n->fl_set = true;
@@ -584,6 +589,7 @@ static u16 emit_node(struct optimiser *o, u16 id)
 
 	n->placed = true;
 	o->count = n->count;
+	o->ops_end = &o->ops[n->first + n->n];
 	if (n->merge)
 		align(o, n);
 	n->host = start = o->hot.p;
@@ -618,6 +624,73 @@ static u16 emit_node(struct optimiser *o, u16 id)
 }
 
 /* Borrows registers, checks the frame, loads slots.  Guest registers stay what they are. */
+static void pool_borrow(struct optimiser *o)
+{
+	struct emit *e = &o->hot;
+	s32 spill = o->r->spill;
+
+	for (int i = 0; i < 16; i++)
+		if (o->pool & BIT(i)) {
+			if (!(o->r->kept & BIT(i)))
+				e_store_gs(e, spill + 8 * i, i);
+			o->s.v[i] = (struct val){ .kind = VAL_SPILL, .disp = i };
+		} else if (o->r->kept & BIT(i)) {
+			e_load_gs(e, i, spill + 8 * i);
+		}
+}
+
+static void flags_image(struct emit *e)
+{
+	e8(e, 0x9f);                           /* lahf */
+	e8(e, 0x0f); e8(e, 0x90); e8(e, 0xc0); /* seto al */
+}
+
+/* The loop finds its flags to be those of a compare that can be done again, on all ways back; so they have to be at
+ * entry, or this entry is not for the region:
+ *
+ *	t = image of the flags;  the compare;  its image against t;  the compare
+ */
+static void entry_check(struct optimiser *o)
+{
+	struct emit *e = &o->hot, *c = &o->cold;
+	const struct flags_val f = o->nodes[0].fl;
+	u16 not = val_mask(f.x) | val_mask(f.y) | BIT(RAX) | BIT(RSP) | o->pool | o->r->kept;
+	s32 rax = o->r->spill + 8 * RSP;
+	int t = __builtin_ctz((u16)~not | 0x10000);
+
+	if (t > 15) {
+		o->recipes_failed = true;
+		return;
+	}
+	e_store_gs(e, rax, RAX);
+	e_store_gs(e, o->r->spill + 8 * t, t);
+	flags_image(e);
+	e_mov_rr(e, t, RAX);
+	e_load_gs(e, RAX, rax);
+	o->s.fl = f;
+	o->s.fl.kind = FL_LAZY;
+	flags_home(o);
+	flags_image(e);
+	struct rm ax = rm_reg(RAX);
+
+	encode_rm(e, 0x39, 2, t, &ax, 0); /* cmp ax, t */
+	e_jcc(e, 5, c->p);
+	e_load_gs(e, RAX, rax);
+	e_load_gs(e, t, o->r->spill + 8 * t);
+	o->s.fl = f;
+	o->s.fl.kind = FL_LAZY;
+	flags_home(o);
+	e_mov_rr(c, RAX, t);
+	e8(c, 0x04); e8(c, 0x7f); /* add al, 127; sahf */
+	e8(c, 0x9e);
+	e_load_gs(c, RAX, rax);
+	e_load_gs(c, t, o->r->spill + 8 * t);
+	for (int i = 0; i < 16; i++)
+		if (o->pool & ~o->r->kept & BIT(i))
+			e_load_gs(c, i, o->r->spill + 8 * i);
+	jump_out(o, c, o->r->head, true);
+}
+
 static void emit_entry(struct optimiser *o)
 {
 	struct op at = { .pc = o->r->head };
@@ -650,14 +723,7 @@ static void emit_entry(struct optimiser *o)
 	} else if (o->frame_check) {
 		o->frame_check = false;
 	}
-	for (int i = 0; i < 16; i++)
-		if (o->pool & BIT(i)) {
-			if (!(o->r->kept & BIT(i)))
-				e_store_gs(e, spill + 8 * i, i);
-			o->s.v[i] = (struct val){ .kind = VAL_SPILL, .disp = i };
-		} else if (o->r->kept & BIT(i)) {
-			e_load_gs(e, i, spill + 8 * i);
-		}
+	pool_borrow(o);
 	for (u32 i = 0; i < o->n_slots; i++) {
 		const struct slot *s = &o->slots[i];
 		struct rm rm = { .mem = true, .base = RSP, .index = REG_NONE, .seg = SEG_NONE, .disp = s->off };
@@ -667,6 +733,8 @@ static void emit_entry(struct optimiser *o)
 		record(o);
 		encode_rm(e, 0x8b, s->size, s->home, &rm, 0);
 	}
+	if (o->head_check)
+		entry_check(o);
 }
 
 static void place_all(struct optimiser *o)
@@ -715,8 +783,11 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 		o->nodes[i].state = 0;
 		o->nodes[i].landing.entry = NULL;
 	}
-	o->nodes[0].fl_set = true; /* nothing is known at entry */
-	o->nodes[0].fl = (struct flags_val){ 0 };
+	o->nodes[0].fl_set = true;
+	o->nodes[0].fl = (struct flags_val){ 0 }; /* nothing is known at entry, if it is not checked */
+	if (o->head_check)
+		o->nodes[0].fl = o->head_fl;
+	o->head_ways = 0;
 	__builtin_memset(o->s.sx, REG_NONE, sizeof(o->s.sx));
 	for (u32 i = 0; i < MAX_SLOTS; i++)
 		o->s.v[16 + i].kind = VAL_NONE;
@@ -725,8 +796,13 @@ int emit_region(struct optimiser *o, struct opt_region *out)
 	emit_entry(o);
 	flow_weigh(o, 0);
 	place_all(o);
-	if (o->recipes_failed && o->recipes) {
-		o->recipes = false;
+	if (o->recipes_failed && (o->recipes || o->head_check)) {
+		o->recipes &= o->head_check;
+		o->head_check = false;
+		return emit_region(o, out);
+	}
+	if (!o->failed && !o->head_tried && o->recipes && o->saves && o->head_ways && o->head_fl.op != FLG_NONE) {
+		o->head_check = o->head_tried = true;
 		return emit_region(o, out);
 	}
 	if (o->failed || !patch_all(o))

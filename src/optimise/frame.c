@@ -429,19 +429,17 @@ static void node_slots(struct optimiser *o, const struct node *n, u32 *valid, u3
 	}
 }
 
-/* Registers that the first ops of a node overwrite whole, before anything reads them, faults or leaves. */
-static u16 dead_at(struct optimiser *o, const struct node *n)
+u16 regs_dead(struct optimiser *o, const struct op *op, const struct op *end, u32 valid)
 {
 	u16 read = 0, written = 0;
 
-	for (u32 j = 0; j < n->n; j++) {
-		const struct op *op = &o->ops[n->first + j];
+	for (; op < end; op++) {
 		u16 sets = op->in.reg_write & (u16)~op->in.reg_read;
 		int s = op->framed && op->kind == OP_LOAD ? slot_find(o, op->frame, op->in.mem_size) : -1;
 		bool known_kind = op->kind == OP_NOP || op->kind == OP_MOV || op->kind == OP_LOAD || op->kind == OP_LEA ||
 			op->kind == OP_ALU || op->kind == OP_PLAIN;
 
-		if (!known_kind || (op_faults(op) && !(s >= 0 && (n->valid >> s & 1) && o->slots[s].size == op->in.mem_size)))
+		if (!known_kind || (op_faults(op) && !(s >= 0 && (valid >> s & 1) && o->slots[s].size == op->in.mem_size)))
 			break;
 		read |= (op->in.reg_read | (op->in.reg_touch & (u16)~sets)) & (u16)~written;
 		written |= sets & (u16)~read;
@@ -485,7 +483,11 @@ static void slots_analyse(struct optimiser *o)
 	for (u32 i = 0; i < o->n_nodes; i++)
 		o->nodes[i].valid &= o->nodes[i].live;
 	for (u32 i = 0; i < o->n_nodes; i++)
-		o->nodes[i].dead = i && ON(o, copies) ? dead_at(o, &o->nodes[i]) : 0;
+		{
+		const struct node *n = &o->nodes[i];
+
+		o->nodes[i].dead = ON(o, copies) ? regs_dead(o, &o->ops[n->first], &o->ops[n->first + n->n], n->valid) : 0;
+	}
 }
 
 static void used_registers(struct optimiser *o)

@@ -186,6 +186,10 @@ struct optimiser {
 	u64 weight;            /* how often what is emitted runs */
 	const u8 *weighed;     /* what came before this is in host_insns */
 	bool failed;
+	struct flags_val head_fl; /* what the flags are on all ways back to the head */
+	u32 head_ways;         /* ways back to the head so far */
+	bool head_check, head_tried; /* the entry sees to it that they are the same there */
+	const struct op *ops_end; /* of the node that is emitted */
 	bool recipes, recipes_failed; /* merges may know what the flags are; one was wrong about it */
 };
 
@@ -199,6 +203,9 @@ int region_form(struct optimiser *o);
 /* frame.c: what is a known distance from RSP, slots, liveness of flags. */
 void frame_analyse(struct optimiser *o);
 void flags_analyse(struct optimiser *o);
+/* Registers that the ops from `op` to `end` overwrite whole, before anything reads them, faults or leaves; `valid`: slots
+ * that stand for their words. */
+u16 regs_dead(struct optimiser *o, const struct op *op, const struct op *end, u32 valid);
 /* Whether the op can fault. */
 bool op_faults(const struct op *op);
 

@@ -23,6 +23,7 @@ int region_make(struct optimiser *o, const struct opt_request *r, struct opt_reg
 	frame_analyse(o);
 	flags_analyse(o);
 	o->recipes = true;
+	o->head_check = o->head_tried = false;
 	return emit_region(o, out);
 }
 

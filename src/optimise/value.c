@@ -179,14 +179,31 @@ void bring_home(struct optimiser *o, int var)
 	o->s.v[var].kind = VAL_HOME;
 }
 
+/* Whether nobody will see the variable's value. */
+static bool is_dead(struct optimiser *o, int var)
+{
+	u32 valid = 0;
+
+	if (var >= 16 || var == RSP || !ON(o, copies) || o->op < o->ops || o->op >= o->ops_end)
+		return false;
+	for (u32 i = 0; i < o->n_slots; i++)
+		valid |= o->s.v[16 + i].kind == VAL_NONE ? 0 : 1u << i;
+	return regs_dead(o, o->op, o->ops_end, valid) & BIT(var);
+}
+
 /* Brings home what names the register. */
 static void unname(struct optimiser *o, int host, int own)
 {
 	struct flags_val *f = &o->s.fl;
 
-	for (int i = 0; i < 16 + (int)o->n_slots; i++)
-		if (i != own && val_names(o->s.v[i], host))
+	for (int i = 0; i < 16 + (int)o->n_slots; i++) {
+		if (i == own || !val_names(o->s.v[i], host))
+			continue;
+		if (is_dead(o, i))
+			o->s.v[i].kind = VAL_NONE;
+		else
 			bring_home(o, i);
+	}
 	if (f->op != FLG_NONE && (val_names(f->x, host) || val_names(f->y, host))) {
 		/* Not where nobody will read them, nor see them. */
 		if (f->kind == FL_LAZY && !o->op->hard_before)
