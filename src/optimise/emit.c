@@ -533,6 +533,24 @@ static bool alu_slot(struct optimiser *o, const struct op *op)
 			stored(o, &rm, size, slot);
 			return true;
 		}
+		if (val_is_reg(y) || y.kind == VAL_CONST) {
+			/* The same, where what the flags were before the store can be had again. */
+			const struct flags_val *f = &o->s.fl;
+
+			if (f->op != FLG_NONE && !val_names(f->x, c) && !val_names(f->y, c) && flags_release(o, false)) {
+				reg = rm_reg(c);
+				if (y.kind == VAL_CONST)
+					encode_alu_imm(&o->hot, op->alu, size, &reg, (s32)y.disp);
+				else
+					encode_rm(&o->hot, (unsigned)op->alu * 8 + 1, size, y.base, &reg, 0);
+				record(o);
+				encode_rm(&o->hot, 0x89, size, c, &rm, 0);
+				set_home(o, 16 + slot, size == 4);
+				alu_flags(o, op, val_of(o, 16 + slot), y);
+				stored(o, &rm, size, slot);
+				return true;
+			}
+		}
 		t = scratch_get(o, avoid);
 		load_val(o, t, sum);
 		record(o);
@@ -575,6 +593,22 @@ static void emit_alu_store(struct optimiser *o, const struct op *op)
 	stored(o, &rm, in->osize, -1);
 }
 
+/* An operation on a register, which is at home, and one that is known to be a constant. */
+static bool alu_constant(struct optimiser *o, const struct op *op, int d, struct val y)
+{
+	unsigned size = op->in.osize;
+	s64 c = size == 4 ? (s32)y.disp : y.disp;
+	struct rm rm = rm_reg(d);
+
+	if (y.kind != VAL_CONST || c != (s32)c || d == RSP || op->alu == ALU_CMP || op->alu == ALU_TEST || !ON(o, constants))
+		return false;
+	record(o);
+	encode_alu_imm(&o->hot, op->alu, size, &rm, (s32)c);
+	set_home(o, d, size == 4);
+	alu_flags(o, op, val_of(o, d), y);
+	return true;
+}
+
 /* An operation with a register as destination, or none (CMP, TEST). */
 static void emit_alu(struct optimiser *o, const struct op *op)
 {
@@ -596,6 +630,8 @@ static void emit_alu(struct optimiser *o, const struct op *op)
 		bring_home(o, d);
 		evict(o, d, d);
 	}
+	if (!in->has_mem && !op->has_imm && alu_constant(o, op, d, val_of(o, s)))
+		return;
 	if (!in->has_mem) {
 		rm = rm_reg(op->alu_g ? source(o, s, in->osize) : keeps ? source(o, d, in->osize) : d);
 		g = op->has_imm ? in->reg & 7 : op->alu_g ? (keeps ? source(o, d, in->osize) : d) : source(o, s, in->osize);

@@ -150,7 +150,8 @@ static void bring_rsp_home(struct optimiser *o)
 	o->s.v[RSP].kind = VAL_HOME;
 }
 
-static void unname(struct optimiser *o, int host, int own);
+static void unname_vars(struct optimiser *o, int host, int own);
+static void unname_flags(struct optimiser *o, int host);
 
 void bring_home(struct optimiser *o, int var)
 {
@@ -168,13 +169,14 @@ void bring_home(struct optimiser *o, int var)
 		return;
 	}
 	if (v.kind == VAL_CONST)
-		unname(o, h, var);
+		unname_vars(o, h, var);
 	if (o->busy & BIT(h)) { /* a slot's home in use as a scratch: memory has the value */
 		if (var < 16)
 			o->failed = true;
 		o->s.v[var].kind = VAL_NONE;
 		return;
 	}
+	unname_flags(o, h);
 	load_val(o, h, v);
 	o->s.v[var].kind = VAL_HOME;
 }
@@ -191,11 +193,9 @@ static bool is_dead(struct optimiser *o, int var)
 	return regs_dead(o, o->op, o->ops_end, valid) & BIT(var);
 }
 
-/* Brings home what names the register. */
-static void unname(struct optimiser *o, int host, int own)
+/* Brings home the variables that name the register. */
+static void unname_vars(struct optimiser *o, int host, int own)
 {
-	struct flags_val *f = &o->s.fl;
-
 	for (int i = 0; i < 16 + (int)o->n_slots; i++) {
 		if (i == own || !val_names(o->s.v[i], host))
 			continue;
@@ -204,18 +204,25 @@ static void unname(struct optimiser *o, int host, int own)
 		else
 			bring_home(o, i);
 	}
-	if (f->op != FLG_NONE && (val_names(f->x, host) || val_names(f->y, host))) {
-		/* Not where nobody will read them, nor see them. */
-		if (f->kind == FL_LAZY && !o->op->hard_before)
-			flags_home(o);
-		f->op = FLG_NONE;
-	}
+}
+
+/* The register is about to be written: flags that were put off and name it are computed, unless nobody sees them. */
+static void unname_flags(struct optimiser *o, int host)
+{
+	struct flags_val *f = &o->s.fl;
+
+	if (f->op == FLG_NONE || (!val_names(f->x, host) && !val_names(f->y, host)))
+		return;
+	if (f->kind == FL_LAZY && !o->op->hard_before)
+		flags_home(o);
+	f->op = FLG_NONE;
 }
 
 void evict(struct optimiser *o, int host, int own)
 {
 	forget_extension(o, host);
-	unname(o, host, own);
+	unname_vars(o, host, own);
+	unname_flags(o, host);
 }
 
 void set_home(struct optimiser *o, int var, bool zero_upper)
@@ -258,11 +265,12 @@ void set_val(struct optimiser *o, int var, struct val v, bool lazy)
 		return;
 	}
 	if (!lazy || v.kind != VAL_CONST)
-		unname(o, h, var);
+		unname_vars(o, h, var);
 	if (lazy && !val_names(v, h)) {
 		o->s.v[var] = v;
 		return;
 	}
+	unname_flags(o, h);
 	load_val(o, h, v);
 	o->s.v[var].kind = VAL_HOME;
 }
