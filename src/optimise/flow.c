@@ -169,7 +169,7 @@ static int holder(const struct optimiser *o, const struct node *n, struct val v,
 		int i = k < (int)o->n_slots ? 16 + k : k - (int)o->n_slots;
 		struct val w = val_of(o, i);
 
-		if (i >= 16 ? !(n->valid >> (i - 16) & 1) || o->slots[i - 16].size < size : i == RSP || (keep & BIT(i)))
+		if (i >= 16 ? !(n->valid >> (i - 16) & 1) || o->slots[i - 16].size < size : i == RSP || ((keep | n->dead) & BIT(i)))
 			continue;
 		if (val_same(size == 4 ? val_narrow(o, w) : w, v))
 			return i;
@@ -496,7 +496,10 @@ static u16 end_ret(struct optimiser *o, struct node *n)
 	slot = val_frame(o, sp, &off) ? slot_find(o, off, 8) : -1;
 	if (slot >= 0)
 		v = o->s.v[16 + slot];
-	if (!ON(o, returns) || v.kind != VAL_CONST || (u64)v.disp != ret) {
+	const struct context *c = &o->contexts[n->context];
+	bool kept = n->context && c->kept && val_frame(o, sp, &off) && off == c->word;
+
+	if (!kept && (!ON(o, returns) || v.kind != VAL_CONST || (u64)v.disp != ret)) {
 		bool save = !flags_release(o, false);
 
 		at.base = sp.base;
@@ -669,7 +672,9 @@ static void entry_check(struct optimiser *o)
 	e_load_gs(e, RAX, rax);
 	o->s.fl = f;
 	o->s.fl.kind = FL_LAZY;
+	o->busy = (u16)(BIT(RAX) | BIT(t));
 	flags_home(o);
+	o->busy = 0;
 	flags_image(e);
 	struct rm ax = rm_reg(RAX);
 
@@ -732,6 +737,7 @@ static void emit_entry(struct optimiser *o)
 			continue;
 		record(o);
 		encode_rm(e, 0x8b, s->size, s->home, &rm, 0);
+		set_home(o, 16 + (int)i, s->size == 4);
 	}
 	if (o->head_check)
 		entry_check(o);

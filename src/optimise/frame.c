@@ -490,6 +490,63 @@ static void slots_analyse(struct optimiser *o)
 	}
 }
 
+/* ---- return addresses ---- */
+
+/* A call enters the context of what follows it. */
+static void context_begin(struct optimiser *o, const struct node *n, const struct known *k)
+{
+	for (int i = 0; i < n->n_succ; i++) {
+		struct context *c;
+
+		if (n->succ[i] == NO_NODE)
+			continue;
+		c = &o->contexts[o->nodes[n->succ[i]].context];
+		c->kept = known(k, RSP) && (!c->entered || (c->kept && c->word == k->frame[RSP] - 8));
+		c->word = k->frame[RSP] - 8;
+		c->entered = true;
+	}
+}
+
+/* The return addresses that the op may write over, in the context and those around it. */
+static void context_stored(struct optimiser *o, u16 context, const struct known *k, const struct op *op)
+{
+	bool push = false, word, stores = writes_memory(op);
+	s32 off = 0, size = 8;
+
+	word = stack_word(k, op, &off, &push) && push;
+	if (!word && !stores && op->kind != OP_PUSH && op->kind != OP_CALL && op->kind != OP_ICALL)
+		return;
+	if (!word && stores && op->framed) {
+		off = op->frame;
+		size = op->in.mem_size;
+		word = size && op->kind != OP_OPAQUE;
+	}
+	if (!word && o->guards && op->kind != OP_OPAQUE && stores)
+		return;
+	for (u16 c = context; c; c = o->contexts[c].parent)
+		if (!word || (off < o->contexts[c].word + 8 && o->contexts[c].word < off + size))
+			o->contexts[c].kept = false;
+}
+
+static void returns_analyse(struct optimiser *o)
+{
+	for (int pass = 0; pass < 2; pass++)
+		for (u32 i = 0; i < o->n_nodes; i++) {
+			const struct node *n = &o->nodes[i];
+			struct known k = n->in;
+
+			for (u32 j = 0; n->reached && j < n->n; j++) {
+				const struct op *op = &o->ops[n->first + j];
+
+				if (pass)
+					context_stored(o, n->context, &k, op);
+				else if (op->kind == OP_CALL || op->kind == OP_ICALL)
+					context_begin(o, n, &k);
+				step(o, &k, op);
+			}
+		}
+}
+
 static void used_registers(struct optimiser *o)
 {
 	bool rbp = false;
@@ -536,6 +593,8 @@ void frame_analyse(struct optimiser *o)
 	}
 	choose_slots(o, c, n);
 	slots_analyse(o);
+	if (ON(o, returns) && o->r->own_memory)
+		returns_analyse(o);
 }
 
 /* ---- flags ---- */

@@ -124,7 +124,11 @@ struct node {
 #define MAX_BACK 256
 struct back { u16 node; u8 succ; };
 
-struct context { u16 parent; u64 ret; u8 depth; };
+struct context {
+	u16 parent; u64 ret; u8 depth;
+	bool entered, kept; /* where its return address lies is known, and nothing in it can change that word */
+	s32 word;           /* relative to RSP at entry */
+};
 
 struct slot { s32 off; u8 size; u8 home; u32 weight; };
 

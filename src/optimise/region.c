@@ -112,7 +112,7 @@ static u16 context_enter(struct optimiser *o, u16 parent, u64 ret)
 			return i;
 	if (o->n_contexts >= MAX_CONTEXTS || o->contexts[parent].depth >= MAX_DEPTH)
 		return NO_NODE;
-	o->contexts[o->n_contexts] = (struct context){ parent, ret, (u8)(o->contexts[parent].depth + 1) };
+	o->contexts[o->n_contexts] = (struct context){ .parent = parent, .ret = ret, .depth = (u8)(o->contexts[parent].depth + 1) };
 	return (u16)o->n_contexts++;
 }
 
