@@ -96,29 +96,31 @@ struct paging_output {
 int paging_job_run(const struct paging_bench *b, const struct paging_job *job, const char *directory, struct paging_output *output,
 		   struct err *e);
 
-/* paging_figures.c: the figures of the report: symbol, key, words, unit's words. */
+/* paging_figures.c: the figures of the report: symbol, key, words, unit; and of the statistics of a run (VM_STATS in
+ * accel/accel.h, which has their words) these. */
 #define PAGING_METRICS(M) \
 	M(TOTAL, "cycles", "whole workload", "millions of cycles") \
 	M(UPDATE, "cycles_per_update", "a store to a page table entry", "cycles") \
 	M(FLUSH, "cycles_per_flush", "INVLPG or a CR3 load that flushes", "cycles") \
 	M(TOUCH, "cycles_per_touch", "first touch of a page", "cycles") \
 	M(SWITCH, "cycles_per_switch", "switch of address spaces", "cycles") \
-	M(HOST, "host_cycles", "host cycles of the whole run, start and host kernel included", "millions") \
-	M(FAULTS, "faults", "traps: host faults taken in guest code", "count") \
-	M(FILLS, "fills", "fills of the shadow", "count") \
-	M(PAGES, "fill_pages", "pages mapped by fills", "count") \
-	M(SHADOWS, "carriers_peak", "shadows kept: address spaces at one time", "count") \
-	M(KEPT, "leaves_kept", "shadowed last-level tables that flushes left in place", "count") \
-	M(VMAS, "vmas_peak", "host mappings in one process, at most", "count") \
-	M(MEMORY, "rss_peak", "host memory of one process, guest memory included", "MiB")
+	M(HOST, "host_cycles", "host cycles of the whole run, start and host kernel included", "millions")
+#define PAGING_STATS(S) \
+	S(faults) S(table_traps) S(table_stores) S(fills) S(fill_pages) S(compared_pages) S(dropped_pages) S(leaves_kept) \
+	S(leaves_evicted) S(carriers_peak) S(vmas_peak) S(rss_peak)
 enum paging_metric {
 #define PAGING_METRIC_ENUM(symbol, key, words, unit) METRIC_##symbol,
 	PAGING_METRICS(PAGING_METRIC_ENUM)
 #undef PAGING_METRIC_ENUM
+#define PAGING_STAT_ENUM(field) METRIC_##field,
+	PAGING_STATS(PAGING_STAT_ENUM)
+#undef PAGING_STAT_ENUM
 	METRIC_COUNT
 };
 struct paging_metric_row { const char *key, *words, *unit; };
-extern const struct paging_metric_row paging_metrics[METRIC_COUNT];
+/* Where the unit is "millions of ..." or "MiB", values are in it; those of the JSON are whole. */
+struct paging_metric_row paging_metric(enum paging_metric m);
+double paging_metric_unit(enum paging_metric m);
 /* Median over the samples; negative where there is none. */
 double paging_value(const struct paging_cell *cell, enum paging_metric m);
 

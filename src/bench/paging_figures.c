@@ -4,14 +4,43 @@
 
 #include <json-c/json.h>
 #include <math.h>
+#include <string.h>
 
+#include "accel/accel.h"
 #include "bench/sample.h"
 
-const struct paging_metric_row paging_metrics[METRIC_COUNT] = {
-#define METRIC_ROW(symbol, key, words, unit) { key, words, unit },
-	PAGING_METRICS(METRIC_ROW)
+struct paging_metric_row paging_metric(enum paging_metric m)
+{
+	static const struct paging_metric_row own[] = {
+#define METRIC_ROW(symbol, key, words, unit) [METRIC_##symbol] = { key, words, unit },
+		PAGING_METRICS(METRIC_ROW)
 #undef METRIC_ROW
-};
+	};
+	static const char *const keys[] = {
+#define STAT_KEY(field) [METRIC_##field] = #field,
+		PAGING_STATS(STAT_KEY)
+#undef STAT_KEY
+	};
+	static const struct paging_metric_row stats[] = {
+#define STAT_ROW(field, unit, words) { #field, words, unit },
+		VM_STATS(STAT_ROW)
+#undef STAT_ROW
+	};
+
+	if (m < ARRAY_SIZE(own))
+		return own[m];
+	for (size_t i = 0; i < ARRAY_SIZE(stats); i++)
+		if (!strcmp(stats[i].key, keys[m]))
+			return (struct paging_metric_row){ keys[m], stats[i].words, strcmp(stats[i].unit, "bytes") ? stats[i].unit : "MiB" };
+	return (struct paging_metric_row){ keys[m], keys[m], "" };
+}
+
+double paging_metric_unit(enum paging_metric m)
+{
+	const char *unit = paging_metric(m).unit;
+
+	return !strncmp(unit, "millions", 8) ? 1e6 : !strcmp(unit, "MiB") ? 1 << 20 : 1;
+}
 
 static double per(const struct paging_sample *s, enum paging_figure f)
 {
@@ -28,14 +57,13 @@ static double stat_of(const struct paging_sample *s, const char *key)
 static double value_of(const struct paging_sample *s, enum paging_metric m)
 {
 	switch (m) {
-	case METRIC_TOTAL: return (double)s->cycles / 1e6;
+	case METRIC_TOTAL: return (double)s->cycles;
 	case METRIC_UPDATE: return per(s, FIGURE_updates);
 	case METRIC_FLUSH: return per(s, FIGURE_flushes);
 	case METRIC_TOUCH: return per(s, FIGURE_touches);
 	case METRIC_SWITCH: return per(s, FIGURE_switches);
-	case METRIC_HOST: return s->host_cycles > 0 ? s->host_cycles / 1e6 : -1;
-	case METRIC_MEMORY: return stat_of(s, paging_metrics[m].key) / (1 << 20);
-	default: return stat_of(s, paging_metrics[m].key);
+	case METRIC_HOST: return s->host_cycles > 0 ? s->host_cycles : -1;
+	default: return stat_of(s, paging_metric(m).key);
 	}
 }
 
@@ -45,7 +73,7 @@ double paging_value(const struct paging_cell *cell, enum paging_metric m)
 	int n = 0;
 
 	for (int i = 0; i < cell->samples; i++) {
-		v[n] = value_of(&cell->sample[i], m);
+		v[n] = value_of(&cell->sample[i], m) / paging_metric_unit(m);
 		n += v[n] >= 0;
 	}
 	return n ? median_of(v, n) : -1;

@@ -46,7 +46,7 @@ static json_object *json_cell(const struct paging_cell *cell)
 		double v = paging_value(cell, m);
 
 		if (v >= 0)
-			add(medians, paging_metrics[m].key, json_object_new_double(m == METRIC_TOTAL || m == METRIC_HOST ? v * 1e6 : m == METRIC_MEMORY ? v * (1 << 20) : v));
+			add(medians, paging_metric(m).key, json_object_new_double(v * paging_metric_unit(m)));
 	}
 	add(o, "medians", medians);
 	for (int i = 0; i < cell->samples; i++)

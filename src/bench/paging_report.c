@@ -115,7 +115,7 @@ static void print_metric(const struct paging_bench *b, enum paging_metric m)
 		if (!has_values(b, &b->row[i], m))
 			continue;
 		if (!any) {
-			printf("\n%s (%s)\n", paging_metrics[m].words, paging_metrics[m].unit);
+			printf("\n%s (%s)\n", paging_metric(m).words, paging_metric(m).unit);
 			print_head(b, m, m == METRIC_TOTAL && b->columns[COLUMN_AUTO] ? "   auto over the best       auto in all" : "");
 		}
 		any = true;

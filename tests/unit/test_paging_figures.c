@@ -144,7 +144,7 @@ static void test_values(void **state)
 	assert_float_equal(paging_value(cell, METRIC_TOTAL), 2, 0);
 	assert_float_equal(paging_value(cell, METRIC_UPDATE), 50, 0); /* the sample without any does not count */
 	assert_true(paging_value(cell, METRIC_TOUCH) < 0);
-	assert_true(paging_value(cell, METRIC_FAULTS) < 0);
+	assert_true(paging_value(cell, METRIC_faults) < 0);
 	assert_true(paging_sweep_cost(&rows[0], 0) < 0);
 }
 
