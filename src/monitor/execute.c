@@ -87,8 +87,9 @@ static int insn_at_rip(struct cpu *c, struct insn *in)
 	return r == -2 ? -1 : 0;
 }
 
-/* A store to a page of which it is not known whether it is mapped.  Where the guest has it, the store is left to
- * itself from now on. */
+/* A store to a page of which it is not known whether it is mapped.  Where the guest has it, or where it is not the
+ * page alone that decides (misaligned operands may fault for that, or on a second page), the store is left to itself
+ * from now on. */
 void probe_missed(struct cpu *c)
 {
 	u32 error;
@@ -99,7 +100,7 @@ void probe_missed(struct cpu *c)
 	if (insn_at_rip(c, &in))
 		return;
 	va = sys_operand_address(c, &in).v;
-	if ((s64)(va << 16) >> 16 != (s64)va || !mmu_walk(c, va, PF_W | PF_U, false, &w, &error)) {
+	if ((s64)(va << 16) >> 16 != (s64)va || (va & (in.mem_size - 1u)) || !mmu_walk(c, va, PF_W | PF_U, false, &w, &error)) {
 		space_probe_note(va, true);
 		return;
 	}

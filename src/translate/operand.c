@@ -274,13 +274,27 @@ static void tx_probe(struct tx *t, const struct tx_insn *ti)
 	t->b->flags |= BLOCK_PROBES;
 }
 
-static bool is_probed(const struct tx *t, const struct tx_insn *ti)
+/* A store of which nothing but its page decides whether, and where, it faults: not a masked one, a bit string, or one
+ * of the x87, whose exceptions come first. */
+static bool is_simple_store(const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
+	bool bits = in->map == MAP_0F && (in->op == 0xab || in->op == 0xb3 || in->op == 0xbb);
+
+	if (!in->mem_write || !in->mem_size || in->vsib || in->seg != SEG_NONE || in->addrsize_prefix ||
+	    (in->reg_write & ~in->reg_read & TX_KEPT))
+		return false;
+	if (in->enc == ENC_LEGACY)
+		return in->map == MAP_1B ? (in->op & 0xf8) != 0xd8 : in->map == MAP_0F && !bits;
+	return in->map == MAP_0F && (in->enc == ENC_VEX || (in->enc == ENC_EVEX && !(ti->raw[in->off_enc + 3] & 7)));
+}
+
+static bool is_probed(const struct tx *t, const struct tx_insn *ti)
+{
 	u64 site = site_of(t, ti);
 
-	return !EXEC && !t->kernel && !(t->b->mode & (TM_COMPAT | TM_STEP)) && in->mem_write && !in->vsib && in->seg == SEG_NONE &&
-	       !in->addrsize_prefix && !(in->reg_write & ~in->reg_read & TX_KEPT) && site_is_both(t->k, site | SITE_PROBED) && !site_is_both(t->k, site | SITE_BUSY);
+	return !EXEC && !t->kernel && !(t->b->mode & (TM_COMPAT | TM_STEP)) && is_simple_store(ti) &&
+	       site_is_both(t->k, site | SITE_PROBED) && !site_is_both(t->k, site | SITE_BUSY);
 }
 
 static bool operand_both(struct tx *t, const struct tx_insn *ti)
