@@ -56,6 +56,15 @@ void run_pcid2(void) { switches(2, true); }
 void run_pcid8(void) { switches(8, true); }
 void run_pcid64(void) { switches(64, true); }
 
+/* Writes pages of the current space, each of which has to fault for a copy, or to be taken over. */
+static void write_copied(u64 va, u64 pages)
+{
+	user_pages(va, pages, PAGE_SIZE, WRITE, true);
+	for (u64 i = 0; i < pages; i++)
+		if (!(*space_entry(current, va + i * PAGE_SIZE, 1, false) & PTE_W))
+			panic("user mode wrote without a fault to page", i);
+}
+
 /* The child's tables are made, both sides are write-protected, and each writes an eighth of the pages. */
 void run_fork(void)
 {
@@ -78,9 +87,9 @@ void run_fork(void)
 		}
 		flush_space();
 		user_switch(child, false, from, 8);
-		user_pages(from, share, PAGE_SIZE, WRITE, true);
+		write_copied(from, share);
 		user_switch(parent, false, from, 8);
-		user_pages(from, share, PAGE_SIZE, WRITE, true);
+		write_copied(from, share);
 		space_drop(child);
 	}
 	user_verify(USER_HEAP, pages, PAGE_SIZE * 7);

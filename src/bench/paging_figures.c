@@ -86,7 +86,7 @@ bool paging_judge_auto(const struct paging_row *row, struct paging_automatic *a)
 	int n = 0;
 
 	for (int c = 0; c < COLUMN_AUTO; c++) {
-		double total = paging_value(&row->cell[c], METRIC_TOTAL);
+		double total = *row->cell[c].why ? -1 : paging_value(&row->cell[c], METRIC_TOTAL);
 
 		if (total > 0 && (!best || total < least)) {
 			best = &row->cell[c];
@@ -94,7 +94,7 @@ bool paging_judge_auto(const struct paging_row *row, struct paging_automatic *a)
 			a->best = c;
 		}
 	}
-	for (int i = 0; best && i < MIN(automatic->samples, best->samples); i++)
+	for (int i = 0; best && !*automatic->why && i < MIN(automatic->samples, best->samples); i++)
 		v[n++] = (double)automatic->sample[i].cycles / (double)MAX(best->sample[i].cycles, 1);
 	a->over = median_of(v, n) - 1;
 	return n > 0;
