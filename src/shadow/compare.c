@@ -95,7 +95,7 @@ bool leaf_check(struct cpu *c, struct leaf *l, const u64 *only)
 	}
 	if (!l->large)
 		leaf_compare(l, ram_pointer(pde & PTE_ADDR), only);
-	SHADOW_COUNT->leaves_kept++;
+	SHADOW_COUNT->leaves_kept += !l->watched;
 	return true;
 }
 
@@ -177,6 +177,7 @@ void leaves_compare_user(struct cpu *c)
 
 	if (S->n_upper)
 		tables_drain(c);
+	SHADOW_COUNT->leaves_kept += S->n_watched;
 	compare_loose(c, false);
 	for (u32 i = 0; i < S->n_runs; i++)
 		low_runs |= !is_kernel_half(S->runs[i].va);

@@ -56,6 +56,7 @@ struct space {
 	u64 pending[MAX_LEAVES / 64];
 	u16 tables[4096];       /* watched leaves by their tables, number + 1 */
 	u32 upper[UPPER_MAX], n_upper; /* tables above watched leaves, frame + 1, by hash */
+	u32 n_watched;          /* leaves */
 	u32 odd;                /* writes in a row that no table gets */
 	bool upper_written, log_lost;
 	struct run runs[MAX_RUNS];

@@ -115,6 +115,7 @@ bool table_watch(struct cpu *c, struct leaf *l)
 	for (u32 i = 0; i < 3; i++)
 		upper_add(p.frames[i]);
 	l->watched = true;
+	S->n_watched++;
 	BITCLEAR(S->loose[l->kernel], (u32)(l - S->leaves));
 	if (l->large)
 		return true;
@@ -133,6 +134,7 @@ void table_unwatch(struct leaf *l)
 	if (!l->watched)
 		return;
 	l->watched = false;
+	S->n_watched--;
 	BITSET(S->loose[l->kernel], n - 1u);
 	BITCLEAR(S->pending, n - 1u);
 	l->writes = 0;

@@ -119,7 +119,7 @@ fi
 build() { # name file sed-expression
 	rm -rf "$tmp/plant"
 	mkdir "$tmp/plant"
-	cp -r Makefile mk src guest "$tmp/plant"
+	cp -r Makefile mk src guest bench "$tmp/plant"
 	sed -i "$3" "$tmp/plant/$2"
 	if cmp -s "$2" "$tmp/plant/$2" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/log" 2>&1; then
 		result 1 "planted: $1" "it cannot be planted: $(tail -3 "$tmp/log")"

@@ -86,7 +86,7 @@ result "$(grep WRONG "$tmp/open" | grep -qv 'to 7c00600[4-7]\|from 7c00600[4-7]\
 plant() { # name file sed-expression
 	rm -rf "$tmp/plant"
 	mkdir "$tmp/plant"
-	cp -r Makefile mk src guest "$tmp/plant"
+	cp -r Makefile mk src guest bench "$tmp/plant"
 	sed -i "$3" "$tmp/plant/$2"
 	if cmp -s "$2" "$tmp/plant/$2" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/err" 2>&1; then
 		result 1 "planted: $1" "it cannot be planted: $(tail -3 "$tmp/err")"

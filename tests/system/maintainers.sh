@@ -55,7 +55,7 @@ done
 plant() { # invariant, paging, file, sed expression
 	rm -rf "$tmp/plant"
 	mkdir "$tmp/plant"
-	cp -r Makefile mk src guest "$tmp/plant"
+	cp -r Makefile mk src guest bench "$tmp/plant"
 	sed -i "$4" "$tmp/plant/$3"
 	if cmp -s "$3" "$tmp/plant/$3" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/err" 2>&1; then
 		result 1 "planted: against $1 in $3" "it cannot be planted: $(tail -n 3 "$tmp/err")"
