@@ -52,10 +52,8 @@ for words in "--accel translate --paging kvm" "--accel translate --paging fast";
 done
 [ -n "${PLANT:-}" ] || exit 0
 
+mkdir "$tmp/plant" && cp -a Makefile mk src guest bench "$tmp/plant" || exit 1
 plant() { # invariant, paging, file, sed expression
-	rm -rf "$tmp/plant"
-	mkdir "$tmp/plant"
-	cp -r Makefile mk src guest bench "$tmp/plant"
 	sed -i "$4" "$tmp/plant/$3"
 	if cmp -s "$3" "$tmp/plant/$3" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/err" 2>&1; then
 		result 1 "planted: against $1 in $3" "it cannot be planted: $(tail -n 3 "$tmp/err")"
@@ -65,6 +63,7 @@ plant() { # invariant, paging, file, sed expression
 		--initrd "$tmp/work.img" --timeout 60 --paging "$2"
 	grep -q "invariant $1" "$guest_log"
 	result $? "planted: against $1 in $3, $2: is noticed" "$(guest_tail)"
+	cp "$3" "$tmp/plant/$3"
 }
 plant S1 lazy src/shadow/compare.c 's/found |= BIT(i);/found |= i == 13 ? 0 : BIT(i);/'
 plant S2 lazy src/shadow/space.c 's/ && !frame_flags(ram_offset(e & PTE_ADDR) >> PAGE_SHIFT);/;/'
