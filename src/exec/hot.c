@@ -18,17 +18,17 @@
 #define GAIN 130 /* bytes of host code for 100 of guest code along the trace, at most */
 #define INSNS 97 /* instructions of the region for 100 of the plain translation, at most */
 #define SMALL 64 /* instructions for which room does not matter */
-#define SHARE 40 /* one part of the time is for recording and building */
-#define START 40000000ull /* ticks that count as run before the first sample */
+#define SHARE 50 /* one part of the time is for recording and building */
+#define START 50000000ull /* nanoseconds that count as run before the first sample */
 #define HEADS_TRIED 3
 #define HOT_ROOM 0x20000
 #define COLD_ROOM 0x20000
 #define MAX_REGIONS 8192
 #define ARENA (256ull << 20)
 #define DULL 65536
-#define DULL_AGAIN 64 /* of the samples where nothing was found before, one is looked at */
+#define DULL_AGAIN 16 /* of the samples where nothing was found before, one is looked at */
 
-static u64 started, began, spent; /* ticks of the time stamp counter */
+static u64 began, spent; /* nanoseconds of the process's processor time */
 static struct hot_region regions[MAX_REGIONS];
 static u32 n_regions;
 static struct optimiser *optimiser;
@@ -50,14 +50,20 @@ static void dull_note(void)
 		dull[dull_at(trace.pcs[i]) / 64] |= BIT(dull_at(trace.pcs[i]) % 64);
 }
 
+#define CLOCK_PROCESS_CPUTIME 2
+
+static u64 used(void)
+{
+	struct host_timespec t = { 0, 0 };
+
+	sys2(__NR_clock_gettime, CLOCK_PROCESS_CPUTIME, &t);
+	return (u64)t.sec * 1000000000u + (u64)t.nsec;
+}
+
 /* Recording and building are paid from what ran before. */
 static bool affordable(void)
 {
-	if (options.count)
-		return true;
-	if (!started)
-		started = ticks() - START;
-	return spent * SHARE < ticks() - started;
+	return options.count || spent * SHARE < used() + START;
 }
 
 bool hot_wanted(u64 pc)
@@ -72,7 +78,7 @@ void hot_begin(struct thread *th)
 {
 	if (trace.owner || n_regions == MAX_REGIONS || !affordable() || !memory_find(th->rip))
 		return;
-	began = ticks();
+	began = used();
 	trace_begin(th);
 	hot_stats.recorded++;
 }
@@ -353,7 +359,7 @@ u64 hot_step(struct thread *th, struct siginfo *info)
 
 	if (trace_done()) {
 		sample_count(th, build());
-		spent += ticks() - began;
+		spent += used() - began;
 		trace.owner = NULL;
 		return code_lookup(th->rip, info);
 	}

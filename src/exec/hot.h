@@ -46,12 +46,4 @@ void sample_count(struct thread *th, bool useful);
 /* Whether a signal, handled or not, can make the call fail with EINTR whatever SA_RESTART says. */
 bool sample_interruptible(u64 nr);
 
-static inline u64 ticks(void)
-{
-	u32 low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (u64)high << 32 | low;
-}
-
 #endif

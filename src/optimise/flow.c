@@ -582,7 +582,8 @@ static void align(struct optimiser *o, const struct node *n)
 }
 
 #define TRANSFER_BYTES 16 /* what a plain translation has for a return or an indirect branch */
-#define TRANSFER_INSNS 2  /* the same in instructions, as they weigh: a jump that may be mispredicted */
+#define TRANSFER_INSNS 2  /* the same in instructions, as they weigh: a jump that may be mispredicted; */
+#define JUMP_INSNS 1      /* one that stays in the region as well */
 
 static u16 emit_node(struct optimiser *o, u16 id)
 {
@@ -620,7 +621,7 @@ static u16 emit_node(struct optimiser *o, u16 id)
 	u16 next = node_end(o, n);
 
 	flow_weigh(o, 0);
-	o->guest_insns += (u64)n->count * (n->n + (n->end == OP_RET || n->end >= OP_IJMP ? TRANSFER_INSNS : 0));
+	o->guest_insns += (u64)n->count * (n->n + (n->end == OP_IJMP ? JUMP_INSNS : n->end == OP_RET || n->end == OP_ICALL ? TRANSFER_INSNS : 0));
 	o->host_weight += (u64)n->count * (u64)(o->hot.p - start);
 	o->guest_weight += (u64)n->count * (n->next_pc - n->pc + (n->end == OP_RET || n->end >= OP_IJMP ? TRANSFER_BYTES : 0));
 	return next;

@@ -86,6 +86,7 @@ static unsigned classes(const struct fan *f, const struct node *n, u64 mask)
 }
 
 #define FAN_BITS 6
+#define TABLE_INSNS 3 /* what a jump through a table weighs beyond its instructions */
 
 /* A few bits in which all targets differ; 0: there are none. */
 static u64 fan_mask(const struct fan *f, const struct node *n)
@@ -213,6 +214,7 @@ u16 indirect_end(struct optimiser *o, struct node *n)
 		f.index = scratch_get(o, (u16)(op->in.reg_touch | BIT(reg) | (f.save ? BIT(RAX) : 0)));
 		flow_guard_save(o, f.save);
 		table = fan_jump(o, &f, reg);
+		o->host_insns += (u64)n->count * TABLE_INSNS;
 	} else if (f.n > 3) { /* a chain of compares: the likeliest three */
 		for (int i = 0; i < 3; i++)
 			f.order[i] = f.order[f.n - 3 + i];
