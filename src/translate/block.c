@@ -264,6 +264,23 @@ u64 block_indirect_entry(struct cache *k, struct block *b)
 	return (u64)CODE_BASE + b->indirect;
 }
 
+/* Branches of one instance to one target share a slot: in every carrier they lead to the same block. */
+u32 *slot_owner(struct cache *k, const struct block *b, u64 target)
+{
+	u64 h = (target ^ (b->pc & PAGE_MASK) << 17 ^ (b->pa & PAGE_MASK)) * 0x9e3779b97f4a7c15ull;
+	u32 *at = &k->slot_owners[h >> 40 & (SLOT_OWNERS - 1)];
+
+	if (!*at || *at > k->n_exits)
+		return *at = 0, at;
+	const struct exit_record *x = &k->exits[*at - 1];
+	const struct block *owner = &k->blocks[x->block];
+
+	if (x->kind != X_SLOT || x->target != target || ((owner->pc ^ b->pc) & PAGE_MASK) || ((owner->pa ^ b->pa) & PAGE_MASK) ||
+	    owner->mode != b->mode || (owner->flags & BLOCK_DEAD))
+		*at = 0;
+	return at;
+}
+
 /* A jump through a slot of its own, for a link that may not be direct (B1). */
 static const u8 *slot_jump(struct cache *k, const struct exit_record *x)
 {

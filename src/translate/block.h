@@ -161,6 +161,7 @@ struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, m
 #define MAX_EXITS (1u << 21)
 #define HASH_SIZE (1u << 18)
 #define SITE_SIZE (1u << 16)
+#define SLOT_OWNERS (1u << 15)
 
 /* Entry points outside the cache that translations jump to. */
 struct translate_targets {
@@ -185,6 +186,7 @@ struct cache {
 	u32 hash[HASH_SIZE];
 	u64 sites[SITE_SIZE];     /* physical addresses of instructions that need AK_BOTH */
 	u32 slot_stub[SLOT_MAX];
+	u32 slot_owners[SLOT_OWNERS]; /* by a hash: X_SLOT exits whose slots others may use, numbers + 1 */
 	struct block blocks[MAX_BLOCKS];
 	struct insn_record records[MAX_RECORDS];
 	struct exit_record exits[MAX_EXITS];
@@ -203,6 +205,8 @@ struct block *block_at_host(struct cache *k, u64 host);
 /* Record of the expansion that contains `host`, NULL outside the hot part. */
 struct insn_record *block_record(struct cache *k, struct block *b, u64 host);
 void block_kill(struct cache *k, struct block *b);
+/* Where the X_SLOT exit is noted (number + 1) whose slot a branch of the block to `target` can use; 0 there: none is. */
+u32 *slot_owner(struct cache *k, const struct block *b, u64 target);
 /* The entry of a dead block leads straight to `to`. */
 void block_redirect(struct block *from, const struct block *to);
 /* An instruction at the head of a block that killed its own block has to be finished first: its bytes

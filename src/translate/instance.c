@@ -190,6 +190,31 @@ static bool move(struct cache *k, struct instance *i, u64 vp)
 
 static void put32(u8 *p, u32 v) { __builtin_memcpy(p, &v, 4); }
 
+/* The copy's exit gets a slot of the copied instance, which others of it may have. */
+static void copy_slot(struct cache *k, const struct block *b, struct exit_record *x)
+{
+	u32 *known = slot_owner(k, b, x->target);
+
+	if (*known) {
+		x->patch = k->exits[*known - 1].patch;
+		return;
+	}
+	*known = (u32)(x - k->exits) + 1;
+	x->patch = k->n_slots++;
+	k->slot_stub[x->patch] = 0;
+}
+
+#define STUB_NUMBER 8 /* bytes of a stub before the exit's number */
+
+/* The stub of an exit: it is that of its slot as well, unless the slot has one. */
+static void copy_stub(struct cache *k, const struct exit_record *x, const u8 *stub)
+{
+	if (x->kind != X_SLOT || k->slot_stub[x->patch])
+		return;
+	k->slot_stub[x->patch] = (u32)(stub - CODE_BASE);
+	SLOTS[x->patch] = (u64)stub;
+}
+
 static struct block *copy_block(struct cache *k, const struct block *from, u64 delta)
 {
 	struct block *b = &k->blocks[k->n_blocks];
@@ -223,11 +248,7 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		if (x->kind == X_LINK) {
 			x->patch += hot_shift;
 		} else if (x->kind == X_SLOT) {
-			u32 slot = k->n_slots++;
-
-			k->slot_stub[slot] = k->slot_stub[x->patch] + cold_shift;
-			SLOTS[slot] = (u64)CODE_BASE + k->slot_stub[slot];
-			x->patch = slot;
+			copy_slot(k, b, x);
 		}
 	}
 	for (int i = 0; i < from->n_relocs; i++) {
@@ -240,7 +261,8 @@ static struct block *copy_block(struct cache *k, const struct block *from, u64 d
 		case RL_HOT_COLD: put32(p, (u32)(b->cold + r[i].target - (u32)(p - CODE_BASE) - 4)); break;
 		case RL_HOT_FAR: put32(p, v - hot_shift); break;
 		case RL_COLD_FAR: put32(p, v - cold_shift); break;
-		case RL_HOT_EXIT: case RL_COLD_EXIT: put32(p, x); break;
+		case RL_COLD_EXIT: copy_stub(k, &k->exits[x], p - STUB_NUMBER); /* fall through */
+		case RL_HOT_EXIT: put32(p, x); break;
 		case RL_HOT_SLOT: case RL_COLD_SLOT: put32(p, (u32)(SLOT_DISP + 8 * (s32)k->exits[x].patch)); break;
 		default: break;
 		}

@@ -130,11 +130,21 @@ void tx_execute(struct tx *t, const struct tx_insn *ti)
 	t->ended = true;
 }
 
-static u32 new_slot(struct tx *t, u64 target)
+/* The slot of an X_SLOT exit that is about to be made: that of another branch of the page to the same target, else a
+ * new one. */
+static u32 target_slot(struct tx *t, u64 target)
 {
-	u32 slot = t->k->n_slots++;
+	u32 *known = slot_owner(t->k, t->b, target), n = t->k->n_exits, slot;
+
+	if (*known) {
+		slot = t->k->exits[*known - 1].patch;
+		tx_exit(t, X_SLOT, target, slot);
+		return slot;
+	}
+	slot = t->k->n_slots++;
 	u8 *stub = tx_exit(t, X_SLOT, target, slot);
 
+	*known = n + 1;
 	t->k->slot_stub[slot] = (u32)(stub - CODE_BASE);
 	SLOTS[slot] = (u64)stub;
 	return slot;
@@ -200,7 +210,7 @@ void tx_branch(struct tx *t, int cond, u64 target)
 
 		t->k->exits[n].patch = (u32)(where - CODE_BASE);
 	} else {
-		u32 n = t->k->n_exits, slot = new_slot(t, target);
+		u32 n = t->k->n_exits, slot = target_slot(t, target);
 
 		if (cond < 0) {
 			e_jmp_gs(&t->hot, SLOT_DISP + 8 * (s32)slot);
