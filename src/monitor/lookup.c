@@ -182,7 +182,8 @@ void translations_flush(void)
 		VCPU_AT(v)->gates_open = false;
 		vcpu_constants(v)->lstar_entry = 0;
 	}
-	SH->n_kexec = SH->low_kexec = 0;
+	SH->n_kexec = SH->local_kexec = SH->giant_kexec = 0;
+	__builtin_memset(SH->kexec_regions, 0, sizeof SH->kexec_regions);
 	__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
 	for (u32 i = 0; i < BIT(KLOOKUP_BITS); i++)
 		KLOOKUP[i] = (u64)lookup_miss_kernel;
@@ -193,7 +194,7 @@ void translations_flush(void)
 }
 
 /* Kernel translations are linked to each other whatever the address space, so the pages they came from
- * are watched for all carriers together; those in the lower half, where a kernel seldom runs, at each CR3 load too. */
+ * are watched for all carriers together; those that are not global, at each CR3 load too. */
 static u32 *kexec_chain(u64 va) { return &SH->kexec_hash[(va >> PAGE_SHIFT) % KEXEC_HASH]; }
 
 static void kexec_insert(u32 n)
@@ -213,9 +214,23 @@ static u32 kexec_find(u64 page)
 	return MAX_KEXEC;
 }
 
-static void kernel_code_note(u64 va, u64 pa)
+static u16 *kexec_region(u64 va) { return &SH->kexec_regions[(va >> 21) % KEXEC_REGIONS]; }
+
+static void kexec_mark(u32 n, bool local)
 {
-	u64 page = va & PAGE_MASK;
+	SH->local_kexec += local - SH->kexec[n].local;
+	SH->kexec[n].local = local;
+}
+
+/* The page goes with a load of CR3. */
+static bool is_local(const struct cpu *c, u64 va, u64 entry)
+{
+	return !is_kernel_half(va) || !(entry & PTE_G) || !(c->cr4 & CR4_PGE);
+}
+
+static void kernel_code_note(struct cpu *c, u64 va, const struct walk *w)
+{
+	u64 page = va & PAGE_MASK, pa = w->pa & PAGE_MASK;
 	u32 n;
 
 	cache_lock();
@@ -225,10 +240,16 @@ static void kernel_code_note(u64 va, u64 pa)
 			translations_flush();
 		n = SH->n_kexec++;
 		SH->kexec[n].va = page;
-		SH->low_kexec += !is_kernel_half(page);
+		SH->kexec[n].local = SH->kexec[n].giant = false;
+		++*kexec_region(page);
 		kexec_insert(n);
+	} else if (SH->kexec[n].pa != pa) {
+		block_kill_page(CACHE, ram_offset(SH->kexec[n].pa) >> PAGE_SHIFT, page);
 	}
-	SH->kexec[n].pa = pa & PAGE_MASK;
+	SH->kexec[n].pa = pa;
+	kexec_mark(n, is_local(c, page, w->entry));
+	SH->giant_kexec += (w->level == 3) - SH->kexec[n].giant;
+	SH->kexec[n].giant = w->level == 3;
 	cache_unlock();
 }
 
@@ -241,6 +262,7 @@ static bool kexec_good(struct cpu *c, u32 n)
 	u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 1;
 
 	pa = (e & PTE_ADDR & ~(size - 1)) | (at & (size - 1));
+	kexec_mark(n, is_local(c, at, e));
 	if (level && (e & PTE_A) && !(e & PTE_NX) && !((e & PTE_U) && (c->cr4 & CR4_SMEP)) && (pa & PAGE_MASK) == SH->kexec[n].pa)
 		return true;
 	block_kill_page(CACHE, ram_offset(SH->kexec[n].pa) >> PAGE_SHIFT, at);
@@ -249,17 +271,19 @@ static bool kexec_good(struct cpu *c, u32 n)
 
 static void kexec_forget(u32 n)
 {
-	SH->low_kexec -= !is_kernel_half(SH->kexec[n].va);
+	kexec_mark(n, false);
+	SH->giant_kexec -= SH->kexec[n].giant;
+	--*kexec_region(SH->kexec[n].va);
 	SH->kexec[n] = SH->kexec[--SH->n_kexec];
 }
 
-/* All that are noted, or those in the lower half alone. */
-static void kexec_check_all(struct cpu *c, bool low)
+/* All that are noted, or those that are not global. */
+static void kexec_check_all(struct cpu *c, bool local)
 {
 	u32 before = SH->n_kexec;
 
 	for (u32 n = 0; n < SH->n_kexec; n++)
-		if (!(low && is_kernel_half(SH->kexec[n].va)) && !kexec_good(c, n))
+		if ((!local || SH->kexec[n].local) && !kexec_good(c, n))
 			kexec_forget(n--);
 	if (SH->n_kexec == before)
 		return;
@@ -268,27 +292,40 @@ static void kexec_check_all(struct cpu *c, bool low)
 		kexec_insert(n);
 }
 
+/* A page noted near va, which may have been on one large page with it, is not good. */
+static bool region_bad(struct cpu *c, u64 va)
+{
+	u64 first = va & ~0x1fffffull;
+
+	if (SH->giant_kexec)
+		return true;
+	for (u64 at = 0; at < 512 && *kexec_region(va); at++) {
+		u32 n = kexec_find(first + at * PAGE_SIZE);
+
+		if (n != MAX_KEXEC && !kexec_good(c, n))
+			return true;
+	}
+	return false;
+}
+
 void kernel_code_check(struct cpu *c, u64 va)
 {
-	u32 n;
-
 	cache_lock();
-	n = va == ~0ull ? MAX_KEXEC : kexec_find(va & PAGE_MASK);
 	/* Where the one is not good, others seldom are. */
-	if (va == ~0ull || (n != MAX_KEXEC && !kexec_good(c, n)))
+	if (va == ~0ull || region_bad(c, va))
 		kexec_check_all(c, false);
 	cache_unlock();
 	itlb_clear();
 }
 
-void kernel_low_code_check(struct cpu *c)
+void kernel_local_code_check(struct cpu *c)
 {
-	if (!SH->low_kexec)
+	if (!SH->local_kexec)
 		return;
 	cache_lock();
 	kexec_check_all(c, true);
 	cache_unlock();
-	__builtin_memset(my.itlb[0], 0, sizeof my.itlb[0]);
+	itlb_clear();
 }
 
 /* Physical address of the code byte at va; raises #PF where it may not be fetched. */
@@ -318,7 +355,7 @@ int fetch_address(struct cpu *c, u64 va, u64 *pa)
 	}
 	/* Where it stays as long as what was noted does. */
 	if (is_kernel_half(va) || c->cpl != 3)
-		kernel_code_note(va, w.pa);
+		kernel_code_note(c, va, &w);
 	else if (!space_note_exec(c, va, &w))
 		key = 0;
 	known->key = key;

@@ -48,30 +48,47 @@ static void flush_everything(struct cpu *c)
 
 static u32 eager_index(u64 root) { return (u32)(root >> PAGE_SHIFT) % ARRAY_SIZE(VCPU->eager); }
 
+/* Whether the upper half is what this carrier's root has there.  It mostly is, and may be used before the switch. */
+static bool same_upper_half(u64 root)
+{
+	const u64 *a = ram_pointer(root), *b = ram_pointer(VCPU->carriers[my.number].cr3);
+
+	for (int i = 256; a && b && i < 512; i++)
+		if ((a[i] ^ b[i]) & ~(PTE_A | PTE_D))
+			return false;
+	return a && b;
+}
+
 /* A switch of carriers is put off until user code runs or the kernel has touched user memory more than
  * a little: the kernel's half is the same everywhere, and access to the user half is closed until then. */
 void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 {
-	bool pcid = c->cr4 & CR4_PCIDE, flush = !(pcid && value_written >> 63);
-	u64 root = c->cr3 & PTE_ADDR;
+	bool pcide = c->cr4 & CR4_PCIDE, flush = !(pcide && value_written >> 63);
+	u64 root = c->cr3 & PTE_ADDR, pcid = pcide ? c->cr3 & 0xfff : 0;
 
-	(void)old;
 	VCPU->count.cr3_loads++;
 	if (my.ktlb_local)
 		ktlb_clear();
-	if (flush) {
-		mark_stale(pcid ? c->cr3 & 0xfff : 0);
-		for (u32 i = 0; i < VCPU->n_bound; i++)
-			if (VCPU->carriers[i].cr3 == root)
-				VCPU->carriers[i].stale = true;
+	if (flush)
+		mark_stale(pcid);
+	for (u32 i = 0; i < VCPU->n_bound; i++) {
+		struct carrier_slot *s = &VCPU->carriers[i];
+
+		if (s->cr3 != root)
+			continue;
+		/* What was cached under another number does not count for this one. */
+		s->stale |= flush || s->pcid != pcid;
+		s->pcid = (u32)pcid;
 	}
-	kernel_low_code_check(c);
+	if (flush || (pcide && (old & 0xfff) != pcid))
+		space_flush_local(c);
+	kernel_local_code_check(c);
 	my.foreign_accesses = 0;
 	my.must_switch = false;
 	my.want_switch = VCPU->carriers[my.number].cr3 != root;
 	if (!my.want_switch && VCPU->carriers[my.number].stale)
 		carrier_catch_up();
-	if (my.want_switch && (space_low_supervisor() || VCPU->eager[eager_index(root)] == root))
+	if (my.want_switch && (space_low_supervisor() || VCPU->eager[eager_index(root)] == root || !same_upper_half(root)))
 		my.must_switch = true;
 }
 
@@ -114,7 +131,7 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 void mmu_invlpg(struct cpu *c, gva_t address)
 {
 	if (!is_kernel_half(address.v)) {
-		kernel_low_code_check(c);
+		kernel_local_code_check(c);
 		mark_sharers(c);
 	}
 	if (is_kernel_half(address.v)) {
@@ -134,7 +151,7 @@ void mmu_page_fault(struct cpu *c, u64 va)
 		mmu_invlpg(c, (gva_t){ va });
 		return;
 	}
-	kernel_low_code_check(c);
+	kernel_local_code_check(c);
 	mark_sharers(c);
 	if (foreign(c))
 		return;
@@ -150,7 +167,7 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 		flush_everything(c);
 		return;
 	}
-	kernel_low_code_check(c);
+	kernel_local_code_check(c);
 	mark_stale(type == 3 ? ~0ull : pcid);
 	if (my.ktlb_local)
 		ktlb_clear();

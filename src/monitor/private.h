@@ -103,7 +103,7 @@ void itlb_clear(void);          /* all of the three */
 void ktlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
-void kernel_low_code_check(struct cpu *c);     /* what of it depends on the root */
+void kernel_local_code_check(struct cpu *c);   /* what goes with a load of CR3 */
 void state_live(struct cpu *c, bool user);
 /* Test: where the shadow has just been brought up to date. */
 void carrier_check(bool user_flushed);

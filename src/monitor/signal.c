@@ -417,11 +417,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		if (left_is_stale())
 			return false;
 		if (!is_kernel_half(va) && rec->access == AK_FOLD) {
-			site_change(b, rec, 0);
 			/* It was both already: an access through GS, whose base no fold is chosen for. */
-			if (my.fault_rip == c->rip)
-				my.execute = true;
-			my.fault_rip = c->rip;
+			my.execute = site_change(b, rec, 0);
 			return false;
 		}
 	} else if (uc->trapno != 14) {

@@ -25,6 +25,7 @@
 #define RING_SIZE 65536
 #define MAX_KEXEC 8192
 #define KEXEC_HASH 4096
+#define KEXEC_REGIONS 1024
 
 /* Byte ring with one reader and one writer. */
 struct ring {
@@ -98,8 +99,10 @@ struct shared {
 	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
 	u64 host_xcr0;
 	u32 n_kexec;            /* kernel pages with translations */
-	u32 low_kexec;          /* of these in the lower half */
-	struct { u64 va, pa; u32 next; } kexec[MAX_KEXEC];
+	u32 local_kexec;        /* of these not global, or in the lower half */
+	struct { u64 va, pa; u32 next; bool local, giant; } kexec[MAX_KEXEC];
+	u32 giant_kexec;        /* of these on a page of 1 GiB */
+	u16 kexec_regions[KEXEC_REGIONS]; /* how many of these, by hash of the address's 2 MiB */
 	u32 kexec_hash[KEXEC_HASH]; /* number + 1 of the first in a chain */
 	char message[256];      /* for MEND_ERROR */
 	struct legacy legacy;

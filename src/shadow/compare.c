@@ -111,27 +111,31 @@ static void compare_loose(struct cpu *c, bool kernel)
 		}
 }
 
-static void check_runs(struct cpu *c)
+/* `which`: RUNS_LOCAL: those that are not global. */
+enum runs { RUNS_ALL, RUNS_LOCAL };
+
+static void check_runs(struct cpu *c, enum runs which)
 {
 	for (u32 i = 0; i < S->n_runs; i++) {
 		struct run *r = &S->runs[i];
-		u64 at = r->va, e;
+		u64 at = r->va, size, e, bad;
 		bool good = true;
 
-		while (good && at < r->va + r->length) {
+		if (which == RUNS_LOCAL && !r->local)
+			continue;
+		for (; at < r->va + r->length; at = (at | (size - 1)) + 1) {
 			int level = mmu_peek(c, at, &e);
-			u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 0;
 
+			size = level ? 1ull << (12 + 9 * (level - 1)) : 1;
 			good = level >= 2 && (e & PTE_ADDR & ~(size - 1)) + (at & (size - 1)) == r->pa + (at - r->va) &&
 			       (e & RUN_COMPARE) == r->rights && (!r->writable || (e & PTE_D));
-			at += size;
+			if (!good)
+				break;
 		}
 		if (good)
 			continue;
 		/* Keep what lies before the change; the rest comes back on demand. */
-		u64 keep = at - r->va;
-		u64 bad = keep > LEAF_SIZE ? ALIGN_DOWN(keep - 1, LEAF_SIZE) : 0;
-
+		bad = at - r->va;
 		unmap(r->va + bad, r->length - bad);
 		S->gate.length = 0;
 		if (bad)
@@ -141,13 +145,20 @@ static void check_runs(struct cpu *c)
 	}
 }
 
+/* Code that no leaf has a note of may be what the guest has flushed. */
+static void forget_unnoted(void)
+{
+	S->code_changed |= S->code_unnoted;
+	S->code_unnoted = false;
+}
+
 void space_invalidate(struct cpu *c, u64 va)
 {
 	struct leaf *l = leaf_find(va);
 
 	if (l && l->watched) {
 		tables_drain(c);
-		l = leaf_find(va);
+		l = leaf_find(va); /* which may have lost its watch by that, unseen */
 	}
 	if (l && !l->watched) {
 		u64 pde = mmu_peek_table(leaf_root(c, l), va);
@@ -165,9 +176,10 @@ void space_invalidate(struct cpu *c, u64 va)
 	}
 	for (u32 i = 0; i < S->n_runs; i++)
 		if (va - S->runs[i].va < S->runs[i].length) {
-			check_runs(c);
+			check_runs(c, RUNS_ALL);
 			break;
 		}
+	forget_unnoted();
 	settle();
 }
 
@@ -182,7 +194,7 @@ void leaves_compare_user(struct cpu *c)
 	for (u32 i = 0; i < S->n_runs; i++)
 		low_runs |= !is_kernel_half(S->runs[i].va);
 	if (low_runs)
-		check_runs(c);
+		check_runs(c, RUNS_ALL);
 }
 
 void leaves_drop_user(void)
@@ -205,14 +217,33 @@ void leaves_drop_user(void)
 void space_flush_user(struct cpu *c)
 {
 	paging_chosen()->flush_user(c);
+	forget_unnoted();
+	space_flush_local(c);
+}
+
+void space_flush_local(struct cpu *c)
+{
+	if (S->local) {
+		S->local = false;
+		for (u32 i = 0; i < S->n_leaves; i++) {
+			struct leaf *l = &S->leaves[i];
+
+			if (l->va != ~0ull && l->kernel && l->local && leaf_check(c, l, NULL))
+				S->local = true;
+		}
+		check_runs(c, RUNS_LOCAL);
+		for (u32 i = 0; i < S->n_runs; i++)
+			S->local |= S->runs[i].local && is_kernel_half(S->runs[i].va);
+	}
 	settle();
 }
 
 void space_flush_all(struct cpu *c)
 {
 	paging_chosen()->flush_user(c);
+	forget_unnoted();
 	compare_loose(c, true);
-	check_runs(c);
+	check_runs(c, RUNS_ALL);
 	settle();
 }
 
@@ -223,7 +254,7 @@ void space_recycle(struct cpu *c)
 	tables_forget();
 	S->low_supervisor = false;
 	compare_loose(c, true);
-	check_runs(c);
+	check_runs(c, RUNS_ALL);
 	S->code_changed = true;
 	settle();
 }

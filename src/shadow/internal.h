@@ -20,6 +20,7 @@ struct leaf {
 	u32 next;           /* in the hash chain, number + 1 */
 	bool large;         /* the PDE itself maps 2 MiB; bit 0 of the maps stands for it */
 	bool kernel;        /* upper half */
+	bool local;         /* some of it is not global: it goes with a load of CR3 */
 	bool watched;       /* its tables are: see tables.c */
 	u16 table_next;     /* in the chain of its table, number + 1 */
 	u32 table;          /* frame of its table, while it is watched */
@@ -35,6 +36,7 @@ struct run {
 	u64 va, pa, length;
 	u64 rights;         /* of each entry, those above it included: RUN_COMPARE */
 	bool writable;
+	bool local;         /* not global */
 };
 
 #define UPPER_MAX 4096
@@ -47,6 +49,9 @@ struct space {
 	u32 n_runs;
 	u32 vmas, dice;         /* room.c */
 	bool code_changed, lost;
+	bool walked;            /* settle() has to wait */
+	bool code_unnoted;      /* code was looked up on a page of 1 GiB */
+	bool local;             /* some of the kernel's half is not global */
 	bool low_supervisor;    /* a supervisor page of the lower half was mapped */
 	u16 hash[LEAF_HASH];
 	u64 loose[2][MAX_LEAVES / 64]; /* the user's, the kernel's leaves that are compared at each flush */

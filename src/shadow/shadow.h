@@ -51,6 +51,8 @@ void space_probe_note(u64 va, bool mapped);
 void space_invalidate(struct cpu *c, u64 va);
 void space_flush_user(struct cpu *c);
 void space_flush_all(struct cpu *c);
+/* Everything of the kernel's half that is not global: another PCID is current, or it was flushed. */
+void space_flush_local(struct cpu *c);
 /* The rules have changed by which entries permit accesses: nothing stays mapped. */
 void space_drop_all(void);
 /* The guest kernel uses an address in a GiB of which nothing was mapped yet: makes it the kernel's.  True

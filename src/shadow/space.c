@@ -48,7 +48,7 @@ static void lose(void)
 
 void settle(void)
 {
-	if (!S->lost)
+	if (!S->lost || S->walked)
 		return;
 	lose(); /* what was mapped since */
 	tables_forget();
@@ -337,12 +337,21 @@ static int fill_in_run(u64 va, const struct walk *w, bool writable)
 	return 1;
 }
 
+/* Whether a page that is mapped now is not the same in each address space. */
+static bool note_local(const struct cpu *c, u64 entry, u64 va)
+{
+	bool local = !(entry & PTE_G) || !(c->cr4 & CR4_PGE);
+
+	S->local |= local && is_kernel_half(va);
+	return local;
+}
+
 /* A large page and its equally permitted, physically adjacent neighbours. */
 static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 {
 	u64 size = 1ull << (12 + 9 * (w->level - 1));
 	u64 start = va & ~(size - 1), pa = w->pa & ~(size - 1), end = start + size;
-	u64 same = PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | PTE_D | PTE_PS, e;
+	u64 same = PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | PTE_D | PTE_PS | PTE_G, e;
 	u64 ram_end = pa < SHADOW->ram_low ? SHADOW->ram_low : 0x100000000ull + SHADOW->ram_size - SHADOW->ram_low;
 
 	int within = fill_in_run(va, w, writable);
@@ -369,11 +378,15 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 		    is_kernel_half(start - step) != is_kernel_half(start) || reserved(fold(start - step), step))
 			break;
 	}
+	if (!start && va >= PAGE_SIZE) { /* the host maps nothing at page 0 */
+		start += PAGE_SIZE;
+		pa += PAGE_SIZE;
+	}
 	if (reserved(fold(start), end - start))
 		return -1;
 	if (map_pages(start, pa, end - start, writable, w->user, false))
 		return -1;
-	struct run r = { start, pa, end - start, w->whole & RUN_COMPARE, writable };
+	struct run r = { start, pa, end - start, w->whole & RUN_COMPARE, writable, note_local(c, w->entry, va) };
 
 	/* Overlapping runs merge into the newest; what they covered beyond is refilled on demand. */
 	for (u32 i = 0; i < S->n_runs;) {
@@ -431,6 +444,7 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 	l->vmas++;
 	table_mapped(l, at);
 	for (int i = from; i < to; i++) {
+		l->local |= note_local(c, entry[i - low], va);
 		l->snap[i] = entry[i - low];
 		BITSET(l->mapped, i);
 		if (write) {
@@ -445,12 +459,12 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 static int fill_large(struct cpu *c, u64 va, const struct walk *w)
 {
 	struct leaf *l = leaf_get(c, va, true, w->table);
-	u64 pa = w->entry & PTE_ADDR & ~0x1fffffull;
+	u64 pa = w->entry & PTE_ADDR & ~0x1fffffull, skip = l && !l->va ? PAGE_SIZE : 0; /* the host maps nothing at page 0 */
 	bool write = w->write && (w->entry & PTE_D);
 
-	if (!l || ram_offset(pa) == ~0ull || reserved(fold(l->va), LEAF_SIZE))
+	if (!l || ram_offset(pa) == ~0ull || va < skip || reserved(fold(l->va) + skip, LEAF_SIZE - skip))
 		return -1;
-	if (map_pages(l->va, pa, LEAF_SIZE, write, w->user, true))
+	if (map_pages(l->va + skip, pa + skip, LEAF_SIZE - skip, write, w->user, true))
 		return -1;
 	l->vmas++;
 	l->snap[0] = w->entry;
@@ -458,7 +472,7 @@ static int fill_large(struct cpu *c, u64 va, const struct walk *w)
 	l->writable[0] = write;
 	for (u64 i = 0; write && i < 512; i += 64)
 		S->wrote[((ram_offset(pa) >> PAGE_SHIFT) + i) / 64] = ~0ull;
-	for (u64 i = 0; write && i < 512; i++)
+	for (u64 i = skip >> PAGE_SHIFT; write && i < 512; i++)
 		if (frame_flags((ram_offset(pa) >> PAGE_SHIFT) + i))
 			write_protect(fold(l->va) + i * PAGE_SIZE);
 	return 0;
@@ -491,7 +505,7 @@ static int fill(struct cpu *c, u64 va, const struct walk *w)
 		return fill_leaf(c, va, w);
 	if (w->level == 2 && w->user)
 		return fill_large(c, va, w);
-	return fill_run(c, va, w, (w->write || !(c->cr0 & CR0_WP)) && (w->entry & PTE_D));
+	return fill_run(c, va, w, (w->write || (!w->user && !(c->cr0 & CR0_WP))) && (w->entry & PTE_D));
 }
 
 int space_fill(struct cpu *c, u64 va, const struct walk *w, bool write)
@@ -512,6 +526,8 @@ bool space_note_exec(struct cpu *c, u64 va, const struct walk *w)
 	struct leaf *l;
 	int i = (int)(va >> PAGE_SHIFT & 511);
 
+	if (w->level > 2) /* has no leaf: any flush may be meant */
+		S->code_unnoted = true;
 	if (is_kernel_half(va) || w->level > 2)
 		return false;
 	l = leaf_get(c, va, w->level == 2, w->table);
@@ -571,7 +587,7 @@ static void protect_leaves(void)
 		if (l->large) {
 			u64 f = ram_offset(l->snap[0] & PTE_ADDR & ~0x1fffffull) >> PAGE_SHIFT;
 
-			for (u64 i = 0; i < 512; i++)
+			for (u64 i = l->va ? 0 : 1; i < 512; i++)
 				if (frame_flags(f + i))
 					write_protect(fold(l->va) + i * PAGE_SIZE);
 			continue;

@@ -109,8 +109,11 @@ bool table_watch(struct cpu *c, struct leaf *l)
 	last = p.frames[p.n - 1];
 	if (*frame_watchers(last) > WATCHERS_MAX)
 		return false;
+	/* The callers walk the leaves: if mappings get lost, these are dropped after that. */
+	S->walked = true;
 	frames_watch(p.frames, p.n);
-	if (!find_path(c, l, &again) || __builtin_memcmp(again.frames, p.frames, p.n * sizeof(u32)))
+	S->walked = false;
+	if (S->lost || !find_path(c, l, &again) || __builtin_memcmp(again.frames, p.frames, p.n * sizeof(u32)))
 		return false;
 	for (u32 i = 0; i < 3; i++)
 		upper_add(p.frames[i]);
