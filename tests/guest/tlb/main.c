@@ -4,7 +4,9 @@
  *
  * Command line, all optional: seed=N steps=N; from=N begins at that step (a multiple of EPOCH), skip=MASK leaves out
  * classes of operations, drop=A-B (several times) steps, verbose=1 prints each, lenient=1 is for a processor that keeps
- * translations over a #PF, and has other flaws that access.c names.  Each step's random numbers depend on the seed and its number alone, and every EPOCH
+ * translations over a #PF, and has other flaws that access.c names; kvm=1 for one that
+ * emulates kernel code without SYSCALL and vector instructions; wide=1 gives
+ * roots upper halves of their own.  Each step's random numbers depend on the seed and its number alone, and every EPOCH
  * steps all begins anew: what fails can be repeated from there, with steps left out.
  * Prints `TLB ok ...` and ends with status 0, or `WRONG ...`, `TLB failed seed S step N` and status 1. */
 #include "access.h"
@@ -22,7 +24,7 @@ _Noreturn void tlb_main(u32 start_info);
 _Noreturn void tlb_panic(void);
 
 /* ---- command line ---- */
-static u64 seed = 1, steps = 100000, first_step, skip, verbose, lenient, wide;
+static u64 seed = 1, steps = 100000, first_step, skip, verbose, lenient, wide, kvm;
 static struct { u64 from, to; } drops[DROPS];
 static u32 n_drops;
 
@@ -68,10 +70,11 @@ static u64 va_of(u32 a, u32 b, u32 c, u32 d)
 	return kernel_half((u64)slot_index[a] << 39 | (u64)slot_index[b] << 30 | (u64)slot_index[c] << 21 | (u64)slot_index[d] << 12);
 }
 
-/* Whether each index of the address is one of those that are used. */
+/* Whether each index of the address is one of those that are used.  A translator may keep scratch memory of its own in
+ * the last 2 MiB, and at the lower half's addresses that it folds them to. */
 static bool in_world(u64 va)
 {
-	if (kernel_half(va) != va)
+	if (kernel_half(va) != va || va >= 0xffffffffffe00000 || (va >= 0x7bffffe00000 && va < 0x7c0000000000))
 		return false;
 	for (int shift = 12; shift < 48; shift += 9)
 		if (slot_of(va >> shift & 511) < 0)
@@ -186,6 +189,8 @@ static void choose_hot(void)
 		if (chance(20))
 			c = below(SLOTS);
 		hot[i] = va_of(a[chance(40)], b, c, d);
+		if (!in_world(hot[i]))
+			hot[i] = va_of(0, b, c, d);
 		/* Neighbours, that accesses may run over to. */
 		if (i && chance(40) && in_world(hot[i - 1] + 0x1000))
 			hot[i] = hot[i - 1] + 0x1000;
@@ -373,7 +378,7 @@ static void choose_store(struct access *a, u64 old, u64 e, int frame)
 		a->operand = e - old;
 		break;
 	case KIND_store16: case KIND_cmpxchg16:
-		if ((a->va & 0xfff) > 0xff0 || (a->kind == KIND_cmpxchg16 && (a->va & 15)))
+		if (kvm || (a->va & 0xfff) > 0xff0 || (a->kind == KIND_cmpxchg16 && (a->va & 15)))
 			a->kind = KIND_store8;
 		break;
 	case KIND_fill8:
@@ -555,26 +560,26 @@ static bool access_one(void)
 	u64 page = hot[below(HOT)];
 	struct reach reach = { 0 };
 	bool across = false, entry = false;
+	enum kind kind;
 	u32 what;
 
 	if (chance(25))
 		a.kind = KIND_call;
 	avoid_vectors(&a, page);
+	kind = a.kind;
 	what = kinds[a.kind].what;
 	a.va = page;
 	if ((what & IS_EXEC) || (!(what & IS_LOCKED) && kinds[a.kind].bytes > 1 && kinds[a.kind].bytes < 64))
 		across = chance(20) && in_world(page + 0x1000);
-	if (a.kind == KIND_fill8)
-		what &= ~(u32)IS_STEPWISE;
 	access_query(&a, query);
 	reach_add(&reach, &query[0]);
 	entry = (what & IS_WRITE) && reach.tables && !reach.data && !reach.foreign && chance(50) && aim_entry(&a, page);
+	if (!entry)
+		a.kind = kind;
 	if (entry) {
 		across = false;
 		a.va = page + (a.va & 0xfff);
 	} else {
-		if ((kinds[a.kind].what & IS_FIT) && !(what & IS_FIT))
-			a.kind = KIND_store8;
 		aim(&a, page);
 		if (across)
 			aim_across(&a, page);
@@ -775,7 +780,7 @@ static void parse(const char *s)
 {
 	static const struct { const char *name; u64 *value; } options[] = {
 		{ "seed=", &seed }, { "steps=", &steps }, { "from=", &first_step }, { "skip=", &skip },
-		{ "verbose=", &verbose }, { "lenient=", &lenient }, { "wide=", &wide },
+		{ "verbose=", &verbose }, { "lenient=", &lenient }, { "wide=", &wide }, { "kvm=", &kvm },
 	};
 
 	while (*s) {
@@ -814,7 +819,7 @@ static void set_control(void)
 
 static void print_end(bool good)
 {
-	text(good ? "TLB ok seed " : "TLB failed seed ");
+	text(good ? "TLB ok seed 0x" : "TLB failed seed 0x");
 	number(seed);
 	text(" step ");
 	decimal(step);
@@ -854,6 +859,8 @@ _Noreturn void tlb_main(u32 start_info)
 
 	parse(DIRECT(*(const u64 *)DIRECT((u64)start_info + 24)));
 	world_begin();
+	if (kvm)
+		access_end_by_trap();
 	set_control();
 	world_roots(&(u64){ PHYS(safe_root) }, 1, false);
 	set_cr3(PHYS(safe_root));

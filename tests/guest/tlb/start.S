@@ -133,6 +133,7 @@ trap:	push	%rax
 	mov	%rax, trapped+8(%rip)
 	mov	24(%rsp), %rax
 	mov	%rax, trapped+24(%rip)
+	mov	(%rsp), %rax
 	cld
 	cmpq	$0, saved_rsp(%rip)
 	jne	access_end

@@ -149,7 +149,19 @@ u64 access_run(void *function, u64 va, u64 operand, u64 expected, bool at_user, 
 		r.user_stack = USER_STACK + 2048;
 		*(volatile u64 *)(user_stack + 2048) = USER_CODE + (u64)(access_user_end - access_begin);
 	}
-	return run_access(&r);
+	u64 value = run_access(&r);
+
+	if (trapped[0] == VEC_UD && trapped[3] == USER_CODE + (u64)(access_user_end - access_begin))
+		trapped[0] = NO_TRAP;
+	return value;
+}
+
+void access_end_by_trap(void)
+{
+	u8 *end = user_code + (access_user_end - access_begin);
+
+	end[0] = 0x0f; /* ud2 */
+	end[1] = 0x0b;
 }
 
 /* ---- set-up ---- */

@@ -41,6 +41,8 @@ extern u8 access_begin[], access_user_end[], access_end_of_all[];
 #define NO_TRAP (~0ull)
 /* Runs one of the access functions. */
 u64 access_run(void *function, u64 va, u64 operand, u64 expected, bool user, bool ac);
+/* From CPL 3 by UD2 instead of SYSCALL. */
+void access_end_by_trap(void);
 
 /* ---- set-up ---- */
 void world_begin(void);
