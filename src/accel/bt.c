@@ -362,6 +362,8 @@ static void drain(struct vm *vm, struct bt *bt)
 		tail += n;
 	}
 	r->tail = tail;
+	if (atomic_exchange(&bt->sh->tx_waits, 0))
+		kick_vcpu(bt, 0);
 }
 
 static void feed(struct vm *vm, struct bt *bt)

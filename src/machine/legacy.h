@@ -234,6 +234,7 @@ size_t legacy_uart_receive(struct legacy *l, const u8 *bytes, size_t n);
 
 /* Takes up to `max` bytes that the guest sent; returns how many. */
 size_t legacy_uart_transmit(struct legacy *l, u8 *bytes, size_t max);
+bool legacy_uart_sending(const struct legacy *l); /* some are left */
 
 /* The power button is pressed: a guest with ACPI shuts down. */
 void legacy_power_button(struct legacy *l);

@@ -360,6 +360,8 @@ size_t legacy_uart_transmit(struct legacy *l, u8 *bytes, size_t max)
 	return n;
 }
 
+bool legacy_uart_sending(const struct legacy *l) { return l->uart.tx_count; }
+
 void uart16550_init(struct legacy *l)
 {
 	l->uart.dll = 1; /* 115200 baud, 8 bits, no parity */

@@ -135,6 +135,7 @@ void debug_alone(const struct cpu *c, const struct insn *in);
 void operand_watch(void);
 bool operand_lost(void);
 void io_poll_input(void);
+void io_poll_output(void);        /* what the console had no room for before */
 u64 ns_at(u64 tsc);             /* machine time when the host's counter read so */
 /* apic.c */
 void apic_setup(u32 count);

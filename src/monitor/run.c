@@ -64,6 +64,7 @@ static int interrupt_due(struct cpu *c, u64 *deadline)
 	if (VCPU->number == 0) {
 		device_lock();
 		io_poll_input();
+		io_poll_output();
 		legacy_advance(&SH->legacy, now_ns());
 		device_unlock();
 	}

@@ -109,6 +109,7 @@ struct shared {
 	struct apics apics;     /* (front-end) sends messages */
 	_Atomic u32 lines;      /* (front-end) levels of the interrupt lines of its devices: legacy_set_lines() */
 	struct ring rx, tx;     /* console: to the guest, from the guest */
+	_Atomic u32 tx_waits;   /* the port has bytes that found no room in tx: the front-end kicks when it took some */
 	u64 flags;              /* MON_* */
 	struct test_knobs knobs;
 };

@@ -252,9 +252,9 @@ u64 ns_at(u64 tsc)
 
 u64 now_ns(void) { return ns_at(host_rdtsc()); }
 
-static void push_output(void)
+/* Moves what the port sent into the ring, as far as it has room. */
+static u32 fill_output(struct ring *r)
 {
-	struct ring *r = &SH->tx;
 	u32 head = r->head, tail = r->tail, n = 0;
 
 	while (head - tail < RING_SIZE) {
@@ -267,15 +267,33 @@ static void push_output(void)
 		head += (u32)got;
 		n += (u32)got;
 	}
-	/* What did not fit is asked for again. */
-	legacy_uart_transmit(&SH->legacy, NULL, 0);
+	r->head = head;
+	return n;
+}
+
+/* What does not fit waits in the port, whose guest may sleep until it is gone: the front-end kicks when there is room. */
+static void push_output(void)
+{
+	struct ring *r = &SH->tx;
+	u32 n = fill_output(r);
+
+	if (legacy_uart_sending(&SH->legacy)) {
+		SH->tx_waits = 1;
+		/* Either the front-end sees that, or this what it has taken. */
+		n += fill_output(r);
+	}
 	if (!n)
 		return;
-	r->head = head;
 	if (atomic_fetch_add(&SH->output, 1) & 0x80000000u) {
 		atomic_fetch_and(&SH->output, 0x7fffffffu);
 		futex_wake(&SH->output);
 	}
+}
+
+void io_poll_output(void)
+{
+	if (legacy_uart_sending(&SH->legacy))
+		push_output();
 }
 
 void io_poll_input(void)
