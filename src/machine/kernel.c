@@ -267,6 +267,17 @@ int kernel_place(const struct kernel *k, struct vm *vm, struct err *e)
 	return 0;
 }
 
+/* Large pages spare a fault for each small one. */
+static u8 *first_buffer(size_t room)
+{
+	const size_t large = 2 << 20;
+	u8 *p = room < large ? malloc(room) : aligned_alloc(large, ALIGN_UP(room, large));
+
+	if (p && room >= large)
+		madvise(p, ALIGN_UP(room, large), MADV_HUGEPAGE);
+	return p;
+}
+
 static int read_fd(int fd, const char *path, size_t limit, u8 **bytes, size_t *size, struct err *e)
 {
 	u8 *buffer = NULL, *larger;
@@ -283,7 +294,7 @@ static int read_fd(int fd, const char *path, size_t limit, u8 **bytes, size_t *s
 		if (n == room) {
 			/* One byte more than the file, to see its end without another round. */
 			room = room ? room * 2 : (S_ISREG(st.st_mode) ? (size_t)MIN((u64)st.st_size, limit) : 0xffff) + 1;
-			larger = realloc(buffer, room);
+			larger = buffer ? realloc(buffer, room) : first_buffer(room);
 			if (!larger) {
 				rc = err_set(e, -ENOMEM, "%s: no memory for %zu bytes", path, room);
 				break;
