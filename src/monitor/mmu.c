@@ -101,6 +101,16 @@ void root_is_eager(struct cpu *c)
 	my.must_switch = true;
 }
 
+#define FOREIGN_MAX 4 /* accesses to the user half of a root without its carrier */
+
+bool foreign_access(struct cpu *c, bool user_page)
+{
+	if (!user_page && ++my.foreign_accesses <= FOREIGN_MAX)
+		return true;
+	root_is_eager(c);
+	return false;
+}
+
 /* User addresses that the guest invalidates belong to another carrier than this one. */
 static bool foreign(struct cpu *c)
 {

@@ -35,6 +35,8 @@ struct mine {
 	u32 foreign_accesses;   /* executed in C meanwhile */
 	u64 checks;
 	u64 table;              /* ... because it writes to this frame, + 1, a table that is watched */
+	u64 foreign_rip;        /* the last string instruction that faulted so, and how often in a row */
+	u32 foreign_faults;
 	bool execute;           /* the instruction at rip must be executed in C */
 	bool indirect;          /* an indirect branch leads to the block that is looked for */
 	u32 left, left_generation; /* the block that was left last, and its cache */
@@ -114,6 +116,9 @@ void carrier_keep_place(void);
 void root_is_eager(struct cpu *c);
 /* The guest is about to get a #PF at va. */
 void mmu_page_fault(struct cpu *c, u64 va);
+/* The kernel reaches memory of the user half, whose carrier does not run: true where C may do it, false where the
+ * carrier has to be switched to. */
+bool foreign_access(struct cpu *c, bool user_page);
 u8 current_mode(const struct cpu *c);
 /* confine.c */
 void confine_zygote(void);

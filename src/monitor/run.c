@@ -245,6 +245,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	s->vif = c->rflags & RF_IF ? 0 : -0x200ull;
 	s->vac = c->rflags & RF_AC;
 	CONSTANTS->iret_gate = (u64)(!(c->dr[7] & 0xff) && !c->nmi_masked ? iret_gate : exit_kernel);
+	s->foreign = my.want_switch;
 	CONSTANTS->pkru_access = my.want_switch ? SH->pkru_kernel : SH->pkru_access;
 	VCPU->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? (u32)CONSTANTS->pkru_access : SH->pkru_kernel;
 	if (my.want_switch)
@@ -441,6 +442,20 @@ static void give_way(void)
 }
 
 /* Called by entry.S on the monitor's stack, with what was left saved in the shared state. */
+/* Whether a string instruction that left because it reaches a foreign user half needs that half's carrier: what
+ * memory_fault() asks where such an instruction faults. */
+static bool foreign_string(struct cpu *c, const struct exit_record *x)
+{
+	const struct block *b = &CACHE->blocks[x->block];
+	struct walk w;
+	u32 error;
+
+	if (!my.want_switch || (b->mode & TM_USER) || is_kernel_half(c->gpr[RDI]) ||
+	    !site_is_both(CACHE, (b->pa + x->target - b->pc) | SITE_FOREIGN))
+		return false;
+	return !mmu_walk(c, c->gpr[RDI], 0, false, &w, &error) && !foreign_access(c, w.user);
+}
+
 _Noreturn void exit_dispatch(u32 id)
 {
 	struct cpu *c = CPU;
@@ -488,7 +503,8 @@ _Noreturn void exit_dispatch(u32 id)
 		}
 		break;
 	case X_INSN:
-		execute(c);
+		if (!foreign_string(c, &x))
+			execute(c);
 		break;
 	case X_TABLE:
 		space_gate(debug_on(c) ? 0 : SPILL_K->table);

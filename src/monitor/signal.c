@@ -342,7 +342,7 @@ static bool claim(struct cpu *c, struct block *b, struct insn_record *rec)
 }
 
 #define DEVICE_FAULTS 3 /* in a row by one instruction, before it is taken for a device's driver */
-#define FOREIGN_MAX 4 /* accesses to the user half of a root without its carrier */
+#define FOREIGN_FAULTS 3 /* in a row by one string instruction, before it looks for itself */
 
 /* #GP or #SS of a kernel-world access: the guest's own, for a misaligned operand or one that is not canonical, unless
  * it came from folding a user address. */
@@ -383,6 +383,16 @@ static bool table_store(struct block *b, struct insn_record *rec, u64 frame)
 	my.table = frame + 1;
 	my.execute = true;
 	return true;
+}
+
+/* A copy that reaches a foreign user half, as the kernel's do that patch its text: next time it leaves for C without
+ * the detour of a fault. */
+static void foreign_string(const struct cpu *c, struct block *b, struct insn_record *rec)
+{
+	my.foreign_faults = my.foreign_rip == c->rip ? my.foreign_faults + 1 : 0;
+	my.foreign_rip = c->rip;
+	if (my.foreign_faults >= FOREIGN_FAULTS)
+		site_change(b, rec, SITE_FOREIGN);
 }
 
 /* A fault on memory.  True: the access can be tried again where it was. */
@@ -442,10 +452,9 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	if (generation != CACHE->generation)
 		return false;
 	if (my.want_switch && !is_kernel_half(va)) {
-		if (w.user || ++my.foreign_accesses > FOREIGN_MAX)
-			root_is_eager(c);
-		else
-			my.execute = true;
+		my.execute = foreign_access(c, w.user);
+		if (rec->access == AK_STRING && my.execute)
+			foreign_string(c, b, rec);
 		return false;
 	}
 	if (debug_on(c) && !my.open && debug_watched(c, va)) {

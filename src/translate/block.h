@@ -263,6 +263,9 @@ static inline u64 block_host(const struct block *b) { return (u64)CODE_BASE + b-
 #define SITE_FAULTED (1ull << 60)
 #define SITE_PROBED (1ull << 59)
 #define SITE_BUSY (1ull << 58)
+/* pa | SITE_FOREIGN: string instructions that reached user memory of an address space whose carrier did not run: they
+ * leave for C before they fault. */
+#define SITE_FOREIGN (1ull << 57)
 bool site_is_both(struct cache *k, u64 pa);
 void site_set_both(struct cache *k, u64 pa);
 

@@ -835,6 +835,29 @@ static void fold_pointer(struct tx *t, int ptr, int u, s32 undo)
 	e_store_gs(e, undo, u);
 }
 
+/* Leaves for C where RDI lies in the user half and that is another carrier's (SP_FOREIGN). */
+static void leave_if_foreign(struct tx *t, const struct tx_insn *ti)
+{
+	struct emit *e = &t->hot;
+	u8 *stub = t->cold.p, *over;
+
+	e_store_gs(e, spill_reg(t, RCX), RCX);
+	e_mov_imm(e, RCX, 63);
+	e_sarx(e, RCX, RDI, RCX);
+	e_not(e, RCX);
+	e_pext_gs(e, RCX, RCX, t->spill + SP_FOREIGN);
+	e8(e, 0xe3); /* jrcxz */
+	over = e->p;
+	e8(e, 0);
+	e_load_gs(&t->cold, RCX, spill_reg(t, RCX));
+	tx_exit(t, X_INSN, ti->pc, 0);
+	e_jmp(e, stub);
+	*over = (u8)(e->p - over - 1);
+	tx_return(t, RCX);
+	/* From here on a precise point again: nothing is borrowed. */
+	tx_record(t, ti->pc, AK_NONE, tx_current(t)->flags);
+}
+
 void tx_string(struct tx *t, const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
@@ -856,6 +879,8 @@ void tx_string(struct tx *t, const struct tx_insn *ti)
 		tx_execute(t, ti);
 		return;
 	}
+	if (dst && site_is_both(t->k, site_of(t, ti) | SITE_FOREIGN))
+		leave_if_foreign(t, ti);
 	e_store_gs(e, spill_reg(t, RDX), RDX);
 	e_store_gs_imm(e, t->spill + SP_STR_SRC, 0);
 	e_store_gs_imm(e, t->spill + SP_STR_DST, 0);

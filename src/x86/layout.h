@@ -85,6 +85,7 @@
 #define SP_PENDING 0xb0
 #define SP_GS_BASE 0xb8
 #define SP_PAUSES 0xd8 /* PAUSEs until the host may run something else */
+#define SP_FOREIGN 0xe0 /* kernel: 1 where the user half is another carrier's, which is not switched to yet */
 #define SP_SAVE 0xc0 /* rax, rcx, rdx across WRPKRU */
 /* Kernel spill page only: what inline system calls change behind the monitor's back. */
 #define SP_LIVE_FS 0x100     /* guest FS base (the user's) */
@@ -163,7 +164,8 @@ struct spill {
 	u64 gs_base;      /* guest GS base in user mode */
 	u64 save[3];
 	u64 pauses;
-	u64 pad[4];
+	u64 foreign;
+	u64 pad[3];
 	u64 live_fs, live_gs, live_kgs, crossed;
 	u64 sel[6];
 	u64 cr2;
@@ -186,6 +188,7 @@ _Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
 _Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
 _Static_assert(offsetof(struct spill, gs_base) == SP_GS_BASE, "spill");
 _Static_assert(offsetof(struct spill, pauses) == SP_PAUSES, "spill");
+_Static_assert(offsetof(struct spill, foreign) == SP_FOREIGN, "spill");
 _Static_assert(offsetof(struct spill, live_fs) == SP_LIVE_FS, "spill");
 _Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
 _Static_assert(offsetof(struct spill, cr2) == SP_CR2, "spill");
