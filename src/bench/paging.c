@@ -141,6 +141,7 @@ static bool take_line(const struct paging_bench *b, const struct paging_job *job
 		s->spent[f] = number_of(line, length, names[2 * f + 1]);
 	}
 	s->host_cycles = strchr(job->only, '+') ? 0 : output->cycles;
+	s->memory = strchr(job->only, '+') ? 0 : output->memory;
 	s->stats = output->stats ? json_object_get(output->stats) : NULL;
 	return true;
 }

@@ -42,6 +42,7 @@ struct paging_sample {
 	u64 n[FIGURE_COUNT], spent[FIGURE_COUNT];
 	u64 checksum;
 	double host_cycles;     /* of the whole run, start and end included; 0 where it was of several workloads */
+	u64 memory;             /* bytes; the same */
 	struct json_object *stats; /* penumbra run --stats, NULL where the run was of several workloads or by others */
 };
 
@@ -91,6 +92,7 @@ int paging_files_write(const struct paging_bench *b, const char *directory, stru
 struct paging_output {
 	char *text;                /* standard output; to be freed, set on success */
 	struct json_object *stats; /* the figures of the run, NULL: none; a reference of the caller's */
+	u64 memory;                /* bytes that its processes do not share, at most; sampled */
 	double cycles;             /* of all its processes and of the host kernel for them; 0: not counted */
 };
 int paging_job_run(const struct paging_bench *b, const struct paging_job *job, const char *directory, struct paging_output *output,
@@ -104,10 +106,11 @@ int paging_job_run(const struct paging_bench *b, const struct paging_job *job, c
 	M(FLUSH, "cycles_per_flush", "INVLPG or a CR3 load that flushes", "cycles") \
 	M(TOUCH, "cycles_per_touch", "first touch of a page", "cycles") \
 	M(SWITCH, "cycles_per_switch", "switch of address spaces", "cycles") \
-	M(HOST, "host_cycles", "host cycles of the whole run, start and host kernel included", "millions")
+	M(HOST, "host_cycles", "host cycles of the whole run, start and host kernel included", "millions") \
+	M(MEMORY, "memory", "anonymous memory and host page tables of all processes, at most", "MiB")
 #define PAGING_STATS(S) \
 	S(faults) S(table_traps) S(table_stores) S(fills) S(fill_pages) S(compared_pages) S(dropped_pages) S(leaves_kept) \
-	S(leaves_evicted) S(carriers_peak) S(vmas_peak) S(rss_peak)
+	S(leaves_evicted) S(carriers_peak) S(vmas_peak)
 enum paging_metric {
 #define PAGING_METRIC_ENUM(symbol, key, words, unit) METRIC_##symbol,
 	PAGING_METRICS(PAGING_METRIC_ENUM)

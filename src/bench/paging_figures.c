@@ -63,6 +63,7 @@ static double value_of(const struct paging_sample *s, enum paging_metric m)
 	case METRIC_TOUCH: return per(s, FIGURE_touches);
 	case METRIC_SWITCH: return per(s, FIGURE_switches);
 	case METRIC_HOST: return s->host_cycles > 0 ? s->host_cycles : -1;
+	case METRIC_MEMORY: return s->memory ? (double)s->memory : -1;
 	default: return stat_of(s, paging_metric(m).key);
 	}
 }

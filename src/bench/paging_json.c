@@ -25,6 +25,8 @@ static json_object *json_sample(const struct paging_sample *s)
 	}
 	if (s->host_cycles > 0)
 		add(o, "host_cycles", json_object_new_double(s->host_cycles));
+	if (s->memory)
+		add(o, "memory", json_object_new_uint64(s->memory));
 	/* As text: not every reader of JSON keeps 64 bits. */
 	char sum[32];
 

@@ -19,8 +19,10 @@
 
 #include "base/util.h"
 #include "bench/sample.h"
+#include "bench/tree_memory.h"
 
 #define LIMIT_SECONDS 300
+#define SAMPLE_MS 20
 #define OUTPUT_MAX (1u << 20)
 #define INITRD_MAX (1u << 30)
 #define KERNEL_MEMORY "512M"
@@ -183,21 +185,22 @@ static int start(const struct command *c, int out, int errors, pid_t *pid, int *
 	return 0;
 }
 
-/* Waits until the process ends; it is killed after the time limit. */
-static int wait_for(pid_t pid, int *status, struct err *e)
+/* Waits until the process ends, and looks at its memory meanwhile; it is killed after the time limit. */
+static int wait_for(pid_t pid, int *status, u64 *memory, struct err *e)
 {
 	_cleanup_fd_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	int n;
+	int n = fd < 0;
 
-	do
-		n = fd < 0 ? 1 : poll(&p, 1, LIMIT_SECONDS * 1000);
-	while (n < 0 && errno == EINTR);
-	if (!n)
+	for (int left = LIMIT_SECONDS * 1000; left > 0 && n <= 0; left -= SAMPLE_MS) {
+		n = poll(&p, 1, SAMPLE_MS);
+		*memory = MAX(*memory, n ? 0 : tree_memory(pid));
+	}
+	if (n <= 0)
 		kill(pid, SIGKILL);
 	if (waitpid(pid, status, 0) != pid)
 		return err_sys(e, errno, "waitpid");
-	return n ? 0 : err_set(e, -ETIMEDOUT, "killed after %d seconds", LIMIT_SECONDS);
+	return n > 0 ? 0 : err_set(e, -ETIMEDOUT, "killed after %d seconds", LIMIT_SECONDS);
 }
 
 /* What to say about a run that ended badly: its last words. */
@@ -232,7 +235,7 @@ int paging_job_run(const struct paging_bench *b, const struct paging_job *job, c
 	rc = start(&c, out, errors, &pid, &counter, e);
 	if (rc)
 		return rc;
-	rc = wait_for(pid, &status, e);
+	rc = wait_for(pid, &status, &output->memory, e);
 	output->cycles = counter_take(counter);
 	if (rc)
 		return rc;
