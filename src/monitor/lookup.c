@@ -65,13 +65,24 @@ static void note_filled(u32 i)
 		my.n_filled = FILLED_MAX + 1;
 }
 
+/* All vCPUs share the kernel's table, and each kernel address means the same to them. */
+static void lookup_enter_kernel(u64 target, const struct block *b)
+{
+	u64 *at = &KLOOKUP[lookup_hash(target, CONSTANTS->hash_mask)];
+
+	if (!cache_lock_if(my.generation))
+		return;
+	__atomic_store_n(at, block_entry_chain(CACHE, (u64)CODE_BASE + b->indirect, *at), __ATOMIC_RELEASE);
+	cache_unlock();
+}
+
 void lookup_enter(u64 target, const struct block *b)
 {
 	u32 i = (u32)(target & CONSTANTS->target_mask), second = lookup_hash(target, CONSTANTS->second_mask);
 	u64 entry = (u64)CODE_BASE + b->indirect;
 
 	if (!(b->mode & TM_USER)) {
-		KLOOKUP[lookup_hash(target, CONSTANTS->hash_mask)] = entry;
+		lookup_enter_kernel(target, b);
 	} else if (ULOOKUP[i] == (u64)lookup_miss_user) {
 		note_filled(i);
 		ULOOKUP[i] = entry;

@@ -208,7 +208,14 @@ static void kernel_entry(const struct cache *k, struct emit *e, u64 pc)
 	e8(e, 0);
 	e_mov_imm(e, RDX, pc);
 	e_lea_bi(e, RCX, RCX, RDX);
+	/* block_entry_chain() changes where it leads (B4).  An entry is as long wherever it lies. */
+	u8 *from = e->p;
+
+	while (k->targets.smp && ((u64)e->p + 1) % 8 > 4)
+		e8(e, 0x90);
 	e_jmp(e, k->targets.lookup_miss_kernel);
+	while (k->targets.smp && e->p < from + 8)
+		e8(e, 0x90);
 	*over = (u8)(e->p - over - 1);
 	e_load_gs(e, RDX, SPILL_K_DISP + SP_REG + 8 * RDX);
 	e_load_gs(e, RCX, SPILL_K_DISP + SP_REG + 8 * RCX);
@@ -279,6 +286,45 @@ u32 *slot_owner(struct cache *k, const struct block *b, u64 target)
 	    owner->mode != b->mode || (owner->flags & BLOCK_DEAD))
 		*at = 0;
 	return at;
+}
+
+/* Bytes of a mov rdx, imm of e_mov_imm(). */
+static int imm_length(const u8 *p) { return *p == 0xba ? 5 : p[1] == 0xba ? 10 : 7; }
+
+/* The displacement of the jump that an entry of a kernel block takes for another target. */
+static u8 *entry_miss(u64 entry)
+{
+	u8 *p = (u8 *)entry;
+
+	p += imm_length(p) + 5 + 2; /* lea rcx, [rcx + rdx]; jrcxz */
+	p += imm_length(p) + 5;
+	while (*p == 0x90)
+		p++;
+	return p + 1;
+}
+
+static u64 entry_next(u64 entry)
+{
+	s32 d;
+
+	__builtin_memcpy(&d, entry_miss(entry), sizeof d);
+	return (u64)(entry_miss(entry) + 4) + (u64)(s64)d;
+}
+
+#define CHAIN_MAX 4 /* entries with one place in the table */
+
+u64 block_entry_chain(struct cache *k, u64 entry, u64 others)
+{
+	u64 none = (u64)k->targets.lookup_miss_kernel;
+	int n = 1;
+
+	for (u64 at = others; at != none; at = entry_next(at), n++)
+		if (at == entry)
+			return others;
+	if (n > CHAIN_MAX)
+		others = none;
+	e_patch(entry_miss(entry), (const u8 *)others);
+	return entry;
 }
 
 /* A jump through a slot of its own, for a link that may not be direct (B1). */

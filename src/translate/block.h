@@ -228,6 +228,9 @@ void block_place(struct cache *k, struct block *b, u64 alignment, bool indirect)
 struct emit;
 /* Returns where it is entered. */
 u8 *block_emit_entry(const struct cache *k, struct emit *e, const struct block *b);
+/* Entries of kernel blocks with one place in the lookup table: `entry` leads to `others` for targets that are not its
+ * own.  Returns the first of them. */
+u64 block_entry_chain(struct cache *k, u64 entry, u64 others);
 void block_link(struct cache *k, u32 exit, struct block *to);
 /* The branch of the X_PREDICT exit missed its prediction: whether `target` may become it.  The next exit is then
  * the link to it.  `others`: another vCPU between check and branch may be on its way to an earlier prediction, which
