@@ -61,6 +61,10 @@ enum vm_end {
 	S(console_in, "bytes", "console bytes to the guest")                      \
 	S(blocks, "count", "blocks translated")                                   \
 	S(block_insns, "count", "guest instructions translated")                  \
+	S(blocks_stored, "count", "blocks that the translation cache on disk held")  \
+	S(blocks_revived, "count", "times a block came back, from disk or after its page was written") \
+	S(translation_ns, "ns", "time in the translator")                         \
+	S(revival_ns, "ns", "time bringing blocks back")                          \
 	S(code_bytes, "bytes", "translated code emitted")                         \
 	S(cache_flushes, "count", "times the whole code cache was emptied")       \
 	S(invalidations, "count", "blocks dropped because their code page was written") \
@@ -149,6 +153,9 @@ struct vm {
 	u8 *ram;                   /* it, mapped shared, read and write */
 	u64 ram_size, ram_low;     /* bytes; invariant 3 */
 
+	const char *translation_cache; /* "auto", "off" or a directory (accel/bt_store.h); NULL: off */
+	u8 content[32];            /* tells what is booted from other kernels, for that cache */
+	char note[256];            /* a line for the user about what the machine went without, or empty */
 	const char *paging;        /* how the translator keeps its shadow page tables (shadow/paging.h), NULL: auto */
 	u32 n_cpus;                /* vCPUs; the first one starts from `cpu`, the others wait to be started */
 	struct cpu cpu;            /* boot state before run(), last known state after it */

@@ -25,6 +25,7 @@
 
 #include "accel/accel.h"
 #include "accel/bt_devices.h"
+#include "accel/bt_store.h"
 #include "accel/confine.h"
 #include "accel/probe.h"
 #include "base/jail.h"
@@ -51,6 +52,7 @@ struct bt {
 	struct bt_devices devices;
 	const u8 *frame_flags;        /* a byte a page of RAM, from the head of the frame table; read-only */
 	u64 started;
+	struct bt_store store;
 };
 
 static struct vcpu *vcpu_of(const struct bt *bt, u32 n) { return (struct vcpu *)(bt->vcpus + n * VCPU_AREA); }
@@ -225,6 +227,27 @@ static u32 paging_by_name(const char *name)
 	return PAGING_AUTO;
 }
 
+static void open_store(struct vm *vm, struct bt *bt)
+{
+	struct store_setting setting = {
+		.monitor = monitor_image, .monitor_end = monitor_image_end, .content = vm->content,
+		.smp = vm->n_cpus > 1 || bt->sh->knobs.smp, .insns = bt->sh->knobs.insns,
+	};
+
+	bt_store_open(&bt->store, vm->translation_cache, &setting, vm->note);
+	if (bt->store.head && !bt_store_restore(bt->store.head, bt->shared_fd))
+		bt->sh->store = *bt->store.head;
+	bt_store_forget(&bt->store);
+}
+
+/* Where most of what was translated was not in the file. */
+static bool worth_saving(const struct bt *bt)
+{
+	const struct cache_stats *s = &bt->cache->stats;
+
+	return bt->store.dir >= 0 && s->translated > 1000 && s->translated > s->restored / 16;
+}
+
 static int bt_create(struct vm *vm, struct err *e)
 {
 	struct bt *bt;
@@ -237,6 +260,7 @@ static int bt_create(struct vm *vm, struct err *e)
 		return err_sys(e, ENOMEM, "translating accelerator");
 	vm->accel_state = bt;
 	bt->output_fd = -1;
+	bt_store_open(&bt->store, "off", NULL, vm->note);
 	bt->shared_fd = memfd_create("penumbra-shared", MFD_CLOEXEC);
 	if (bt->shared_fd < 0 || ftruncate(bt->shared_fd, (off_t)SHARED_FILE_SIZE))
 		return err_sys(e, errno, "shared memory of the monitor");
@@ -279,6 +303,8 @@ static int bt_create(struct vm *vm, struct err *e)
 	rc = read_knobs(&bt->sh->knobs, e);
 	if (bt->sh->knobs.paging)
 		bt->shadow->paging = (u32)bt->sh->knobs.paging - 1;
+	if (!rc)
+		open_store(vm, bt);
 	return rc;
 }
 
@@ -432,6 +458,10 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 
 	s->blocks = bt->cache->stats.translated;
 	s->block_insns = bt->cache->stats.guest_insns;
+	s->blocks_stored = bt->cache->stats.restored;
+	s->blocks_revived = bt->cache->stats.revived;
+	s->translation_ns = (u64)((unsigned __int128)bt->cache->stats.translate_cycles * bt->sh->tsc_mult >> 32);
+	s->revival_ns = (u64)((unsigned __int128)bt->cache->stats.revive_cycles * bt->sh->tsc_mult >> 32);
 	s->code_bytes = bt->cache->stats.code_bytes;
 	s->cache_flushes = bt->cache->stats.flushes;
 	s->fills = shadow.fills;
@@ -553,6 +583,17 @@ static int monitor_gave_up(const struct shared *sh, struct err *e)
 	return err_set(e, -EIO, "the monitor cannot go on: %s", text);
 }
 
+/* And all of its family. */
+static void kill_zygote(struct bt *bt)
+{
+	if (bt->zygote <= 0)
+		return;
+	kill(-bt->zygote, SIGKILL);
+	kill(bt->zygote, SIGKILL);
+	waitpid(bt->zygote, NULL, 0);
+	bt->zygote = 0;
+}
+
 static int bt_run(struct vm *vm, struct err *e)
 {
 	struct bt *bt = vm->accel_state;
@@ -560,6 +601,7 @@ static int bt_run(struct vm *vm, struct err *e)
 
 	if (rc)
 		goto failed;
+	bt_store_fork_writer(&bt->store, bt->shared_fd);
 	rc = -pthread_create(&bt->waiter, NULL, wait_for_output, bt);
 	if (rc) {
 		err_sys(e, -rc, "thread");
@@ -601,6 +643,8 @@ static int bt_run(struct vm *vm, struct err *e)
 	vm->exit_status = bt->sh->legacy.core.exit_status;
 	if (vm->end == END_ERROR)
 		rc = monitor_gave_up(bt->sh, e);
+	kill_zygote(bt);
+	bt_store_save(&bt->store, !rc && worth_saving(bt), vm->note);
 	return rc;
 failed:
 	vm->end = END_ERROR;
@@ -684,11 +728,8 @@ static void bt_destroy(struct vm *vm)
 
 	if (!bt)
 		return;
-	if (bt->zygote > 0) {
-		kill(-bt->zygote, SIGKILL);
-		kill(bt->zygote, SIGKILL);
-		waitpid(bt->zygote, NULL, 0);
-	}
+	kill_zygote(bt);
+	bt_store_close(&bt->store);
 	bt_devices_stop(&bt->devices);
 	if (bt->waiting) {
 		atomic_store(&bt->closing, true);

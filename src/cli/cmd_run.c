@@ -20,7 +20,7 @@
 struct run_values {
 	bool debug_exit;
 	const char *boot;
-	const char *kernel, *initrd, *append, *accel, *paging, *name, *stats;
+	const char *kernel, *initrd, *append, *accel, *paging, *translation_cache, *name, *stats;
 	u64 memory, cpus, timeout;
 	struct option_list disks, nets, shares, vsocks, balloons;
 	const char *rng, *console;
@@ -57,6 +57,8 @@ static const struct option_row run_options[] = {
 	{ "paging", "NAME", OPTION_CHOICE, FIELD(paging),
 	  "how the guest's page tables are kept track of; kvm is what --accel kvm does, the others are the translator's", "auto",
 	  "kvm" PAGING_CHOICES },
+	{ "translation-cache", "DIR|off", OPTION_TEXT, FIELD(translation_cache),
+	  "where translations are kept for later runs; auto is penumbra in $XDG_CACHE_HOME, or in ~/.cache", "auto", NULL },
 	{ "boot", "NAME", OPTION_CHOICE, FIELD(boot),
 	  "boot protocol; auto takes the first of these that the kernel offers: Multiboot2, Multiboot, 64-bit Linux, PVH", "auto",
 	  "auto|linux64|pvh|multiboot|multiboot2" },
@@ -160,6 +162,16 @@ static enum cli_status write_stats(struct machine *m, const struct run_values *v
 	return STATUS_OK;
 }
 
+/* What the machine goes without is no reason not to run. */
+static void tell_note(struct machine *m)
+{
+	char *note = machine_vm(m)->note;
+
+	if (*note)
+		report(&command_run, note);
+	*note = 0;
+}
+
 /* The run proper, with the terminal in raw mode for its length. */
 static enum cli_status run_machine(struct machine *m, const struct run_values *v, FILE *stats)
 {
@@ -170,6 +182,7 @@ static enum cli_status run_machine(struct machine *m, const struct run_values *v
 	struct err e = { 0 };
 	int rc;
 
+	tell_note(m);
 	signals_watch(machine_vm(m));
 	console.escapes = terminal_raw(STDIN_FILENO);
 	rc = machine_run(m, &console, &e);
@@ -181,6 +194,7 @@ static enum cli_status run_machine(struct machine *m, const struct run_values *v
 	}
 	if (signals_caught())
 		raise(signals_caught());
+	tell_note(m);
 	status = rc ? failed(&e) : judge_end(m, v);
 	if (!machine_console(m))
 		return status;
@@ -231,6 +245,7 @@ static enum cli_status run(const void *values, const struct operands *operands)
 		.name = v->name, .kernel = v->kernel, .initrd = v->initrd,
 		.command_line = v->append, .ram_size = v->memory, .cpus = (u32)v->cpus,
 		.boot = v->boot, .debug_exit = v->debug_exit, .paging = v->paging,
+		.translation_cache = v->translation_cache,
 	};
 	struct host_info host;
 	enum cli_status status;

@@ -23,6 +23,7 @@ struct machine_config {
 	const struct device_spec *devices;
 	size_t n_devices;
 	const struct accel *accel;
+	const char *translation_cache; /* as accel/accel.h has it */
 	const char *paging;      /* shadow page tables' maintainer, NULL: auto */
 	const struct host_info *host;
 };

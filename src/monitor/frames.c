@@ -24,7 +24,7 @@ struct frames {
 };
 #define FRAMES ((struct frames *)HOST(SHARED_DISP + OFF_FRAMES))
 _Static_assert(offsetof(struct frames, flags) == 0, "the front-end lets devices read the flags");
-_Static_assert(OFF_FRAMES + sizeof(struct frames) <= OFF_CACHE, "frames size");
+_Static_assert(OFF_FRAMES + sizeof(struct frames) <= OFF_SOURCES, "frames size");
 
 u8 frame_flags(u64 frame) { return frame < MAX_FRAMES ? FRAMES->flags[frame] : 0; }
 u64 frame_flags_of_8(u64 frame)

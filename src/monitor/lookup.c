@@ -4,7 +4,9 @@
  *
  * Owner: the running carrier. */
 #include "monitor/private.h"
+#include "base/sys.h"
 #include "shadow/shadow.h"
+#include "translate/store.h"
 #include "translate/targets.h"
 #include "x86/system.h"
 
@@ -478,6 +480,20 @@ void instances_release(u32 n)
 	cache_unlock();
 }
 
+static struct block *dormant_or_new(struct translate_request *r)
+{
+	u64 from = host_rdtsc();
+	struct block *b = dormant_find(CACHE, r);
+
+	if (b) {
+		CACHE->stats.revive_cycles += host_rdtsc() - from;
+		return b;
+	}
+	b = translate_block(CACHE, r);
+	CACHE->stats.translate_cycles += host_rdtsc() - from;
+	return b;
+}
+
 /* Another vCPU may have made it meanwhile.  NULL: with an exception pending, or to be looked for again. */
 static struct block *make_block(struct cpu *c, struct translate_request *r, u32 generation)
 {
@@ -494,7 +510,7 @@ static struct block *make_block(struct cpu *c, struct translate_request *r, u32 
 	frame_announce(r->pa);
 	r->indirect = my.indirect;
 	r->bytes = ram_pointer(r->pa);
-	b = translate_block(CACHE, r);
+	b = dormant_or_new(r);
 	if (!b && r->need_next && !fetch_address(c, (pc & PAGE_MASK) + PAGE_SIZE, &r->pa2)) {
 		frame_announce(r->pa2);
 		r->next = ram_pointer(r->pa2);

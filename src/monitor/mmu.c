@@ -134,7 +134,8 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 	if (((c->cr0 ^ old_cr0) & (CR0_PG | CR0_WP)) || ((c->cr4 ^ old_cr4) & paging) ||
 	    ((c->efer ^ old_efer) & (EFER_NX | EFER_LMA)))
 		flush_everything(c);
-	if ((c->cr4 ^ old_cr4) & (CR4_TSD | CR4_FSGSBASE))
+	/* What leaves for C works either way. */
+	if ((c->cr4 & ~old_cr4 & CR4_TSD) || (old_cr4 & ~c->cr4 & CR4_FSGSBASE))
 		translations_flush();
 }
 

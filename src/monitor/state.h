@@ -13,6 +13,7 @@
 #include "machine/legacy.h"
 #include "shadow/state.h"
 #include "translate/block.h"
+#include "translate/store.h"
 #include "x86/cpu.h"
 #include "x86/paging.h"
 
@@ -111,6 +112,7 @@ struct shared {
 	struct ring rx, tx;     /* console: to the guest, from the guest */
 	_Atomic u32 tx_waits;   /* the port has bytes that found no room in tx: the front-end kicks when it took some */
 	u64 flags;              /* MON_* */
+	struct store_head store;/* of a file whose contents lie in the cache; `size` 0: none */
 	struct test_knobs knobs;
 };
 
@@ -159,6 +161,7 @@ _Static_assert(offsetof(struct vcpu, world) == VC_WORLD, "vcpu");
 
 /* Offsets within the shared mapping and its memfd. */
 #define OFF_SHARED 0x0
+#define OFF_SOURCES 0x7000000   /* STORE_SOURCES bytes: see translate/store.h */
 #define OFF_CACHE 0xa000000
 #define OFF_FOLDS 0x1fc00000    /* mapped at FOLDS */
 #define OFF_KLOOKUP 0x1ff00000  /* also mapped at KLOOKUP */
@@ -174,6 +177,7 @@ _Static_assert(offsetof(struct vcpu, world) == VC_WORLD, "vcpu");
 #define CACHE ((struct cache *)HOST(SHARED_DISP + OFF_CACHE))
 _Static_assert(sizeof(struct shared) <= OFF_SHADOW, "shared state size");
 _Static_assert(sizeof(struct vcpu) <= VCPU_LOG, "vcpu size");
+_Static_assert(OFF_SOURCES + STORE_SOURCES <= OFF_CACHE, "sources");
 _Static_assert(OFF_CACHE + sizeof(struct cache) <= OFF_VCPUS, "cache size");
 _Static_assert(OFF_VCPUS + MAX_VCPUS * VCPU_AREA <= OFF_FOLDS, "vcpus");
 _Static_assert(sizeof(struct spill) <= PAGE_SIZE && sizeof(struct constants) <= PAGE_SIZE, "spill");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "translate/block.h"
+#include "translate/store.h"
 
 #include "x86/layout.h"
 #include "translate/targets.h"
@@ -140,14 +141,13 @@ void block_kill(struct cache *k, struct block *b)
 	b->flags |= BLOCK_DEAD;
 	k->stats.killed++;
 	/* The dead stub is the first thing in the cold part. */
-	if (k->targets.smp) {
-		put_jump(CODE_BASE + b->host, CODE_BASE + b->cold);
-		return;
-	}
 	if (!(b->flags & BLOCK_COVERED))
 		__builtin_memcpy(b->entry, CODE_BASE + b->host, sizeof b->entry);
 	b->flags &= (u8)~BLOCK_COVERED;
-	put_dead_jump(b);
+	if (k->targets.smp)
+		put_jump(CODE_BASE + b->host, CODE_BASE + b->cold);
+	else
+		put_dead_jump(b);
 }
 
 void block_entry_restore(struct block *b)
@@ -157,7 +157,28 @@ void block_entry_restore(struct block *b)
 
 void block_entry_kill(struct block *b)
 {
-	put_dead_jump(b);
+	if (b->flags & BLOCK_DEAD)
+		put_dead_jump(b);
+}
+
+/* The same with other threads in mind: five bytes within eight aligned ones, or eight aligned ones (B4). */
+void block_restore(struct cache *k, struct block *b)
+{
+	struct emit e = { NULL, NULL };
+	u8 stub[16];
+	u64 *at = (u64 *)((u64)(CODE_BASE + b->host) & ~7ull), v;
+
+	e.p = stub;
+	e_store_gs_imm32(&e, (b->mode & TM_USER ? SPILL_U_DISP : SPILL_K_DISP) + SP_EXIT, b->exits);
+	__builtin_memcpy(&v, stub, sizeof v);
+	__atomic_store_n((u64 *)(CODE_BASE + b->cold), v, __ATOMIC_RELEASE);
+	if (!k->targets.smp) {
+		put_entry(b, b->entry);
+		return;
+	}
+	v = *at;
+	__builtin_memcpy((u8 *)&v + (b->host & 7), b->entry, DEAD_JUMP);
+	__atomic_store_n(at, v, __ATOMIC_RELEASE);
 }
 
 void block_kill_frame(struct cache *k, u64 frame)
@@ -168,8 +189,13 @@ void block_kill_frame(struct cache *k, u64 frame)
 	instance_drop_frame(k, frame);
 	while (n) {
 		struct frame_node *node = frame_node(n);
+		struct block *b = &k->blocks[node->block];
 
-		block_kill(k, &k->blocks[node->block]);
+		bool dormant = !EXEC && b->origin && !(b->flags & BLOCK_DEAD) && !(b->mode & TM_USER);
+
+		block_kill(k, b);
+		if (dormant)
+			dormant_add(k, b);
 		n = node->next;
 		frame_node_free(node);
 	}
@@ -180,8 +206,10 @@ void block_kill_site(struct cache *k, u64 frame, u64 pa)
 	for (u32 n = frame_blocks(frame); n; n = frame_node(n)->next) {
 		struct block *b = &k->blocks[frame_node(n)->block];
 
-		if (pa - b->pa < b->guest_len || (b->flags & BLOCK_SPANS))
+		if (pa - b->pa < b->guest_len || (b->flags & BLOCK_SPANS)) {
 			block_kill(k, b);
+			b->origin = 0; /* T4 */
+		}
 	}
 }
 
@@ -374,7 +402,7 @@ void block_forward(struct cache *k, struct block *from, struct block *to)
 	struct emit e = { CODE_BASE + from->cold, NULL };
 
 	/* A user block stands for its own physical page only; a kernel page is the same everywhere. */
-	if (from == to || from->mode != to->mode || from->pc != to->pc || (to->flags & BLOCK_DEAD) ||
+	if (from == to || !(from->flags & BLOCK_DEAD) || from->mode != to->mode || from->pc != to->pc || (to->flags & BLOCK_DEAD) ||
 	    (!EXEC && (to->mode & TM_USER) && (from->pa != to->pa || (to->flags & BLOCK_SPANS))))
 		return;
 	if (k->targets.smp)
@@ -396,6 +424,9 @@ void cache_flush(struct cache *k)
 	__builtin_memset(k->hash, 0, sizeof k->hash);
 	k->n_blocks = k->n_records = k->n_exits = k->n_slots = k->n_relocs = k->n_moves = 0;
 	k->n_instances = k->free_instances = 0;
+	__builtin_memset(k->dormant, 0, sizeof k->dormant);
+	__builtin_memset(k->page_last, 0, sizeof k->page_last);
+	k->n_sources = 0;
 	k->hot = 0;
 	k->cold = CODE_SIZE / 2;
 	k->generation++;

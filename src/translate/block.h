@@ -54,6 +54,9 @@ enum block_flags { BLOCK_DEAD = 1, BLOCK_SPANS = 2, BLOCK_SWAPGS = 4, BLOCK_FIXE
 	BLOCK_LEADS = 16 /* an X_SLOT exit of it was taken */, BLOCK_PROBES = 32 /* it has an X_PROBE exit */,
 	BLOCK_REGION = 64 /* made by the hot tier */, BLOCK_COVERED = 128 /* its head leads to one */ };
 
+/* What a dead block is besides (store.h). */
+enum block_rest { REST_DORMANT = 1 /* may come back */, REST_FRESH = 2 /* from a file, not yet live in this run */ };
+
 struct block {
 	u64 pc, pa;
 	u64 pa2;          /* BLOCK_SPANS: physical page of the second part */
@@ -69,7 +72,10 @@ struct block {
 	u32 instance, instance_next; /* numbers + 1, user blocks only */
 	u32 exits, relocs, moves;/* first of its own */
 	u16 n_exits, n_relocs, n_moves;
+	u8 rest;          /* REST_* */
 	u32 copy;         /* while an instance is copied: the block's copy + 1 */
+	u32 origin;       /* offset in cache.sources of the guest bytes that it was made from, 0: they are not kept */
+	u32 ring;         /* with `origin`, kernel: the next of the same page, number + 1 */
 };
 
 #define MAX_USERS 256
@@ -153,7 +159,7 @@ struct exit_record {
 	u8 kind;
 };
 
-struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, moved, copied; };
+struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, moved, copied, revived, restored, translate_cycles, revive_cycles; };
 
 /* All of it lies in shared memory at a fixed address. */
 #define MAX_BLOCKS (1u << 19)
@@ -162,6 +168,7 @@ struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, m
 #define HASH_SIZE (1u << 18)
 #define SITE_SIZE (1u << 16)
 #define SLOT_OWNERS (1u << 15)
+#define DORMANT_CHAINS (1u << 16)
 
 /* Entry points outside the cache that translations jump to. */
 struct translate_targets {
@@ -183,7 +190,12 @@ struct cache {
 	u32 limit_hot, limit_cold;/* test knobs: a tiny cache flushes all the time */
 	u32 max_insns;
 	struct cache_stats stats;
+	/* See translate/store.h. */
+	u8 *sources;              /* NULL: they are not kept */
+	u32 n_sources;
 	u32 hash[HASH_SIZE];
+	u32 dormant[DORMANT_CHAINS];
+	u32 page_last[8192];      /* by page: the newest block of a ring, number + 1 */
 	u64 sites[SITE_SIZE];     /* physical addresses of instructions that need AK_BOTH */
 	u32 slot_stub[SLOT_MAX];
 	u32 slot_owners[SLOT_OWNERS]; /* by a hash: X_SLOT exits whose slots others may use, numbers + 1 */
@@ -252,9 +264,16 @@ bool instance_adopt(struct cache *k, u64 pa, u64 pc, u8 mode);
 void instance_add(struct cache *k, struct block *b);
 /* Notes that the X_SLOT exit leads to the user block `to`. */
 void instance_lead(struct cache *k, u32 exit, const struct block *to);
+bool instance_can_move(u64 from, u64 to); /* pages of user code */
+/* A user block whose page lies `delta` further on from now on; no carrier refers to it. */
+void block_move(struct cache *k, struct block *b, u64 delta);
 void instance_drop_frame(struct cache *k, u64 frame);
 void block_unhash(struct cache *k, struct block *b);
 void block_register(struct cache *k, struct block *b);
+/* A block that is ready can be found, and belongs to its frames and its instance. */
+void block_publish(struct cache *k, struct block *b);
+/* Takes back what block_kill() and block_forward() wrote. */
+void block_restore(struct cache *k, struct block *b);
 static inline u64 block_host(const struct block *b) { return (u64)CODE_BASE + b->host; }
 
 /* Sites that must be translated as both-ways accessors; pa | SITE_DEVICE: those that reach device memory, which C

@@ -103,7 +103,7 @@ void instance_drop_frame(struct cache *k, u64 frame)
 /* Above this every address that a page's code can name relative to itself takes the 64-bit encoding. */
 #define MOVE_MIN 0x200000000ull
 
-static bool can_move(const struct instance *i, u64 vp) { return i->vp >= MOVE_MIN && vp >= MOVE_MIN; }
+bool instance_can_move(u64 from, u64 to) { return from >= MOVE_MIN && to >= MOVE_MIN; }
 
 static void add64(u8 *p, u64 delta)
 {
@@ -139,7 +139,7 @@ static void unlink_exit(struct cache *k, const struct block *b, struct exit_reco
 	x->linked = 0;
 }
 
-static void move_block(struct cache *k, struct block *b, u64 delta)
+void block_move(struct cache *k, struct block *b, u64 delta)
 {
 	const struct reloc *r = &k->moves[b->moves];
 	bool runs = !(b->flags & BLOCK_DEAD); /* else its head is a jump, and what lies behind it is never reached */
@@ -181,7 +181,7 @@ static bool move(struct cache *k, struct instance *i, u64 vp)
 		look_ahead(k, b->instance_next);
 		if (b->flags & BLOCK_FIXED)
 			block_kill(k, b);
-		move_block(k, b, delta);
+		block_move(k, b, delta);
 	}
 	i->vp = vp;
 	k->stats.moved++;
@@ -329,7 +329,7 @@ bool instance_adopt(struct cache *k, u64 pa, u64 pc, u8 mode)
 	for (u32 n = *frame_instances(frame); n; n = k->instances[n - 1].next) {
 		struct instance *i = &k->instances[n - 1];
 
-		if (i->mode != mode || !i->blocks || !can_move(i, vp))
+		if (i->mode != mode || !i->blocks || !instance_can_move(i->vp, vp))
 			continue;
 		if (!instance_used(i, ~0u))
 			return move(k, i, vp);

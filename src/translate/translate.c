@@ -4,6 +4,7 @@
  * A block goes on past conditional branches that are not taken, to BLOCK_INSNS instructions or the end
  * of the page.  Nothing in an expansion changes the status flags but the guest's own instruction. */
 #include "translate/internal.h"
+#include "translate/store.h"
 #include "translate/targets.h"
 
 struct insn_record *tx_current(struct tx *t)
@@ -706,6 +707,23 @@ void block_place(struct cache *k, struct block *b, u64 alignment, bool indirect)
 	b->indirect = (u32)(block_emit_entry(k, &e, b) - CODE_BASE);
 }
 
+/* As they were decoded: what lies in memory may be others' next bytes already. */
+static void keep_source(const struct tx *t)
+{
+	u8 *at = store_note(t->k, t->b, t->r);
+
+	for (int i = 0; at && i < t->n; at += t->insns[i++].in.len)
+		__builtin_memcpy(at, t->insns[i].raw, t->insns[i].in.len);
+}
+
+void block_publish(struct cache *k, struct block *b)
+{
+	block_register(k, b);
+	frame_add_block(k, b);
+	if (!EXEC && b->mode == TM_USER)
+		instance_add(k, b);
+}
+
 struct block *translate_block(struct cache *k, struct translate_request *r)
 {
 	struct block *b = &k->blocks[k->n_blocks];
@@ -761,12 +779,11 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	b->cold_end = b->own_cold_end = k->cold = (u32)(t.cold.p - CODE_BASE);
 	/* Others may now look for it by its host addresses. */
 	__atomic_store_n(&k->n_blocks, k->n_blocks + 1, __ATOMIC_RELEASE);
+	if (!EXEC && k->sources)
+		keep_source(&t);
 	k->stats.translated++;
 	k->stats.guest_insns += (u64)t.n;
 	k->stats.code_bytes += b->host_end - b->host + b->cold_end - b->cold;
-	block_register(k, b);
-	frame_add_block(k, b);
-	if (!EXEC && b->mode == TM_USER)
-		instance_add(k, b);
+	block_publish(k, b);
 	return b;
 }
