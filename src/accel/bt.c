@@ -240,12 +240,13 @@ static void open_store(struct vm *vm, struct bt *bt)
 	bt_store_forget(&bt->store);
 }
 
-/* Where most of what was translated was not in the file. */
+/* Where much of what was translated was not in the file.  Without protection keys a program of the guest's may have written
+ * what would be kept. */
 static bool worth_saving(const struct bt *bt)
 {
 	const struct cache_stats *s = &bt->cache->stats;
 
-	return bt->store.dir >= 0 && s->translated > 1000 && s->translated > s->restored / 16;
+	return bt->store.dir >= 0 && bt->cache->targets.protection_keys && s->translated > 1000 && s->translated > s->restored / 16;
 }
 
 static int bt_create(struct vm *vm, struct err *e)

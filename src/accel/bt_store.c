@@ -21,6 +21,7 @@
 
 #include "accel/accel.h"
 #include "accel/bt_store.h"
+#include "base/jail.h"
 #include "monitor/state.h"
 
 #define SUFFIX ".translations"
@@ -341,6 +342,7 @@ static _Noreturn void writer(struct bt_store *s, int shared, int ask, int answer
 	for (int fd = first, most = MAX(MAX(shared, ask), MAX(answer, s->dir)); fd <= most; fd++)
 		if (fd != shared && fd != ask && fd != answer && fd != s->dir)
 			close(fd);
+	jail_drop_privileges();
 	/* Nothing to read: the machine is gone. */
 	if (read(ask, &word, 1) != 1)
 		_exit(0);

@@ -145,6 +145,8 @@ void block_move(struct cache *k, struct block *b, u64 delta)
 	bool runs = !(b->flags & BLOCK_DEAD); /* else its head is a jump, and what lies behind it is never reached */
 
 	b->pc += delta;
+	if (!runs)
+		b->origin = 0;
 	for (int i = 0; runs && i < b->n_moves; i++)
 		add64(CODE_BASE + b->host + r[i].at, delta);
 	for (int i = 0; i < b->n_exits; i++) {

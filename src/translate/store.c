@@ -81,12 +81,12 @@ static bool fits(const struct cache *k, const struct block *b, const struct tran
 static void revive(struct cache *k, struct block *b, u64 pc, u64 pa)
 {
 	dormant_remove(k, b);
+	block_restore(k, b);
+	b->flags &= (u8)~BLOCK_DEAD;
+	b->rest = 0;
 	if (b->pc != pc)
 		block_move(k, b, pc - b->pc);
 	b->pa = pa;
-	b->flags &= (u8)~BLOCK_DEAD;
-	b->rest = 0;
-	block_restore(k, b);
 	block_publish(k, b);
 	k->stats.revived++;
 }

@@ -76,11 +76,17 @@ void dormant_add(struct cache *k, struct block *b);
 struct block *dormant_find(struct cache *k, const struct translate_request *r);
 /* Where to note the guest bytes that a block was made from, NULL where it is not kept. */
 u8 *store_note(struct cache *k, struct block *b, const struct translate_request *r);
+/* Every field; between them may be anything. */
+#define STORE_TARGETS(T)                                                                      \
+	T(exit_user) T(exit_kernel) T(table_open) T(table_close) T(lookup_second)             \
+	T(lookup_miss_user) T(lookup_miss_kernel) T(pkru_kernel) T(pkru_access)               \
+	T(protection_keys) T(loop_is_fast) T(smp)
+
 static inline bool same_targets(const struct translate_targets *a, const struct translate_targets *b)
 {
-	return a->exit_user == b->exit_user && a->exit_kernel == b->exit_kernel && a->lookup_miss_user == b->lookup_miss_user &&
-	       a->lookup_miss_kernel == b->lookup_miss_kernel && a->pkru_kernel == b->pkru_kernel &&
-	       a->pkru_access == b->pkru_access && a->protection_keys == b->protection_keys && a->smp == b->smp;
+#define STORE_SAME(field) && a->field == b->field
+	return true STORE_TARGETS(STORE_SAME);
+#undef STORE_SAME
 }
 
 /* After a flush: the arrays hold what a file held, whose head is `h`. */

@@ -29,7 +29,7 @@ start() { # command prefix...
 		front=$(pgrep -P "$front" | head -1)
 		[ -n "$front" ] || break
 	done
-	zygote=$(pgrep -P "$front")
+	zygote=$(pgrep -P "$front" penumbra-guest)
 	mapfile -t carriers < <(pgrep -P "$zygote")
 }
 field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
