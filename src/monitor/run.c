@@ -441,21 +441,33 @@ static void give_way(void)
 	sys0(__NR_sched_yield);
 }
 
-/* Called by entry.S on the monitor's stack, with what was left saved in the shared state. */
-/* Whether a string instruction that left because it reaches a foreign user half needs that half's carrier: what
- * memory_fault() asks where such an instruction faults. */
+/* A string instruction with RDI, whatever its prefixes. */
+static bool is_string(const u8 *p, u64 left)
+{
+	while (left > 1 && (*p == 0xf3 || *p == 0xf2 || *p == 0x66 || (*p & 0xf0) == 0x40)) {
+		p++;
+		left--;
+	}
+	return (*p >= 0xa4 && *p <= 0xa7) || *p == 0xaa || *p == 0xab || *p == 0xae || *p == 0xaf;
+}
+
+/* Whether a string instruction that left because it reaches a foreign user half (leave_if_foreign()) needs that half's
+ * carrier: what memory_fault() asks where such an instruction faults. */
 static bool foreign_string(struct cpu *c, const struct exit_record *x)
 {
 	const struct block *b = &CACHE->blocks[x->block];
+	u64 pa = b->pa + (x->target - b->pc);
+	const u8 *bytes = ram_pointer(pa);
 	struct walk w;
 	u32 error;
 
-	if (!my.want_switch || (b->mode & TM_USER) || is_kernel_half(c->gpr[RDI]) ||
-	    !site_is_both(CACHE, (b->pa + x->target - b->pc) | SITE_FOREIGN))
+	if (!my.want_switch || (b->mode & TM_USER) || is_kernel_half(c->gpr[RDI]) || !bytes ||
+	    !is_string(bytes, PAGE_SIZE - (pa & ~PAGE_MASK)))
 		return false;
 	return !mmu_walk(c, c->gpr[RDI], 0, false, &w, &error) && !foreign_access(c, w.user);
 }
 
+/* Called by entry.S on the monitor's stack, with what was left saved in the shared state. */
 _Noreturn void exit_dispatch(u32 id)
 {
 	struct cpu *c = CPU;
