@@ -23,7 +23,6 @@ static const struct { u64 at; u32 size, room; } arrays[] = {
 	[STORE_exits] = { OFF_CACHE + offsetof(struct cache, exits), sizeof(struct exit_record), MAX_EXITS },
 	[STORE_relocs] = { OFF_CACHE + offsetof(struct cache, relocs), sizeof(struct reloc), MAX_RELOCS },
 	[STORE_moves] = { OFF_CACHE + offsetof(struct cache, moves), sizeof(struct reloc), MAX_MOVES },
-	[STORE_slots] = { OFF_CACHE + offsetof(struct cache, slot_stub), sizeof(u32), SLOT_MAX },
 	[STORE_sources] = { OFF_SOURCES, 1, STORE_SOURCES },
 	[STORE_hot] = { OFF_CODE, 1, CODE_SIZE / 2 },
 	[STORE_cold] = { OFF_CODE + CODE_SIZE / 2, 1, CODE_SIZE / 2 },
@@ -135,7 +134,7 @@ u8 *bt_store_image(const u8 *shared, u64 *size)
 		.magic = STORE_MAGIC, .version = STORE_VERSION, .targets = k->targets, .max_insns = k->max_insns,
 		.used = {
 			[STORE_blocks] = k->n_blocks, [STORE_records] = k->n_records, [STORE_exits] = k->n_exits,
-			[STORE_relocs] = k->n_relocs, [STORE_moves] = k->n_moves, [STORE_slots] = k->n_slots,
+			[STORE_relocs] = k->n_relocs, [STORE_moves] = k->n_moves,
 			[STORE_sources] = k->n_sources, [STORE_hot] = k->hot, [STORE_cold] = k->cold - CODE_SIZE / 2,
 		},
 	};

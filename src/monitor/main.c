@@ -288,11 +288,8 @@ _Noreturn void monitor_main(void)
 	apic_setup(SH->n_vcpus);
 	CACHE->sources = HOST(SHARED_DISP + OFF_SOURCES);
 	translations_flush();
-	if (SH->store.size) {
+	if (SH->store.size)
 		cache_restore(CACHE, &SH->store);
-		SH->slots_ready = CACHE->n_slots;
-		slots_catch_up();
-	}
 	zygote = sys0(__NR_getpid);
 	if (zygote == 1 && !SH->knobs.no_numbers) /* of a PID namespace */
 		SH->flags |= MON_OWN_NUMBERS;

@@ -267,6 +267,8 @@ void instance_lead(struct cache *k, u32 exit, const struct block *to);
 bool instance_can_move(u64 from, u64 to); /* pages of user code */
 /* A user block whose page lies `delta` further on from now on; no carrier refers to it. */
 void block_move(struct cache *k, struct block *b, u64 delta);
+/* It has slots of its instance from now on, and none from a file. */
+void block_own_slots(struct cache *k, struct block *b);
 void instance_drop_frame(struct cache *k, u64 frame);
 void block_unhash(struct cache *k, struct block *b);
 void block_register(struct cache *k, struct block *b);

@@ -217,6 +217,24 @@ static void copy_stub(struct cache *k, const struct exit_record *x, const u8 *st
 	SLOTS[x->patch] = (u64)stub;
 }
 
+void block_own_slots(struct cache *k, struct block *b)
+{
+	const struct reloc *r = &k->relocs[b->relocs];
+
+	for (int i = 0; i < b->n_exits; i++)
+		if (k->exits[b->exits + (u32)i].kind == X_SLOT)
+			copy_slot(k, b, &k->exits[b->exits + (u32)i]);
+	for (int i = 0; i < b->n_relocs; i++) {
+		u8 *p = CODE_BASE + (r[i].kind >= RL_COLD_FAR ? b->cold : b->host) + r[i].at;
+		const struct exit_record *x = &k->exits[b->exits + r[i].exit];
+
+		if (r[i].kind == RL_COLD_EXIT)
+			copy_stub(k, x, p - STUB_NUMBER);
+		else if (r[i].kind == RL_HOT_SLOT || r[i].kind == RL_COLD_SLOT)
+			put32(p, (u32)(SLOT_DISP + 8 * (s32)x->patch));
+	}
+}
+
 static struct block *copy_block(struct cache *k, const struct block *from, u64 delta)
 {
 	struct block *b = &k->blocks[k->n_blocks];

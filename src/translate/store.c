@@ -87,6 +87,8 @@ static void revive(struct cache *k, struct block *b, u64 pc, u64 pa)
 	if (b->pc != pc)
 		block_move(k, b, pc - b->pc);
 	b->pa = pa;
+	if (b->mode & TM_USER)
+		block_own_slots(k, b);
 	block_publish(k, b);
 	k->stats.revived++;
 }
@@ -107,7 +109,7 @@ static void revive_page(struct cache *k, const struct block *first, const struct
 
 struct block *dormant_find(struct cache *k, const struct translate_request *r)
 {
-	if (!k->sources || !store_mode(r->mode))
+	if (!k->sources || !store_mode(r->mode) || cache_full(k))
 		return NULL;
 	for (u32 n = k->dormant[dormant_chain(r->pc, r->mode, *r->bytes)]; n; n = k->blocks[n - 1].hash_next) {
 		struct block *b = &k->blocks[n - 1];
@@ -132,7 +134,6 @@ void cache_restore(struct cache *k, const struct store_head *h)
 	k->n_exits = h->used[STORE_exits];
 	k->n_relocs = h->used[STORE_relocs];
 	k->n_moves = h->used[STORE_moves];
-	k->n_slots = h->used[STORE_slots];
 	k->n_sources = h->used[STORE_sources];
 	k->hot = h->used[STORE_hot];
 	k->cold = CODE_SIZE / 2 + h->used[STORE_cold];

@@ -16,7 +16,8 @@
  *  T1  A dormant block comes back only for guest bytes that are those it was made from, every one: no hash decides.
  *  T2  It comes back only in the mode and with the processor state (STORE_*) that it was made in.
  *  T3  One that has been live in this run comes back only at its own address, virtual and physical, and only in the
- *      kernel: a carrier's slots and tables may still lead to it.  A fresh block of a program may be moved first.
+ *      kernel: a carrier's slots and tables may still lead to it.  A fresh block of a program may be moved first; it
+ *      gets slots of its new instance, since blocks of the old one had them together.
  *  T4  A block that died because of what its bytes do not tell (block_kill_site()) does not come back in any run; one
  *      that died of something else than a write to its frame does in another.
  *
@@ -42,7 +43,6 @@
 	A(exits, sizeof(struct exit_record))      \
 	A(relocs, sizeof(struct reloc))           \
 	A(moves, sizeof(struct reloc))            \
-	A(slots, sizeof(u32))                     \
 	A(sources, 1)                             \
 	A(hot, 1)                                 \
 	A(cold, 1)

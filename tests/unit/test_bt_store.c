@@ -37,7 +37,6 @@ static void scramble(struct cache *k)
 	k->n_exits = below(300);
 	k->n_relocs = below(500);
 	k->n_moves = below(100);
-	k->n_slots = below(50);
 	k->n_sources = below(4000);
 	k->hot = below(9000);
 	k->cold = CODE_SIZE / 2 + below(9000);
@@ -114,7 +113,7 @@ int main(void)
 	}
 	check(good, "blocks with any numbers make a sound file");
 	for (int i = 0; i < ROUNDS && good; i++) {
-		u32 *counts[] = { &k->n_blocks, &k->n_records, &k->n_exits, &k->n_relocs, &k->n_moves, &k->n_slots, &k->n_sources, &k->hot, &k->cold };
+		u32 *counts[] = { &k->n_blocks, &k->n_records, &k->n_exits, &k->n_relocs, &k->n_moves, &k->n_sources, &k->hot, &k->cold };
 
 		scramble(k);
 		*counts[below(ARRAY_SIZE(counts))] = (u32)random() | 0x40000000u;
