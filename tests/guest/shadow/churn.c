@@ -155,6 +155,34 @@ static void fork_once(void)
 		wrong("a child", 0);
 }
 
+/* Code that is written through another mapping than the one that it runs from, which read access brings back. */
+static void code_once(void)
+{
+	static unsigned char *w, *x;
+	uint32_t v = (uint32_t)dice(1u << 31);
+
+	if (!w) {
+		int fd = memfd_create("code", 0);
+
+		if (fd < 0 || ftruncate(fd, PAGE))
+			wrong("a memfd", 0);
+		w = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		x = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+		close(fd);
+		if (w == MAP_FAILED || x == MAP_FAILED)
+			wrong("mappings of code", 0);
+	}
+	w[0] = 0xb8; /* mov eax, v; ret */
+	memcpy(w + 1, &v, 4);
+	w[5] = 0xc3;
+	if (((uint32_t (*)(void))(uintptr_t)x)() != v)
+		wrong("old code that ran", 0);
+	mprotect(w, PAGE, PROT_READ);
+	mprotect(w, PAGE, PROT_READ | PROT_WRITE);
+	if (*(volatile unsigned char *)(w + 5) != 0xc3)
+		wrong("code that reads wrong", 0);
+}
+
 static void run(unsigned long steps)
 {
 	for (step = 0; step < steps; step++) {
@@ -166,6 +194,8 @@ static void run(unsigned long steps)
 			change(page, n);
 		else if (!dice(200))
 			fork_once();
+		else if (!dice(60))
+			code_once();
 		for (long i = page; i < page + n && i < page + 6; i++) {
 			if (dice(2))
 				put(i);
