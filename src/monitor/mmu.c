@@ -213,6 +213,7 @@ void mmu_msr_changed(struct cpu *c, u32 what)
 		break;
 	case SYS_CHANGED_DR:
 		debug_changed(c);
+		space_gate(0); /* a checked store would pass by a breakpoint */
 		break;
 	case MSR_TSC_AUX:
 		CONSTANTS->tsc_aux = c->tsc_aux;

@@ -34,21 +34,27 @@ static void unmap_pages(const struct leaf *l, int from, int to)
 	S->vmas++; /* what was one may be two */
 }
 
-/* Pages of one word of the maps, of those in `m`, whose entries are no longer what permitted them. */
-static u64 changed(const struct leaf *l, const u64 *table, int word, u64 m)
+/* Of the pages in `m`, those whose entries differ in a bit of `mask` from what was mapped. */
+static inline u64 differing(const volatile u64 *e, const u64 *snap, u64 m, u64 mask)
 {
-	const volatile u64 *e = table + word * 64;
-	const u64 *snap = l->snap + word * 64;
-	u64 writable = l->writable[word], found = 0;
+	u64 found = 0;
 
 	for (; m; m &= m - 1) {
 		int i = __builtin_ctzll(m);
-		u64 now = e[i], dirty = ~now & writable >> i << 6 & PTE_D;
 
-		if (((now ^ snap[i]) & PTE_COMPARE) | dirty)
+		if ((e[i] ^ snap[i]) & mask)
 			found |= BIT(i);
 	}
 	return found;
+}
+
+/* Pages of one word of the maps, of those in `m`, whose entries are no longer what permitted them.  What is mapped
+ * writable was dirty. */
+static u64 changed(const struct leaf *l, const u64 *table, int word, u64 m)
+{
+	const u64 *snap = l->snap + word * 64, w = l->writable[word];
+
+	return differing(table + word * 64, snap, m & w, PTE_COMPARE | PTE_D) | differing(table + word * 64, snap, m & ~w, PTE_COMPARE);
 }
 
 /* Compares the pages of a leaf with the table's entries and unmaps what changed, neighbours at once. */
