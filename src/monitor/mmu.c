@@ -92,7 +92,7 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 		my.must_switch = true;
 }
 
-/* The kernel used user memory of the current root before its carrier ran: next time switch at once. */
+/* The kernel used the user's memory of the current root before its carrier ran: next time switch at once. */
 void root_is_eager(struct cpu *c)
 {
 	u64 root = c->cr3 & PTE_ADDR;
@@ -101,13 +101,18 @@ void root_is_eager(struct cpu *c)
 	my.must_switch = true;
 }
 
-#define FOREIGN_MAX 4 /* accesses to the user half of a root without its carrier */
+/* Accesses to supervisor pages in the user half of a root without its carrier: Linux writes its code through such a
+ * page, in an address space that it loads for that alone (text_poke()).  Most are short; a long one does not make
+ * all others change carriers too. */
+#define FOREIGN_MAX 64
 
 bool foreign_access(struct cpu *c, bool user_page)
 {
-	if (!user_page && ++my.foreign_accesses <= FOREIGN_MAX)
+	if (user_page)
+		root_is_eager(c);
+	else if (++my.foreign_accesses <= FOREIGN_MAX)
 		return true;
-	root_is_eager(c);
+	my.must_switch = true;
 	return false;
 }
 
