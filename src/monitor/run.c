@@ -423,7 +423,9 @@ static void exit_predict(struct cpu *c, u32 id, u32 generation)
 	c->gpr[RDX] = SPILL_K->reg[RDX];
 	if (debug_on(c))
 		return;
+	my.indirect = true;
 	b = lookup_block(c);
+	my.indirect = false;
 	if (!b || generation != CACHE->generation || !cache_lock_if(generation))
 		return;
 	/* The branch that a hit takes is right before anybody can hit. */

@@ -252,7 +252,7 @@ static void push_return(struct tx *t, u64 address, bool held)
 		tx_return(t, scratch);
 }
 
-#define PREDICT_TRIES 12
+#define PREDICT_TRIES 3
 #define PREDICT_JRCXZ 2
 
 /* The target is in RDX, guest RCX and RDX in the spill page.
