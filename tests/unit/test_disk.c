@@ -131,7 +131,7 @@ static void announce(u64 first, u64 n);
 static bool step(struct disk *disk, u8 *model, u8 *known, bool backing, char *why, size_t room)
 {
 	static u8 buffer[SECTORS_MAX * 512] __attribute__((aligned(4096)));
-	u64 sectors = disk->size / 512, first = rnd(sectors), most = rnd(3) ? 40 : SECTORS_MAX, n = 1 + rnd(MIN(most, sectors - first));
+	u64 sectors = disk->size / 512, first = rnd(sectors), most = rnd(8) ? 40 : SECTORS_MAX, n = 1 + rnd(MIN(most, sectors - first));
 	bool pages = first % 8 + n >= 16 && rnd(2);
 	struct iovec iov[16];
 	u64 at, size, what;
