@@ -13,12 +13,14 @@ static u32 hash_of(u64 va) { return (u32)((va >> 21) * 0x9e3779b97f4a7c15ull >> 
 /* [va, va + length) is mapped no more. */
 static void probes_forget(u64 va, u64 length)
 {
-	u64 n = MIN(length >> PAGE_SHIFT, (u64)PROBE_SIZE), first = PROBE_INDEX(va), upto = MIN(n, PROBE_SIZE - first);
+	u64 n = MIN(length >> PAGE_SHIFT, (u64)PROBE_SIZE), first = PROBE_INDEX(va);
 
 	if (is_kernel_half(va))
 		return;
-	__builtin_memset(PROBES + first, 1, upto);
-	__builtin_memset(PROBES, 1, n - upto);
+	/* Most have not been noted: what is not written to stays the zygote's. */
+	for (u64 i = 0; i < n; i++)
+		if (!PROBES[(first + i) % PROBE_SIZE])
+			PROBES[(first + i) % PROBE_SIZE] = 1;
 }
 
 void space_probe_note(u64 va, bool mapped)
