@@ -174,10 +174,10 @@ static u32 choose(u64 root)
 	else if (spare != MAX_CARRIERS && bound < BOUND_MAX) {
 		if (!VCPU->carriers[spare].alive) {
 			VCPU->carriers[spare].alive = true;
+			VCPU->count.carriers++;
 			atomic_fetch_add(&SH->fork_wanted, 1);
 			futex_wake(&SH->fork_wanted);
 		}
-		VCPU->count.carriers++;
 		VCPU->n_bound = MAX(VCPU->n_bound, spare + 1);
 		VCPU->carriers[spare].cr3 = root;
 		return spare;

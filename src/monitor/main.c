@@ -243,6 +243,7 @@ static void vcpu_init(u32 n)
 	*(u32 *)(v->xstate + 24) = 0x1f80;
 	v->n_bound = 1;
 	v->carriers[0].alive = true;
+	v->count.carriers = 1;
 	v->carriers[0].cr3 = v->cpu.cr3 & PTE_ADDR;
 	v->carriers[0].run = 1;
 }

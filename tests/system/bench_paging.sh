@@ -50,6 +50,9 @@ bad=$(jq -r '.workloads[] | .workload as $w | .columns | to_entries[] | select(.
 	select((.value.samples[0].stats.fills > 0 and .value.medians.vmas_peak > 0 and .value.medians.cycles > 0) | not) | "\($w) \(.key)"' "$tmp/all.json")
 [ -z "$bad" ]
 result $? "statistics are those of each run" "$bad"
+got=$(jq -r '[.workloads[] | select(.workload == "switch-8") | .columns | del(.qemu)[].medians | .carriers_peak >= 8 and .carriers_peak <= 10] | all' "$tmp/all.json")
+[ "$got" = true ]
+result $? "eight address spaces take as many carriers" "$(jq -c '.workloads[] | select(.workload == "switch-8") | [.columns[].medians.carriers_peak]' "$tmp/all.json")"
 got=$(jq -r '[.workloads[] | select(.accesses_per_update) | .accesses_per_update] | join(",")' "$tmp/all.json")
 [ "$got" = 1,10,100,1000,10000,100000 ]
 result $? "the points of the sweep" "$got"
