@@ -116,7 +116,9 @@ static void print_metric(const struct paging_bench *b, enum paging_metric m)
 			continue;
 		if (!any) {
 			printf("\n%s (%s)\n", paging_metric(m).words, paging_metric(m).unit);
-			print_head(b, m, m == METRIC_TOTAL && b->columns[COLUMN_AUTO] ? "   auto over the best       auto in all" : "");
+			print_head(b, m, m != METRIC_TOTAL || !b->columns[COLUMN_AUTO] ? "" :
+				   b->columns[COLUMN_QEMU] || b->columns[COLUMN_NATIVE] ? "   auto over the best       auto in all" :
+				   "   auto over the best");
 		}
 		any = true;
 		print_row(b, &b->row[i], m);
