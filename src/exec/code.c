@@ -471,6 +471,9 @@ void code_far_site(u64 pc)
 
 void code_flush(void)
 {
+	thread_stop_others();
+	/* What is known of watched pages goes too. */
+	memory_unwatch_all();
 	for (u64 g = 0; g < ARRAY_SIZE(covered); g++)
 		if (covered[g])
 			sys3(__NR_madvise, TARGETS_DISP + 8 * g * GRANULE, 8 * GRANULE, MADV_DONTNEED);

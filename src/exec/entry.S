@@ -87,7 +87,7 @@ far_end:
 	 * the last jump: a signal here starts the run loop afresh. */
 	.globl	enter, enter_end
 enter:
-	cmpl	$0, %gs:T_PENDING
+	cmpq	$0, %gs:T_PENDING	/* or T_KICKED behind it */
 	jne	run_fresh
 	pushq	%gs:T_FLAGS
 	popfq

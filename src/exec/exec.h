@@ -97,7 +97,8 @@ struct thread {
 	u64 gpr[16];
 	u64 rip, flags;
 	u64 stack;           /* top of the runtime's own */
-	u32 pending, pad;    /* a signal waits in `signal` */
+	u32 pending;         /* a signal waits in `signal` */
+	u32 kicked;          /* thread_stop_others() wants it out of the code cache */
 	u64 target;
 	/* From here on not known to assembly. */
 	u64 gs_base;         /* the program's */
@@ -109,6 +110,7 @@ struct thread {
 	bool to_loop;        /* there, into the run loop */
 	bool fix_pushf;
 	bool capturing;      /* a signal to oneself that brings the vector state */
+	_Atomic u32 inside;  /* in the code cache, or on its way there: set with code_lock held, cleared by itself in C */
 	bool sampled;        /* a sample came since the call began */
 	bool record;         /* the hot tier is to record from the next entry on */
 	u32 timer, samples;  /* sample.c: number + 1; recordings in a row of which nothing came */
@@ -116,7 +118,7 @@ struct thread {
 	u64 async;           /* asynchronous ones of SYNC_SIGNALS that the program blocks: waiting */
 	struct siginfo async_info;
 	_Atomic u32 *used;   /* its flag in the table of areas */
-	s32 tid;
+	s32 tid, pid;
 	u32 clone_signal_restore;
 };
 #define THREAD_AT(area) ((struct thread *)((area) + AREA_THREAD))
@@ -211,7 +213,8 @@ s64 memory_call(struct thread *th, u64 nr, u64 *a);
 /* signal.c */
 void signal_setup_thread(struct thread *th);
 void signal_setup_process(struct thread *th);
-void signal_setup_sampled(void);
+/* The host makes calls again that SIGTRAP, which the runtime sends, interrupts. */
+void signal_setup_restart(void);
 /* Before an execve: the host ignores sig too, or again does not. */
 void signal_host_ignore(int sig, bool on);
 s64 signal_call(struct thread *th, u64 nr, u64 *a);
@@ -242,6 +245,16 @@ u32 threads_running(void);
 _Noreturn void thread_begin(void);
 s64 thread_call(struct thread *th, u64 nr, u64 *a);
 void thread_exit(struct thread *th, u64 status);
+/* With code_lock held: comes back when no other thread is in the code cache, nor can come there before the lock is
+ * dropped; all stand at precise points. */
+void thread_stop_others(void);
+bool thread_is_kick(const struct siginfo *info);
+/* th's identifiers, in a new thread or process. */
+void thread_name(struct thread *th);
+/* th has left the code cache for C. */
+void thread_outside(struct thread *th);
+/* code_lock for a signal handler of a thread that is inside; false: it is to get out first. */
+bool thread_lock_inside(void);
 
 /* load.c */
 struct options {

@@ -336,7 +336,7 @@ _Noreturn void load_program(u64 *sp)
 	read_options((const char *)sp[2]);
 	if (options.tier >= 2) {
 		syscall_setup_sampled();
-		signal_setup_sampled();
+		signal_setup_restart();
 		sample_start(here());
 	}
 	path = file = (const char *)sp[3];

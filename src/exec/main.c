@@ -26,6 +26,7 @@ void exec_main(u64 *sp)
 	if (!th)
 		fatal("no memory for the runtime");
 	host_wrgsbase((u64)spill_of(th));
+	thread_name(th);
 	th->hand = &first_sighand;
 	first_sighand.users = 1;
 	code_setup();

@@ -61,6 +61,7 @@ static _Noreturn void go_to(struct thread *th, bool indirect)
 
 	lock_take(&code_lock);
 	host = find(th, indirect, &info);
+	atomic_store(&th->inside, host != 0);
 	lock_drop(&code_lock);
 	if (host) {
 		spill_of(th)->target = host;
@@ -75,16 +76,16 @@ _Noreturn void run_loop(void)
 {
 	struct thread *th = here();
 
+	thread_outside(th);
 	if (th->pending)
 		signal_deliver_pending(th);
 	go_to(th, false);
 }
 
 /* Patches the branch of the exit. */
-static void link(const struct exit_record *x)
+static void link(const struct exit_record *x, u32 generation)
 {
 	struct siginfo info;
-	u32 generation = CACHE->generation;
 	u64 host;
 
 	lock_take(&code_lock);
@@ -100,10 +101,9 @@ static void link(const struct exit_record *x)
 }
 
 /* The dead stub leads to what took the block's place. */
-static void forward(struct thread *th, const struct exit_record *x)
+static void forward(struct thread *th, const struct exit_record *x, u32 generation)
 {
 	struct siginfo info;
-	u32 generation = CACHE->generation;
 	struct block *from = &CACHE->blocks[x->block];
 	u64 host;
 
@@ -170,20 +170,24 @@ _Noreturn void exec_exit(u32 exit)
 		run_loop();
 	if (exit == EXIT_LOOKUP) {
 		th->rip = th->target;
+		thread_outside(th);
 		stats.lookups++;
 		if (th->pending)
 			signal_deliver_pending(th);
 		go_to(th, true);
 	}
 	const struct exit_record x = CACHE->exits[exit];
+	u32 generation = CACHE->generation;
 
 	th->rip = x.target;
+	/* From here on the record may be gone. */
+	thread_outside(th);
 	switch (x.kind) {
 	case X_LINK:
-		link(&x);
+		link(&x, generation);
 		break;
 	case X_DEAD:
-		forward(th, &x);
+		forward(th, &x, generation);
 		break;
 	case X_INSN:
 		if (th->pending)

@@ -79,7 +79,7 @@ void signal_setup_process(struct thread *th)
 	signal_set_mask(th, th->mask);
 }
 
-void signal_setup_sampled(void)
+void signal_setup_restart(void)
 {
 	host_action(SIGTRAP, (u64)signal_entry, SA_NODEFER | SA_RESTART);
 }
@@ -420,6 +420,40 @@ static void write_done(struct thread *th, struct ucontext *uc)
 
 static bool in_copy(u64 rip) { return rip >= (u64)guest_copy && rip < (u64)guest_copy_end; }
 
+/* Out of the code cache, which is about to be emptied, to the instruction that faults; it will fault again. */
+static void retreat(struct thread *th, struct ucontext *uc)
+{
+	u64 fp = uc->fpstate;
+	struct place p = in_cache(uc->rip) ? place_of(uc->rip) : (struct place){ 0 };
+	bool entry;
+
+	if (!p.b || env_is_indirect_jump((const u8 *)uc->rip)) {
+		state_from_uc(th, uc, BIT(R11));
+		th->rip = uc->r11;
+	} else if (p.b->flags & BLOCK_REGION) {
+		if (!region_state(th, uc, p.b, true, &entry))
+			fatal("signal at %lx in a region, where nothing can fault", uc->rip);
+	} else {
+		state_from_uc(th, uc, p.rec->borrowed & (p.offset ? ~0u : BIT(R11)));
+		th->rip = p.b->pc + p.rec->guest;
+	}
+	resume_through(th, uc);
+	uc->fpstate = fp;
+}
+
+/* For a handler; false: the thread is on its way out. */
+static bool handler_lock(struct thread *th, struct ucontext *uc)
+{
+	if (!th->inside) {
+		lock_take(&code_lock);
+		return true;
+	}
+	if (thread_lock_inside())
+		return true;
+	retreat(th, uc);
+	return false;
+}
+
 /* A fault that is the runtime's business. */
 static bool own_fault(struct thread *th, const struct siginfo *info, struct ucontext *uc)
 {
@@ -429,7 +463,8 @@ static bool own_fault(struct thread *th, const struct siginfo *info, struct ucon
 	if (info->signo != SIGSEGV && info->signo != SIGBUS)
 		return false;
 	if (write && (cached || in_copy(uc->rip))) {
-		lock_take(&code_lock);
+		if (!handler_lock(th, uc))
+			return true;
 		bool done = memory_write_fault(uc->cr2);
 
 		if (done && cached)
@@ -443,7 +478,8 @@ static bool own_fault(struct thread *th, const struct siginfo *info, struct ucon
 		return true;
 	}
 	if (!uc->rip) {
-		lock_take(&code_lock);
+		if (!handler_lock(th, uc))
+			return true;
 		targets_fill(uc->r11);
 		lock_drop(&code_lock);
 		uc->rip = (u64)lookup_miss;
@@ -456,7 +492,8 @@ static bool own_fault(struct thread *th, const struct siginfo *info, struct ucon
 	if (!p.rec || !env_is_indirect_jump((const u8 *)uc->rip))
 		return false;
 	if (uc->r11 >= LOW_END) {
-		lock_take(&code_lock);
+		if (!handler_lock(th, uc))
+			return true;
 		code_far_site(p.b->pc + p.rec->guest);
 		lock_drop(&code_lock);
 	}
@@ -507,7 +544,8 @@ static void fault(struct thread *th, struct siginfo *info, struct ucontext *uc)
 		if (entry) { /* what is loaded ahead is not there: without the region, then */
 			u64 fp = uc->fpstate;
 
-			lock_take(&code_lock);
+			if (!handler_lock(th, uc))
+				return;
 			hot_drop(p.b);
 			lock_drop(&code_lock);
 			resume_through(th, uc);
@@ -531,11 +569,32 @@ static void fault(struct thread *th, struct siginfo *info, struct ucontext *uc)
 	deliver_here(th, info, uc, true);
 }
 
+/* To a precise point, and from there into the run loop. */
+static void leave_cache(struct thread *th, struct ucontext *uc)
+{
+	u64 fp = uc->fpstate;
+
+	if (precise_state(th, uc)) {
+		resume_through(th, uc);
+		uc->fpstate = fp;
+	} else {
+		th->to_loop = true;
+		step(th, uc);
+	}
+}
+
+/* The code cache is about to be emptied.  One that steps already, or is on its way to enter, comes by itself. */
+static void kicked(struct thread *th, struct ucontext *uc)
+{
+	th->sampled = true;
+	if (th->inside && !th->pending && !th->stepping && on_the_way(uc->rip))
+		leave_cache(th, uc);
+}
+
 /* A sample of the hot tier's. */
 static void sampled(struct thread *th, struct ucontext *uc)
 {
 	struct place p;
-	u64 fp = uc->fpstate;
 
 	th->sampled = true;
 	if (th->pending || th->stepping || th->capturing || !in_cache(uc->rip) || hot_recording(th))
@@ -548,13 +607,7 @@ static void sampled(struct thread *th, struct ucontext *uc)
 	if (!p.rec || !hot_wanted(p.b->pc + p.rec->guest))
 		return;
 	th->record = true;
-	if (precise_state(th, uc)) {
-		resume_through(th, uc);
-		uc->fpstate = fp;
-	} else {
-		th->to_loop = true;
-		step(th, uc);
-	}
+	leave_cache(th, uc);
 }
 
 void signal_handler(int sig, struct siginfo *info, struct ucontext *uc);
@@ -565,6 +618,8 @@ void signal_handler(int sig, struct siginfo *info, struct ucontext *uc)
 
 	if (sample_is(info)) {
 		sampled(th, uc);
+	} else if (thread_is_kick(info)) {
+		kicked(th, uc);
 	} else if (th->capturing && sig == SIGTRAP && info->code <= 0) {
 		th->capturing = false;
 		th->signal.uc = *uc;

@@ -22,7 +22,70 @@ static _Atomic u32 running = 1;
 static u32 areas_top;
 static _Atomic u32 areas_lock;
 
+static _Atomic u32 stopping;
+
+#define SI_QUEUE (-1)
+#define KICK 0x70656e6b69636b21ull
+#define KICK_AGAIN 1000000 /* nanoseconds: the signal may have met another one */
+
 u32 threads_running(void) { return running; }
+
+void thread_name(struct thread *th)
+{
+	th->tid = (s32)sys0(__NR_gettid);
+	th->pid = (s32)sys0(__NR_getpid);
+}
+
+bool thread_is_kick(const struct siginfo *info)
+{
+	return info->signo == SIGTRAP && info->code == SI_QUEUE && info->rest[0] == KICK;
+}
+
+void thread_outside(struct thread *th)
+{
+	th->kicked = 0;
+	atomic_store(&th->inside, 0);
+	if (atomic_load(&stopping))
+		futex_wake(&th->inside);
+}
+
+bool thread_lock_inside(void)
+{
+	u32 free = 0;
+
+	if (atomic_compare_exchange_strong(&code_lock, &free, 1))
+		return true;
+	while (atomic_exchange(&code_lock, 2)) {
+		if (atomic_load(&stopping))
+			return false;
+		futex_wait(&code_lock, 2, NULL);
+	}
+	return true;
+}
+
+void thread_stop_others(void)
+{
+	const struct thread *me = here();
+	const struct host_timespec wait = { 0, KICK_AGAIN };
+	const struct siginfo kick = { .signo = SIGTRAP, .code = SI_QUEUE, .rest = { KICK } };
+
+	if (running == 1)
+		return;
+	signal_setup_restart();
+	atomic_store(&stopping, 1);
+	/* Handlers that wait for the lock give up. */
+	sys3(__NR_futex, &code_lock, FUTEX_WAKE, ~0u >> 1);
+	for (u32 i = 0; i < areas_top; i++) {
+		struct thread *th = THREAD_AT(AREAS_BASE + (u64)i * AREA_SIZE);
+
+		while (used[i] && th != me && atomic_load(&th->inside)) {
+			__atomic_store_n(&th->kicked, 1, __ATOMIC_SEQ_CST);
+			sys4(__NR_rt_tgsigqueueinfo, th->pid, th->tid, SIGTRAP, &kick);
+			futex_wait(&th->inside, 1, &wait);
+		}
+	}
+	atomic_store(&stopping, 0);
+}
 
 struct thread *area_make(void)
 {
@@ -74,6 +137,7 @@ _Noreturn void thread_begin(void)
 {
 	struct thread *th = here();
 
+	thread_name(th);
 	signal_setup_thread(th);
 	if (!th->vforked)
 		sample_start(th);
@@ -116,6 +180,7 @@ static void after_fork(struct thread *th)
 	hot_forget(th, false);
 	areas_lock = 0;
 	options.report[0] = 0;
+	thread_name(th);
 	sample_start(th);
 }
 

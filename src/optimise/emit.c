@@ -105,12 +105,13 @@ static bool rm_frame(const struct optimiser *o, const struct rm *rm, s32 *off)
 	return o->s.rsp_known && rm->mem && rm->base == RSP && rm->index == REG_NONE && rm->seg == SEG_NONE && at == (s32)at;
 }
 
-/* A host register with the guest register's value, in `size` bytes. */
+/* A host register with the guest register's value, in `size` bytes.  Not the home of a constant (V1): another operand that
+ * is brought there would take its place. */
 static int source(struct optimiser *o, int var, unsigned size)
 {
 	struct val v = val_of(o, var);
 
-	if (val_is_reg(v) && (size < 8 || v.wide) && ON(o, copies))
+	if (val_is_reg(v) && (size < 8 || v.wide) && ON(o, copies) && o->s.v[v.base].kind != VAL_CONST)
 		return v.base;
 	bring_home(o, var);
 	return var;

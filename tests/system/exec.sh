@@ -39,6 +39,22 @@ built atomics
 built filter -lseccomp
 PENUMBRA_TEST_KNOBS=hot=65536 same "small code cache" bash -c 'for ((i = 0; i < 300; i++)); do s=$((s + i)); x=${x/a/b}a; done; echo $s ${#x}; (exit 3)'
 PENUMBRA_TEST_KNOBS=hot=65536 same "small code cache, signals" "$tmp/signals"
+PENUMBRA_TEST_KNOBS=hot=65536 same "small code cache, threads" "$tmp/threads"
+cat >"$tmp/threads.py" <<'PROGRAM'
+import hashlib, json, re, threading, zlib
+out = {}
+def work(n):
+    h = hashlib.sha256()
+    for i in range(8):
+        s = json.dumps({"a": list(range(n * 10 + i)), "b": "x%d" % i})
+        h.update(zlib.compress(s.encode()))
+        h.update(re.sub(r"(\d)(\d)", r"\2\1", s).encode())
+    out[n] = h.hexdigest()
+t = [threading.Thread(target=work, args=(i,)) for i in range(5)]
+[x.start() for x in t]; [x.join() for x in t]
+print(sorted(out.items()))
+PROGRAM
+PENUMBRA_TEST_KNOBS=hot=131072 same "small code cache, python's threads" /usr/bin/python3 "$tmp/threads.py"
 same "status" sh -c 'exit 7'
 same "death by signal" sh -c 'kill -TERM $$'
 same "core signal" bash -c 'ulimit -c 0; kill -SEGV $$'
