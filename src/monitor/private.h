@@ -46,6 +46,7 @@ struct mine {
 	struct block *finishing;/* dead block whose entry bytes are back until its instruction is done */
 	bool fix_pushf;
 	u32 storm;              /* test: host instructions until the next event */
+	u64 probes_met;         /* events when one last came in a block whose stores ask first */
 	bool fault_pending;     /* a page fault of user code was given to the guest */
 	u32 guest_fault_error;
 	u64 guest_fault_rip, guest_fault_address;

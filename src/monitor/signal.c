@@ -311,9 +311,15 @@ static void store_faulted(struct block *b, struct insn_record *rec, u64 va)
 		site_set_both(CACHE, site | SITE_FAULTED);
 }
 
-/* The clock has found the block running: its stores are too frequent to ask each time. */
+/* The clock has found the block running.  Where it finds such a block time after time, stores that ask are too frequent
+ * to do so; once is by chance. */
 static void probes_drop(struct block *b)
 {
+	u64 last = my.probes_met;
+
+	my.probes_met = VCPU->count.events;
+	if (VCPU->count.events - last > 2)
+		return;
 	for (u32 i = 0; i < b->n_records; i++) {
 		struct insn_record *rec = &CACHE->records[b->records + i];
 
