@@ -480,6 +480,12 @@ void instances_release(u32 n)
 	cache_unlock();
 }
 
+void block_known(const struct block *b)
+{
+	if (!(b->mode & TM_USER))
+		lookup_enter(b->pc, b);
+}
+
 static struct block *dormant_or_new(struct translate_request *r)
 {
 	u64 from = host_rdtsc();

@@ -62,6 +62,22 @@ static void dormant_remove(struct cache *k, const struct block *b)
 	*link = b->hash_next;
 }
 
+static bool same_bytes(const u8 *a, const u8 *b, u32 n)
+{
+	u64 x, y;
+
+	for (; n >= sizeof x; n -= (u32)sizeof x, a += sizeof x, b += sizeof x) {
+		__builtin_memcpy(&x, a, sizeof x);
+		__builtin_memcpy(&y, b, sizeof y);
+		if (x != y)
+			return false;
+	}
+	while (n--)
+		if (*a++ != *b++)
+			return false;
+	return true;
+}
+
 /* Whether the block, dormant, may stand for the code at `pc`, whose bytes are at `bytes` (T1 to T3). */
 static bool fits(const struct cache *k, const struct block *b, const struct translate_request *r, u64 pc, const u8 *bytes)
 {
@@ -75,11 +91,13 @@ static bool fits(const struct cache *k, const struct block *b, const struct tran
 		return false;
 	if (b->pc != pc && ((b->flags & BLOCK_FIXED) || !instance_can_move(b->pc & PAGE_MASK, pc & PAGE_MASK)))
 		return false;
-	return !__builtin_memcmp(source(k, b), bytes, b->guest_len);
+	return same_bytes(source(k, b), bytes, b->guest_len);
 }
 
 static void revive(struct cache *k, struct block *b, u64 pc, u64 pa)
 {
+	bool fresh = b->rest & REST_FRESH;
+
 	dormant_remove(k, b);
 	block_restore(k, b);
 	b->flags &= (u8)~BLOCK_DEAD;
@@ -90,6 +108,8 @@ static void revive(struct cache *k, struct block *b, u64 pc, u64 pa)
 	if (b->mode & TM_USER)
 		block_own_slots(k, b);
 	block_publish(k, b);
+	if (fresh && b->indirect)
+		block_known(b);
 	k->stats.revived++;
 }
 
@@ -102,7 +122,7 @@ static void revive_page(struct cache *k, const struct block *first, const struct
 	for (struct block *b = &k->blocks[first->ring - 1]; b != first; b = &k->blocks[b->ring - 1]) {
 		u64 at = b->pc & ~PAGE_MASK;
 
-		if (fits(k, b, r, b->pc, page + at) && !block_find(k, pa | at, b->pc, b->mode))
+		if (fits(k, b, r, b->pc, page + at))
 			revive(k, b, b->pc, pa | at);
 	}
 }

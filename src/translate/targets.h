@@ -16,6 +16,9 @@ u64 frame_of(u64 pa);
 /* Enters the block into its frames' lists and marks them as code (invariant B2). */
 void frame_add_block(struct cache *k, struct block *b);
 
+/* Indirect branches led to the block in an earlier run, and will. */
+void block_known(const struct block *b);
+
 /* exec only: what its environment does otherwise (exec/flow.c). */
 struct tx;
 /* The transfer to the address in tx_target(), whose own value is in the spill page. */
