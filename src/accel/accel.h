@@ -99,6 +99,7 @@ enum vm_end {
 	S(exit_iret, "count", "exits: IRET")                                      \
 	S(exit_other, "count", "exits: anything else")                            \
 	S(cr3_loads, "count", "address space switches")                           \
+	S(starved, "count", "times that the guest was told that the host had not let it run") \
 	S(carrier_switches, "count", "changes of the carrier that runs")          \
 	S(carriers_peak, "count", "most carrier processes at one time")           \
 	S(vmas_peak, "count", "most host mappings in one carrier")                \

@@ -497,6 +497,7 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 	s->exit_iret = m->classes[IC_IRET];
 	s->cr3_loads = m->cr3_loads;
 	s->carrier_switches = m->switches;
+	s->starved = m->starved;
 	s->carriers_peak = m->carriers;
 	s->vmas_peak = m->vmas_peak;
 	s->exit_system = m->exits[X_INSN] - MIN(m->exits[X_INSN], s->exit_io + s->exit_halt + s->exit_cpuid + s->exit_msr +

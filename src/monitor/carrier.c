@@ -256,4 +256,5 @@ void carrier_idle(u64 deadline)
 	cache_idle();
 	futex_wait(&VCPU->kick, VCPU->kick_seen, &t);
 	cache_work();
+	late_note(deadline);
 }

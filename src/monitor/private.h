@@ -119,6 +119,10 @@ void root_is_eager(struct cpu *c);
 void mmu_page_fault(struct cpu *c, u64 va);
 /* The kernel reaches memory of the user half, whose carrier does not run: true where C may do it, false where the
  * carrier has to be switched to. */
+/* ---- late.c, and the page that it writes to (vmem.c): `msr` is what KVM_SYSTEM_TIME was set to ---- */
+void late_note(u64 due);
+void late_tell(struct cpu *c);
+void clock_note_stopped(struct cpu *c, u64 msr);
 bool foreign_access(struct cpu *c, bool user_page);
 u8 current_mode(const struct cpu *c);
 /* confine.c */

@@ -589,8 +589,11 @@ static void notified(int sig, struct ucontext *uc)
 {
 	bool guest = in_guest(uc->rip);
 
-	if (sig == SIGALRM)
+	if (sig == SIGALRM) {
+		if (VCPU->current == my.number)
+			late_note(my.armed);
 		my.armed = 0;
+	}
 	if (VCPU->current != my.number) {
 		/* Whoever starts to run looks by itself. */
 		if (sig == SIGALRM || !smp())

@@ -54,6 +54,7 @@ struct monitor_counters {
 	u64 exits[X_KINDS], lookups, events, faults, exceptions, page_faults, interrupts;
 	u64 cr3_loads, switches, carriers, steps, classes[IC_COUNT];
 	u64 both_sites, vmas_peak, shootdowns;
+	u64 starved;            /* see late.c */
 };
 
 /* What tests turn on through PENUMBRA_TEST_KNOBS (accel/bt.c); 0: off. */
@@ -117,6 +118,9 @@ struct shared {
 };
 
 /* One vCPU.  What it has mapped of the guest is its TLB: no other vCPU's flushes concern it. */
+/* See late.c: in nanoseconds, `lost` since `since`. */
+struct lateness { u64 since, lost; bool told; };
+
 struct vcpu {
 	/* What entry.S reaches by displacement. */
 	u64 gpr[16];
@@ -137,6 +141,7 @@ struct vcpu {
 	u64 kernel_flushed[KERNEL_FLUSHES];
 	u64 rights_epoch;       /* bumped when CR0.WP or EFER.NXE changed */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
+	struct lateness late;
 	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
 	struct monitor_counters count;
 	u8 xstate[XSTATE_MAX] __attribute__((aligned(64)));

@@ -373,6 +373,7 @@ struct pvclock {
 	u8 flags, pad2[2];
 };
 #define PVCLOCK_TSC_STABLE 1
+#define PVCLOCK_GUEST_STOPPED 2
 
 void clock_write_system_time(struct cpu *c, gpa_t page)
 {
@@ -400,6 +401,17 @@ void clock_write_system_time(struct cpu *c, gpa_t page)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	p->version++;
 	memory_written(c, page.v & ~3ull, sizeof *p);
+}
+
+void clock_note_stopped(struct cpu *c, u64 msr)
+{
+	u64 page = msr & ~3ull;
+	struct pvclock *p = ram_pointer(page);
+
+	if (!(msr & 1) || !p || !ram_pointer(page + sizeof *p))
+		return;
+	__atomic_fetch_or(&p->flags, PVCLOCK_GUEST_STOPPED, __ATOMIC_SEQ_CST);
+	memory_written(c, page, sizeof *p);
 }
 
 void clock_write_wall_clock(struct cpu *c, gpa_t page)

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# A host that lets a machine stand still: the guest's watchdogs are told, and do not take it for a lockup of its own.
+# TIMEOUT: 120
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/guest.sh
+. tests/lib/devices.sh
+
+cat >"$tmp/starved.sh" <<'END'
+#!/bin/sh
+echo 2 >/proc/sys/kernel/watchdog_thresh # a lockup after 4 s
+(while :; do :; done) &
+(while :; do :; done) &
+echo "busy now"
+read -r line
+sleep 3
+echo "after the pause"
+END
+guest/build.sh overlay "$initrd" "$tmp/initrd" starved.sh="$tmp/starved.sh"
+initrd=$tmp/initrd
+for cpus in 1 2; do
+	terminal_start "$quiet rcupdate.rcu_cpu_stall_timeout=4 penumbra.run=/starved.sh" --cpus $cpus --timeout 60 --stats "$tmp/stats"
+	terminal_await "busy now"
+	# The processes of the guest, and nobody else's.
+	family=()
+	for pid in $(pgrep -x penumbra -f -- "--initrd $initrd ") $(pgrep -f -- "--initrd $initrd "); do
+		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = penumbra ] || continue
+		for zygote in $(pgrep -P "$pid" -x penumbra-guest); do mapfile -t family < <(echo "$zygote"; pgrep -P "$zygote"); done
+	done
+	[ ${#family[@]} -gt 1 ] && kill -STOP "${family[@]}"
+	result $? "the machine stands still, $cpus processors" "${family[*]}"
+	sleep 9 # longer than the guest's watchdogs wait
+	kill -CONT "${family[@]}" 2>/dev/null
+	terminal_type '\n'
+	terminal_await "after the pause"
+	result $? "it goes on, $cpus processors" "${seen: -300}"
+	terminal_finish
+	guest_clean "no lockup and no stall is reported, $cpus processors"
+	starved=$(sed -n 's/.*"starved": *\([0-9]*\).*/\1/p' "$tmp/stats")
+	[ "${starved:-0}" -gt 0 ]
+	result $? "the guest was told, $cpus processors" "$starved times"
+done
