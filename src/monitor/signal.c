@@ -590,8 +590,8 @@ static void notified(int sig, struct ucontext *uc)
 	bool guest = in_guest(uc->rip);
 
 	if (sig == SIGALRM) {
-		if (VCPU->current == my.number)
-			late_note(my.armed);
+		/* Also of a carrier that sleeps: the one that runs may rely on its timer. */
+		late_note(my.armed);
 		my.armed = 0;
 	}
 	if (VCPU->current != my.number) {
