@@ -253,7 +253,7 @@ static void kernel_code_note(struct cpu *c, u64 va, const struct walk *w)
 			translations_flush();
 		n = SH->n_kexec++;
 		SH->kexec[n].va = page;
-		SH->kexec[n].local = SH->kexec[n].giant = false;
+		SH->kexec[n].local = SH->kexec[n].giant = SH->kexec[n].user = SH->kexec[n].kernel = false;
 		++*kexec_region(page);
 		kexec_insert(n);
 	} else if (SH->kexec[n].pa != pa) {
@@ -263,6 +263,8 @@ static void kernel_code_note(struct cpu *c, u64 va, const struct walk *w)
 	kexec_mark(n, is_local(c, page, w->entry));
 	SH->giant_kexec += (w->level == 3) - SH->kexec[n].giant;
 	SH->kexec[n].giant = w->level == 3;
+	SH->kexec[n].user |= c->cpl == 3;
+	SH->kexec[n].kernel |= c->cpl != 3;
 	cache_unlock();
 }
 
@@ -276,7 +278,9 @@ static bool kexec_good(struct cpu *c, u32 n)
 
 	pa = (e & PTE_ADDR & ~(size - 1)) | (at & (size - 1));
 	kexec_mark(n, is_local(c, at, e));
-	if (level && (e & PTE_A) && !(e & PTE_NX) && !((e & PTE_U) && (c->cr4 & CR4_SMEP)) && (pa & PAGE_MASK) == SH->kexec[n].pa)
+	/* The guest's programs may have code there too. */
+	if (level && (e & PTE_A) && !(e & PTE_NX) && (pa & PAGE_MASK) == SH->kexec[n].pa && (!SH->kexec[n].user || (e & PTE_U)) &&
+	    !(SH->kexec[n].kernel && (e & PTE_U) && (c->cr4 & CR4_SMEP)))
 		return true;
 	block_kill_page(CACHE, ram_offset(SH->kexec[n].pa) >> PAGE_SHIFT, at);
 	return false;

@@ -102,7 +102,7 @@ struct shared {
 	u64 host_xcr0;
 	u32 n_kexec;            /* kernel pages with translations */
 	u32 local_kexec;        /* of these not global, or in the lower half */
-	struct { u64 va, pa; u32 next; bool local, giant; } kexec[MAX_KEXEC];
+	struct { u64 va, pa; u32 next; bool local, giant, user, kernel; } kexec[MAX_KEXEC];
 	u32 giant_kexec;        /* of these on a page of 1 GiB */
 	u16 kexec_regions[KEXEC_REGIONS]; /* how many of these, by hash of the address's 2 MiB */
 	u32 kexec_hash[KEXEC_HASH]; /* number + 1 of the first in a chain */

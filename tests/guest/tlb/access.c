@@ -296,7 +296,10 @@ static bool good_fault(struct trial *t)
 	u32 part = (trapped[2] ^ t->a->va) >> 12 ? 1 : 0;
 	bool known = false;
 
-	if (trapped[0] != VEC_PF || part >= t->parts || trapped[2] != (part ? t->q[1].va : t->a->va))
+	if (trapped[0] != VEC_PF || part >= t->parts)
+		return false;
+	/* The second instruction of what is called may find its translation gone. */
+	if (trapped[2] != (part ? t->q[1].va : t->a->va) && !((t->what & IS_EXEC) && trapped[2] == t->a->va + 5))
 		return false;
 	for (u32 i = 0; i < t->q[part].n; i++)
 		known |= t->q[part].out[i].fault && near(t, part, i);
@@ -413,7 +416,7 @@ bool tables_check(const struct query *q, int n)
 	return true;
 }
 
-/* What the access wrote to entries, the model learns. */
+/* What the access wrote to entries, the model learns; before it, what its walk may have marked there and cached. */
 static void learn(const struct trial *t, u32 parts)
 {
 	for (u32 part = 0; part < parts; part++) {
@@ -422,8 +425,10 @@ static void learn(const struct trial *t, u32 parts)
 		for (u64 at = pa & ~7ull; at < pa + t->length[part]; at += 8) {
 			int f = frame_at(at), s = slot_of(at >> 3 & 511);
 
-			if (f >= 0 && frame_is_table[f] && s >= 0)
-				model_set(f, s, table_word(f, s));
+			if (f < 0 || !frame_is_table[f] || s < 0)
+				continue;
+			model_set(f, s, model_get(f, s) | may_touch(t->q, (int)t->parts, f, s));
+			model_set(f, s, table_word(f, s));
 		}
 	}
 }

@@ -5,8 +5,8 @@
  * Command line, all optional: seed=N steps=N; from=N begins at that step (a multiple of EPOCH), skip=MASK leaves out
  * classes of operations, drop=A-B (several times) steps, verbose=1 prints each, lenient=1 is for a processor that keeps
  * translations over a #PF, and has other flaws that access.c names; kvm=1 for one that
- * emulates kernel code without SYSCALL and vector instructions; wide=1 gives
- * roots upper halves of their own.  Each step's random numbers depend on the seed and its number alone, and every EPOCH
+ * emulates kernel code without SYSCALL and vector instructions; wide=0 gives no
+ * root an upper half of its own.  Each step's random numbers depend on the seed and its number alone, and every EPOCH
  * steps all begins anew: what fails can be repeated from there, with steps left out.
  * Prints `TLB ok ...` and ends with status 0, or `WRONG ...`, `TLB failed seed S step N` and status 1. */
 #include "access.h"
@@ -24,7 +24,7 @@ _Noreturn void tlb_main(u32 start_info);
 _Noreturn void tlb_panic(void);
 
 /* ---- command line ---- */
-static u64 seed = 1, steps = 100000, first_step, skip, verbose, lenient, wide, kvm;
+static u64 seed = 1, steps = 100000, first_step, skip, verbose, lenient, wide = 1, kvm;
 static struct { u64 from, to; } drops[DROPS];
 static u32 n_drops;
 
@@ -565,6 +565,7 @@ static bool access_one(void)
 
 	if (chance(25))
 		a.kind = KIND_call;
+	a.ac &= !(kvm && a.user); /* alignment is checked there whatever CR0.AM says */
 	avoid_vectors(&a, page);
 	kind = a.kind;
 	what = kinds[a.kind].what;
