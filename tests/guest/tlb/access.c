@@ -207,6 +207,17 @@ static bool marked(const struct outcome *o, u64 pa, u32 length)
 	return true;
 }
 
+/* Nothing was written there: walks set bits and clear none. */
+static bool untouched(const struct trial *t, u64 pa, const u8 *before, u32 n)
+{
+	const u8 *now = memory(pa);
+
+	for (u32 i = 0; i < n; i++)
+		if (((now[i] ^ before[i]) & ~unsure(t, pa + i)) || (before[i] & ~now[i]))
+			return false;
+	return true;
+}
+
 /* No place that could have been reached, but the one at pa, was written to. */
 static bool others_same(const struct trial *t, u32 part, u64 pa)
 {
@@ -215,7 +226,7 @@ static bool others_same(const struct trial *t, u32 part, u64 pa)
 	for (u32 i = 0; i < t->q[part].n; i++) {
 		const struct outcome *o = &t->q[part].out[i];
 
-		if (!o->fault && o->pa - pa >= n && pa - o->pa >= n && !same(t, o->pa, memory(o->pa), t->before[part][i], n))
+		if (!o->fault && o->pa - pa >= n && pa - o->pa >= n && !untouched(t, o->pa, t->before[part][i], n))
 			return false;
 	}
 	return true;
