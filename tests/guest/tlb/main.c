@@ -563,8 +563,8 @@ static bool access_one(void)
 	enum kind kind;
 	u32 what;
 
-	if (chance(25))
-		a.kind = KIND_call;
+	if (chance(30))
+		a.kind = chance(80) ? KIND_call : KIND_store4;
 	a.ac &= !(kvm && a.user); /* alignment is checked there whatever CR0.AM says */
 	avoid_vectors(&a, page);
 	kind = a.kind;
@@ -582,6 +582,8 @@ static bool access_one(void)
 		a.va = page + (a.va & 0xfff);
 	} else {
 		aim(&a, page);
+		if (a.kind == KIND_store4 && !reach.tables && chance(50))
+			a.va = page + CODE_AT + 1; /* what the code there returns */
 		if (across)
 			aim_across(&a, page);
 		if (a.kind == KIND_call)
