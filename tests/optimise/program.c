@@ -249,6 +249,22 @@ static void branch(struct gen *g)
 	}
 }
 
+/* What a function that changes its return address skips. */
+static void returned(struct gen *g) { e_bytes(&g->e, (const u8 *)"\x48\x8d\x49\x01", 4); /* lea rcx, [rcx + 1] */ }
+
+/* test r, 1; jnz over; add qword [rsp], 4 */
+static void return_elsewhere(struct gen *g)
+{
+	struct emit *e = &g->e;
+	int r = reg(g);
+	u8 *over;
+
+	e_rex(e, 1, 0, 0, r); e8(e, 0xf7); e8(e, (u8)(0xc0 | (r & 7))); e32(e, 1);
+	over = e_jcc(e, 5, e->p + 6);
+	e_bytes(e, (const u8 *)"\x48\x83\x04\x24\x04", 5);
+	e_patch(over, e->p);
+}
+
 static void call(struct gen *g)
 {
 	struct emit *e = &g->e;
@@ -273,6 +289,7 @@ static void call(struct gen *g)
 		e8(e, 0xe8);
 		e32(e, (u32)(to - (e->p + 4)));
 	}
+	returned(g);
 }
 
 /* jmp [rbx + r * 8 + table], eight ways. */
@@ -407,6 +424,8 @@ static void function(struct gen *g, int number)
 		if (g->frame)
 			e_pop(e, RBP);
 	}
+	if (!rnd(g, 3))
+		return_elsewhere(g);
 	e8(e, 0xc3);
 }
 
@@ -434,6 +453,7 @@ void program_make(struct machine *m, u64 seed)
 	for (int i = 0; i < 4; i++) {
 		e8(&g.e, 0xe8);
 		e32(&g.e, (u32)(g.functions[FUNCTIONS - 1 - (i & 1)] - (g.e.p + 4)));
+		returned(&g);
 	}
 	e8(&g.e, 0xff); e8(&g.e, 0x25); e32(&g.e, 0);
 	e64(&g.e, machine_finish());
