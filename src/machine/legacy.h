@@ -52,6 +52,7 @@
 	S(8, post)       /* port 0x80, the last progress code */ \
 	S(8, port92)     /* bit 1: A20 */ \
 	S(8, reset)      /* port 0xcf9 without its trigger bit */ \
+	S(32, config_address) /* port 0xcf8, where the machine has no PCI devices */ \
 	S(8, debug_exit) /* port 0xf4 ends the machine */ \
 	S(8, exit_status) /* ... with this status */
 

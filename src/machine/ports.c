@@ -26,6 +26,27 @@ static void debug_exit_write(struct legacy *l, u16 port, u8 value)
 
 void legacy_enable_debug_exit(struct legacy *l) { l->core.debug_exit = 1; }
 
+/* ---- PCI without devices ---- */
+
+/* A machine that has none still has a host bridge, alone on its bus, in the words of configuration mechanism 1 (PCI Local
+ * Bus 3.0, 3.2.2.3.2): Linux takes a machine without one for broken.  Where there are devices, device/pci.c answers,
+ * with the same bridge. */
+#define CONFIG_ADDRESS 0xcf8
+#define CONFIG_DATA 0xcfc
+#define CONFIG_ENABLE 0x80000000u
+static const u32 bridge[] = { 0x00081b36, 0, 0x06000000 };
+
+static u32 config_read(const struct legacy *l, u16 port, int size)
+{
+	u32 address = l->core.config_address, at = address >> 2 & 0x3f;
+	u32 value = at < ARRAY_SIZE(bridge) ? bridge[at] : 0;
+
+	if ((address & 0xffffff00u) != CONFIG_ENABLE)
+		value = 0xffffffff;
+	value >>= 8 * (port & 3);
+	return size == 4 ? value : value & ((1u << 8 * size) - 1);
+}
+
 /* The first row that holds the port and takes the access size wins.  Rows without functions are
  * hardware that is absent: ones, as from a bus that nobody drives.  `whole` is a set of sizes that
  * the row takes in one piece; all others come as bytes. */
@@ -93,6 +114,10 @@ u32 legacy_io_read(struct legacy *l, u16 port, int size, u64 now_ns)
 	u32 value = 0;
 
 	set_now(l, now_ns);
+	if (port == CONFIG_ADDRESS && size == 4)
+		return l->core.config_address;
+	if (port >= CONFIG_DATA && port + size <= CONFIG_DATA + 4)
+		return config_read(l, port, size);
 	if (size == 1)
 		return read_byte(l, port);
 	if (port_find(port, size))
@@ -105,6 +130,8 @@ u32 legacy_io_read(struct legacy *l, u16 port, int size, u64 now_ns)
 void legacy_io_write(struct legacy *l, u16 port, int size, u32 value, u64 now_ns)
 {
 	set_now(l, now_ns);
+	if (port == CONFIG_ADDRESS && size == 4)
+		l->core.config_address = value & 0x80fffffcu;
 	if (size != 1 && port_find(port, size))
 		return;
 	for (int i = 0; i < size && i < 4; i++)

@@ -432,7 +432,15 @@ static void test_i8042(void)
 
 static void test_absent(void)
 {
-	CHECK_EQ(legacy_io_read(&m, 0xcf8, 4, now), 0xffffffff);
+	/* A host bridge and nothing else. */
+	legacy_io_write(&m, 0xcf8, 4, 0x80000008, now);
+	CHECK_EQ(legacy_io_read(&m, 0xcf8, 4, now), 0x80000008);
+	CHECK_EQ(legacy_io_read(&m, 0xcfc, 4, now), 0x06000000);
+	CHECK_EQ(legacy_io_read(&m, 0xcfe, 2, now), 0x0600);
+	CHECK_EQ(legacy_io_read(&m, 0xcff, 1, now), 0x06);
+	legacy_io_write(&m, 0xcf8, 4, 0x80000800, now);
+	CHECK_EQ(legacy_io_read(&m, 0xcfc, 4, now), 0xffffffff);
+	legacy_io_write(&m, 0xcf8, 4, 0, now);
 	CHECK_EQ(legacy_io_read(&m, 0xcfc, 4, now), 0xffffffff);
 	CHECK_EQ(legacy_io_read(&m, 0xcfe, 2, now), 0xffff);
 	CHECK_EQ(in(0x3d5), 0xff);
