@@ -47,8 +47,30 @@ m_gcc() { rm -rf o; mkdir o; timed gcc 1 make -s -C /srv/source -j1 -f /srv/sour
 m_parallel() { # the same work by one processor and by all: both are reported
 	openssl speed -seconds 3 -bytes 16384 sha256 >$work/out 2>&1
 	per_second parallel_one "$(awk '/^sha256/ { sub("k", "", $2); print $2 }' $work/out)"
-	openssl speed -multi "$cpus" -seconds 3 -bytes 16384 -evp sha256 >$work/out 2>&1
-	per_second parallel_all "$(awk '/^evp/ || /^sha256/ { sub("k", "", $2); v = $2 } END { print v }' $work/out)"
+	# A program for each: with -multi openssl prints what its children say in any order.
+	local c
+	for ((c = 0; c < cpus; c++)); do taskset -c "$c" openssl speed -seconds 3 -bytes 16384 sha256 >$work/out.$c 2>&1 & done
+	wait
+	per_second parallel_all "$(awk '/^sha256/ { sub("k", "", $2); v += $2 } END { print v }' $work/out.*)"
+}
+# In the manner of UnixBench and lmbench, by bench/classic.c.
+m_classic() { while read -r _ name value; do report "$name" "$value"; done < <(classic); }
+# UnixBench's script: one at a time, and eight at once (a unit is all eight).
+m_scripts() {
+	cat >script <<'X'
+sort </etc/services >$1.1 && od -x <$1.1 >$1.2 && grep -c the <$1.2 >$1.3
+tee $1.4 <$1.1 | wc >/dev/null
+rm -f $1.?
+X
+	scripts() { # at-once times
+		local i j
+		for ((i = 0; i < $2; i++)); do
+			for ((j = 0; j < $1; j++)); do sh ./script s$j & done
+			wait
+		done
+	}
+	timed scripts_one 50 scripts 1 50
+	timed scripts_eight 10 scripts 8 10
 }
 m_sqlite() {
 	timed sqlite 1 sqlite3 db 'create table t (i integer primary key, v text);
