@@ -51,10 +51,10 @@ m_parallel() { # the same work by one processor and by all: both are reported
 	local c
 	for ((c = 0; c < cpus; c++)); do taskset -c "$c" openssl speed -seconds 3 -bytes 16384 sha256 >$work/out.$c 2>&1 & done
 	wait
-	per_second parallel_all "$(awk '/^sha256/ { sub("k", "", $2); v += $2 } END { print v }' $work/out.*)"
+	per_second parallel_all "$(awk '/^sha256/ { sub("k", "", $2); v += $2 } END { printf "%.2f", v }' $work/out.*)"
 }
 # In the manner of UnixBench and lmbench, by bench/classic.c.
-m_classic() { while read -r _ name value; do report "$name" "$value"; done < <(classic); }
+m_classic() { while read -r _ name value; do report "$name" "$value"; done < <(/usr/local/bin/classic); }
 # UnixBench's script: one at a time, and eight at once (a unit is all eight).
 m_scripts() {
 	cat >script <<'X'
