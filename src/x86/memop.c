@@ -784,6 +784,12 @@ static int execute(struct cpu *c, const struct insn *in)
 	}
 	if (!in->has_mem || in->enc != ENC_LEGACY)
 		return UNCOVERED;
+	/* Their operand is named and never accessed.  Kernels patch code with such NOPs, so that one may stand where another
+	 * instruction was when C was called. */
+	if (has_no_effect(in))
+		return sys_done(c, in);
+	if (in->map == MAP_1B && in->op == 0x8d)
+		return run_lea(c, in);
 	switch (in->map) {
 	case MAP_1B: return run_one_byte(c, in);
 	case MAP_0F: return run_two_byte(c, in);

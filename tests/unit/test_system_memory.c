@@ -379,6 +379,13 @@ static void test_faults(void)
 	cpu.gpr[RAX] = DATA + 8;
 	FAULTS(VEC_GP, 0, 0x48, 0x0f, 0xc7, 0x08); /* cmpxchg16b, misaligned */
 	CHECK_EQ(exec("\x0f\x58\x00", 3), (enum sys_result)-1);
+	/* Operands that are named and never accessed. */
+	cpu.gpr[RAX] = 0;
+	DOES(0x0f, 0x1f, 0x44, 0x00, 0x00);
+	DOES(0x0f, 0x18, 0x08);
+	DOES(0x0f, 0x0d, 0x08);
+	DOES(0x48, 0x8d, 0x48, 0x07);
+	CHECK_EQ(cpu.gpr[RCX], 7);
 }
 
 int main(void)
