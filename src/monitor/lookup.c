@@ -195,7 +195,7 @@ void translations_flush(void)
 		VCPU_AT(v)->gates_open = false;
 		vcpu_constants(v)->lstar_entry = 0;
 	}
-	SH->n_kexec = SH->local_kexec = SH->giant_kexec = 0;
+	SH->n_kexec = SH->low_kexec = SH->local_kexec = SH->giant_kexec = 0;
 	__builtin_memset(SH->kexec_regions, 0, sizeof SH->kexec_regions);
 	__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
 	for (u32 i = 0; i < BIT(KLOOKUP_BITS); i++)
@@ -254,6 +254,7 @@ static void kernel_code_note(struct cpu *c, u64 va, const struct walk *w)
 		n = SH->n_kexec++;
 		SH->kexec[n].va = page;
 		SH->kexec[n].local = SH->kexec[n].giant = SH->kexec[n].user = SH->kexec[n].kernel = false;
+		SH->low_kexec += !is_kernel_half(page);
 		++*kexec_region(page);
 		kexec_insert(n);
 	} else if (SH->kexec[n].pa != pa) {
@@ -289,18 +290,30 @@ static bool kexec_good(struct cpu *c, u32 n)
 static void kexec_forget(u32 n)
 {
 	kexec_mark(n, false);
+	SH->low_kexec -= !is_kernel_half(SH->kexec[n].va);
 	SH->giant_kexec -= SH->kexec[n].giant;
 	--*kexec_region(SH->kexec[n].va);
 	SH->kexec[n] = SH->kexec[--SH->n_kexec];
 }
 
-/* All that are noted, or those that are not global. */
-static void kexec_check_all(struct cpu *c, bool local)
+/* Whether the page is one of those that are to be looked at. */
+static bool kexec_among(struct cpu *c, u32 n, enum kexec_set which)
+{
+	u64 e;
+
+	if (which == KEXEC_ALL || !is_kernel_half(SH->kexec[n].va))
+		return true;
+	if (which == KEXEC_LOW || !SH->kexec[n].local)
+		return false;
+	return which == KEXEC_LOCAL || mmu_peek(c, SH->kexec[n].va, &e);
+}
+
+static void kexec_check_all(struct cpu *c, enum kexec_set which)
 {
 	u32 before = SH->n_kexec;
 
 	for (u32 n = 0; n < SH->n_kexec; n++)
-		if ((!local || SH->kexec[n].local) && !kexec_good(c, n))
+		if (kexec_among(c, n, which) && !kexec_good(c, n))
 			kexec_forget(n--);
 	if (SH->n_kexec == before)
 		return;
@@ -330,17 +343,17 @@ void kernel_code_check(struct cpu *c, u64 va)
 	cache_lock();
 	/* Where the one is not good, others seldom are. */
 	if (va == ~0ull || region_bad(c, va))
-		kexec_check_all(c, false);
+		kexec_check_all(c, KEXEC_ALL);
 	cache_unlock();
 	itlb_clear();
 }
 
-void kernel_local_code_check(struct cpu *c)
+void kernel_local_code_check(struct cpu *c, enum kexec_set which)
 {
-	if (!SH->local_kexec)
+	if (!(which == KEXEC_LOW ? SH->low_kexec : SH->local_kexec))
 		return;
 	cache_lock();
-	kexec_check_all(c, true);
+	kexec_check_all(c, which);
 	cache_unlock();
 	itlb_clear();
 }

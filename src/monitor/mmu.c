@@ -65,6 +65,7 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 {
 	bool pcide = c->cr4 & CR4_PCIDE, flush = !(pcide && value_written >> 63);
 	u64 root = c->cr3 & PTE_ADDR, pcid = pcide ? c->cr3 & 0xfff : 0;
+	bool apart;
 
 	VCPU->count.cr3_loads++;
 	if (my.ktlb_local)
@@ -80,15 +81,18 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 		s->stale |= flush || s->pcid != pcid;
 		s->pcid = (u32)pcid;
 	}
-	if (flush || (pcide && (old & 0xfff) != pcid))
-		space_flush_local(c);
-	kernel_local_code_check(c);
 	my.foreign_accesses = 0;
 	my.must_switch = false;
 	my.want_switch = VCPU->carriers[my.number].cr3 != root;
+	/* A kernel that takes most of itself out of the user's root goes to and fro at each system call: what this carrier
+	 * has stays for when its root is back, and so do translations of what the other root does not map. */
+	apart = my.want_switch && !same_upper_half(root);
+	if (!apart && (flush || (pcide && (old & 0xfff) != pcid)))
+		space_flush_local(c);
+	kernel_local_code_check(c, !flush ? KEXEC_LOW : apart ? KEXEC_MAPPED : KEXEC_LOCAL);
 	if (!my.want_switch && VCPU->carriers[my.number].stale)
 		carrier_catch_up();
-	if (my.want_switch && (space_low_supervisor() || VCPU->eager[eager_index(root)] == root || !same_upper_half(root)))
+	if (my.want_switch && (space_low_supervisor() || VCPU->eager[eager_index(root)] == root || apart))
 		my.must_switch = true;
 }
 
@@ -147,7 +151,7 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 void mmu_invlpg(struct cpu *c, gva_t address)
 {
 	if (!is_kernel_half(address.v)) {
-		kernel_local_code_check(c);
+		kernel_local_code_check(c, KEXEC_LOW);
 		mark_sharers(c);
 	}
 	if (is_kernel_half(address.v)) {
@@ -167,7 +171,7 @@ void mmu_page_fault(struct cpu *c, u64 va)
 		mmu_invlpg(c, (gva_t){ va });
 		return;
 	}
-	kernel_local_code_check(c);
+	kernel_local_code_check(c, KEXEC_LOW);
 	mark_sharers(c);
 	if (foreign(c))
 		return;
@@ -183,7 +187,7 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 		flush_everything(c);
 		return;
 	}
-	kernel_local_code_check(c);
+	kernel_local_code_check(c, type == 0 && !is_kernel_half(address.v) ? KEXEC_LOW : KEXEC_LOCAL);
 	mark_stale(type == 3 ? ~0ull : pcid);
 	if (my.ktlb_local)
 		ktlb_clear();

@@ -106,7 +106,10 @@ void itlb_clear(void);          /* all of the three */
 void ktlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
-void kernel_local_code_check(struct cpu *c);   /* what goes with a load of CR3 */
+/* Kernel code to look at again: all; what goes with a load of CR3; of that only what the new root maps; what lies in the
+ * lower half.  The last is part of the others. */
+enum kexec_set { KEXEC_ALL, KEXEC_LOCAL, KEXEC_MAPPED, KEXEC_LOW };
+void kernel_local_code_check(struct cpu *c, enum kexec_set which);
 void state_live(struct cpu *c, bool user);
 /* Test: where the shadow has just been brought up to date. */
 void carrier_check(bool user_flushed);

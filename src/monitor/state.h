@@ -101,7 +101,8 @@ struct shared {
 	u32 xstate_pkru;        /* offset of PKRU in a signal frame's XSAVE area */
 	u64 host_xcr0;
 	u32 n_kexec;            /* kernel pages with translations */
-	u32 local_kexec;        /* of these not global, or in the lower half */
+	u32 low_kexec;          /* of these in the lower half */
+	u32 local_kexec;        /* ... and those in the upper one that are not global */
 	struct { u64 va, pa; u32 next; bool local, giant, user, kernel; } kexec[MAX_KEXEC];
 	u32 giant_kexec;        /* of these on a page of 1 GiB */
 	u16 kexec_regions[KEXEC_REGIONS]; /* how many of these, by hash of the address's 2 MiB */
