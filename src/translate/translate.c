@@ -349,10 +349,12 @@ void predict_set(struct cache *k, u32 exit, u64 target)
 }
 
 /* Frees the register for the target, and another; the spill page has those of user code already. */
-static void spill_target(struct tx *t)
+static void spill_target(struct tx *t, const struct insn *in)
 {
-	if (!t->kernel)
+	if (!t->kernel) { /* stored before the record began, and about to be taken */
+		tx_current(t)->borrowed |= t->kept & (u16)~in->reg_touch;
 		return;
+	}
 	e_store_gs(&t->hot, spill_reg(t, RCX), RCX);
 	tx_current(t)->borrowed |= (u16)BIT(RCX);
 	e_store_gs(&t->hot, spill_reg(t, RDX), RDX);
@@ -362,7 +364,7 @@ static void spill_target(struct tx *t)
 static void tx_ret(struct tx *t, const struct tx_insn *ti)
 {
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
-	spill_target(t);
+	spill_target(t, &ti->in);
 	e_pop(&t->hot, tx_target(t));
 	if (ti->in.imm)
 		e_lea_bd(&t->hot, RSP, RSP, (u16)ti->in.imm);
@@ -378,7 +380,7 @@ static void tx_indirect(struct tx *t, const struct tx_insn *ti)
 		tx_execute(t, ti);
 		return;
 	}
-	spill_target(t);
+	spill_target(t, &ti->in);
 	tx_load_operand(t, ti, tx_target(t));
 	held = t->kernel ? (u16)(BIT(RDX) | BIT(RCX)) : TX_KEPT;
 	if (EXEC && call && env_returns_here(t)) {
