@@ -227,12 +227,14 @@ void carrier_sleep(void)
 
 void carrier_arm_timer(u64 deadline)
 {
-	u64 now;
+	u64 now = now_ns();
 	struct { struct host_timespec interval, value; } t = { { 0, 0 }, { 0, 0 } };
 
-	if (deadline == LEGACY_NEVER || (my.armed && my.armed <= deadline && my.armed > now_ns()))
+	if (deadline > now + LATE_BEAT)
+		deadline = now + LATE_BEAT;
+	atomic_store(&VCPU->late.awaited, deadline);
+	if (my.armed && my.armed <= deadline && my.armed > now)
 		return;
-	now = now_ns();
 	my.armed = deadline;
 	deadline = deadline > now ? deadline - now : 1;
 	if (deadline < 20000)
@@ -247,6 +249,7 @@ void carrier_idle(u64 deadline)
 	u64 now = now_ns();
 	struct host_timespec t;
 
+	atomic_store(&VCPU->late.awaited, 0);
 	if (deadline <= now)
 		return;
 	if (deadline - now > NSEC)

@@ -13,7 +13,14 @@
 #define LATE_ENOUGH (WINDOW / 2)
 #define SLICE 2000000u /* other processes' turns of this length are usual */
 
-/* A timer set for `due` (ns) was heard only now. */
+/* Whoever first hears of the running guest's deadline, the timer's signal or the look for events that a kick brought
+ * about: the interrupt must not get to the guest before the word does. */
+void late_check(void)
+{
+	late_note(atomic_exchange(&VCPU->late.awaited, 0));
+}
+
+/* A deadline (ns) was heard of only now. */
 void late_note(u64 due)
 {
 	struct lateness *l = &VCPU->late;

@@ -124,6 +124,8 @@ void mmu_page_fault(struct cpu *c, u64 va);
  * carrier has to be switched to. */
 /* ---- late.c, and the page that it writes to (vmem.c): `msr` is what KVM_SYSTEM_TIME was set to ---- */
 void late_note(u64 due);
+void late_check(void);
+#define LATE_BEAT (NSEC / 2) /* a running guest hears from its timer at least so often, ns: see late.c */
 void late_tell(struct cpu *c);
 void clock_note_stopped(struct cpu *c, u64 msr);
 bool foreign_access(struct cpu *c, bool user_page);

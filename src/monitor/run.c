@@ -91,6 +91,7 @@ static void events(struct cpu *c)
 	carrier_place();
 	if (VCPU->number == 0)
 		device_events();
+	late_check();
 	late_tell(c);
 	vector = interrupt_due(c, &deadline);
 	if (c->nmi_pending && !c->nmi_masked) {

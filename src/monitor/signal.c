@@ -589,17 +589,16 @@ static void notified(int sig, struct ucontext *uc)
 {
 	bool guest = in_guest(uc->rip);
 
-	if (sig == SIGALRM) {
-		/* Also of a carrier that sleeps: the one that runs may rely on its timer. */
-		late_note(my.armed);
+	if (sig == SIGALRM)
 		my.armed = 0;
-	}
 	if (VCPU->current != my.number) {
-		/* Whoever starts to run looks by itself. */
+		/* Whoever starts to run looks by itself, but one that runs already may rely on this timer. */
 		if (sig == SIGALRM || !smp())
 			forward_event();
 		return;
 	}
+	late_check();
+	carrier_arm_timer(LEGACY_NEVER); /* while the guest keeps interrupts off nobody else does */
 	if (smp() && !guest)
 		signal_noted = 1;
 	if (smp() && guest)

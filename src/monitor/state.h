@@ -119,8 +119,8 @@ struct shared {
 };
 
 /* One vCPU.  What it has mapped of the guest is its TLB: no other vCPU's flushes concern it. */
-/* See late.c: in nanoseconds, `lost` since `since`. */
-struct lateness { u64 since, lost; bool told; };
+/* See late.c: in nanoseconds, `lost` since `since`; `awaited`: the deadline of the running guest, 0: heard of. */
+struct lateness { u64 since, lost; _Atomic u64 awaited; bool told; };
 
 struct vcpu {
 	/* What entry.S reaches by displacement. */

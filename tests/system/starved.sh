@@ -24,7 +24,7 @@ for cpus in 1 2; do
 	terminal_await "busy now"
 	# The processes of the guest, and nobody else's.
 	family=()
-	for pid in $(pgrep -x penumbra -f -- "--initrd $initrd ") $(pgrep -f -- "--initrd $initrd "); do
+	for pid in $(pgrep -f -- "--initrd $initrd "); do
 		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = penumbra ] || continue
 		for zygote in $(pgrep -P "$pid" -x penumbra-guest); do mapfile -t family < <(echo "$zygote"; pgrep -P "$zygote"); done
 	done
