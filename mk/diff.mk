@@ -5,7 +5,7 @@ DIFF_GUEST := $(BUILD)/tests/diff/guest
 DIFF_HARNESS := $(BUILD)/tests/diff/harness
 DIFF_GUEST_CFLAGS := $(COMMON_CFLAGS) -ffreestanding -mcmodel=kernel -mgeneral-regs-only -mno-red-zone -fno-pic -fno-pie \
 	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns
-DIFF_GUEST_DEPS := $(wildcard tests/guest/diff/*) tests/diff/format.h src/x86/cpu.h src/x86/paging.h src/base/types.h
+DIFF_GUEST_DEPS := guest/vectors.inc $(wildcard tests/guest/diff/*) tests/diff/format.h src/x86/cpu.h src/x86/paging.h src/base/types.h
 DIFF_HARNESS_SRCS := $(wildcard tests/diff/*.c) \
 	$(wildcard src/x86/decode*.c) src/base/err.c src/machine/kernel.c src/machine/multiboot.c src/machine/boot.c src/machine/pvh.c src/machine/linux_boot.c src/machine/ram.c $(wildcard src/machine/payload*.c)
 # The native runner works in a signal handler with the test's FS base: no stack protector, no sanitizers.

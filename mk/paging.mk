@@ -7,7 +7,7 @@ PAGING_BLOB := $(BUILD)/obj/bench/paging-images.o
 PAGING_CFLAGS := $(COMMON_CFLAGS) -ffreestanding -mgeneral-regs-only -fno-pic -fno-pie -fno-stack-protector -fcf-protection=none \
 	-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -nostdlib -static -no-pie \
 	-Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--no-warn-rwx-segments
-PAGING_HEADERS := $(wildcard bench/paging/*.h) src/bench/paging_workloads.h src/base/types.h src/base/sys.h src/x86/paging.h
+PAGING_HEADERS := $(wildcard bench/paging/*.h) guest/vectors.inc src/bench/paging_workloads.h src/base/types.h src/base/sys.h src/x86/paging.h
 
 DEPS_TEST += libxml2-utils
 

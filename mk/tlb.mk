@@ -11,7 +11,7 @@ tlb: $(TLB_GUEST)
 run-tests: tlb
 soak: tlb
 
-$(TLB_GUEST): mk/tlb.mk $(TLB_GUEST_SRCS) $(wildcard tests/guest/tlb/*.h tests/guest/tlb/*.ld) src/x86/cpu.h src/x86/paging.h src/base/types.h
+$(TLB_GUEST): mk/tlb.mk guest/vectors.inc $(TLB_GUEST_SRCS) $(wildcard tests/guest/tlb/*.h tests/guest/tlb/*.ld) src/x86/cpu.h src/x86/paging.h src/base/types.h
 	@echo "  GUEST   $@"
 	@mkdir -p $(@D)
 	@$(CC) $(TLB_GUEST_CFLAGS) -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,-z,max-page-size=4096,--no-warn-rwx-segments \

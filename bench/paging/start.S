@@ -4,6 +4,7 @@
  *
  * Linked at the top of the kernel half, loaded at 1 MiB, entered there in 32-bit protected mode with EBX at a
  * hvm_start_info (Xen docs/misc/pvh.pandoc). */
+#include "../../guest/vectors.inc"
 #define VIRT 0xffffffff80000000
 #define PHYS(x) ((x) - VIRT)
 #define DIRECT_SLOT 273                 /* of 0xffff888000000000 in the top table */
@@ -44,33 +45,13 @@ high:	mov	$stack_top, %rsp
 	xor	%eax, %eax
 	mov	%eax, %fs
 	mov	%eax, %gs
-	/* The task state segment's address into its descriptor. */
-	lea	tss(%rip), %rax
-	mov	%ax, gdt_tss + 2(%rip)
-	shr	$16, %rax
-	mov	%al, gdt_tss + 4(%rip)
-	mov	%ah, gdt_tss + 7(%rip)
-	shr	$16, %rax
-	mov	%eax, gdt_tss + 8(%rip)
+	TSS_DESCRIPTOR
 	lea	trap_stack_top(%rip), %rax
 	mov	%rax, tss + 4(%rip)
 	lgdt	gdtr(%rip)
 	mov	$0x30, %eax
 	ltr	%ax
-	lea	idt(%rip), %rdi
-	lea	stubs(%rip), %rax
-	mov	$32, %ecx
-1:	mov	%ax, (%rdi)
-	movl	$0x8e000008, 2(%rdi)
-	mov	%rax, %r8
-	shr	$16, %r8
-	mov	%r8w, 6(%rdi)
-	shr	$16, %r8
-	mov	%r8d, 8(%rdi)
-	movl	$0, 12(%rdi)
-	add	$16, %rdi
-	add	$16, %rax
-	loop	1b
+	EXCEPTION_GATES 8, 0x8e00
 	movb	$0xee, idt + 3 * 16 + 5(%rip)
 	lidt	idtr(%rip)
 	mov	$0xc0000081, %ecx       /* STAR: SYSCALL 8 and 0x10; SYSRET 0x28 and 0x20 */
@@ -117,18 +98,7 @@ back:	mov	saved_rsp(%rip), %rsp
 	pop	%rbx
 	ret
 
-	.balign	16
-stubs:
-	.set	vector, 0
-	.rept	32
-	.balign	16
-	.if	vector != 8 && (vector < 10 || vector > 14) && vector != 17 && vector != 21
-	push	$0
-	.endif
-	push	$vector
-	jmp	trap
-	.set	vector, vector + 1
-	.endr
+	EXCEPTION_STUBS trap
 trap:	cmpl	$3, (%rsp)              /* INT3 ends user code that may not use SYSCALL */
 	je	back
 	push	%rax

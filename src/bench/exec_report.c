@@ -2,6 +2,8 @@
  * Disassembly is Zydis's, loaded when a report is asked for; without it the report has bytes only. */
 #include "bench/exec_report.h"
 
+#include "bench/svg.h"
+
 #include <Zydis/Zydis.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -200,8 +202,9 @@ static int draw_regions(FILE *f, int y, json_object *all, double *gain)
 	return y + 6;
 }
 
-static int draw(FILE *f, json_object *all)
+static int draw(FILE *f, const void *what)
 {
+	json_object *all = (json_object *)what;
 	double gain[64] = { 0 };
 	json_object *hot = json_object_object_get(all, "hot"), *passes;
 	char words[64];
@@ -219,27 +222,6 @@ static int draw(FILE *f, json_object *all)
 	return y + 10;
 }
 
-static int write_svg(json_object *all, const char *path, struct err *e)
-{
-	char *body = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&body, &size), *out;
-	int height, rc = 0;
-
-	if (!f)
-		return err_sys(e, errno, "%s", path);
-	height = draw(f, all);
-	fclose(f);
-	out = fopen(path, "we");
-	if (!out || fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" font-size=\"12\">\n"
-			    "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n%s</svg>\n", LEFT + (int)(2.5 * UNIT) + 60, height, body) < 0)
-		rc = err_sys(e, errno, "%s", path);
-	if (out && fclose(out) && !rc)
-		rc = err_sys(e, errno, "%s", path);
-	free(body);
-	return rc;
-}
-
 int exec_report_write(const struct exec_report *r, const char *path, struct err *e)
 {
 	json_object *all = compose(r);
@@ -247,7 +229,7 @@ int exec_report_write(const struct exec_report *r, const char *path, struct err 
 	int rc = 0;
 
 	if (n > 4 && !strcmp(path + n - 4, ".svg"))
-		rc = write_svg(all, path, e);
+		rc = svg_write(path, LEFT + (int)(2.5 * UNIT) + 60, draw, all, e);
 	else if (json_object_to_file_ext(path, all, JSON_C_TO_STRING_PRETTY))
 		rc = err_sys(e, errno ? errno : EIO, "%s", path);
 	json_object_put(all);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bench/paging.h"
+#include "bench/svg.h"
 
 #define LEFT 330
 #define UNIT 130                /* pixels for the cost of the best */
@@ -166,23 +167,14 @@ static int draw_sweep(FILE *f, const struct paging_bench *b, int y)
 	return p.top + CURVE_HEIGHT + 50;
 }
 
+static int draw(FILE *f, const void *what)
+{
+	const struct paging_bench *b = what;
+
+	return draw_sweep(f, b, draw_bars(f, b, draw_legend(f, b, 12) + 8));
+}
+
 int paging_bench_svg(const struct paging_bench *b, const char *path, struct err *e)
 {
-	char *body = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&body, &size), *out;
-	int height, rc = 0;
-
-	if (!f)
-		return err_sys(e, errno, "%s", path);
-	height = draw_sweep(f, b, draw_bars(f, b, draw_legend(f, b, 12) + 8));
-	fclose(f);
-	out = fopen(path, "we");
-	if (!out || fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" "
-			    "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n%s</svg>\n", WIDTH, height, body) < 0)
-		rc = err_sys(e, errno, "%s", path);
-	if (out && fclose(out) && !rc)
-		rc = err_sys(e, errno, "%s", path);
-	free(body);
-	return rc;
+	return svg_write(path, WIDTH, draw, b, e);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/programs.h"
+#include "bench/svg.h"
 #include "bench/translation.h"
 
 static const struct { const char *name, *words; } sets[] = {
@@ -172,8 +173,9 @@ static int chart_bars(FILE *f, const struct translation_bench *b, const struct b
 	return y + 6;
 }
 
-static int chart_draw(FILE *f, const struct translation_bench *b)
+static int chart_draw(FILE *f, const void *what)
 {
+	const struct translation_bench *b = what;
 	int y = 40, x = CHART_LEFT;
 
 	for (int way = 1; way < WAY_COUNT; way++)
@@ -200,22 +202,5 @@ static int chart_draw(FILE *f, const struct translation_bench *b)
 
 int translation_bench_svg(const struct translation_bench *b, const char *path, struct err *e)
 {
-	char *body = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&body, &size), *out;
-	int height, rc = 0;
-
-	if (!f)
-		return err_sys(e, errno, "%s", path);
-	height = chart_draw(f, b);
-	fclose(f);
-	out = fopen(path, "we");
-	if (!out || fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" "
-			    "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n%s</svg>\n",
-			    CHART_LEFT + (int)(CHART_MOST * CHART_UNIT) + 50, height, body) < 0)
-		rc = err_sys(e, errno, "%s", path);
-	if (out && fclose(out) && !rc)
-		rc = err_sys(e, errno, "%s", path);
-	free(body);
-	return rc;
+	return svg_write(path, CHART_LEFT + (int)(CHART_MOST * CHART_UNIT) + 50, chart_draw, b, e);
 }

@@ -3,23 +3,9 @@
 # penumbra bench translation: what it measures, writes and refuses.
 # TIMEOUT: 200
 set -u
-tmp=${TEST_TMP:-$(mktemp -d)}
-bench() { "$PENUMBRA" bench translation "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
-result() { # good? name reason
-	if [ "$1" = 0 ]; then
-		echo "ok - $2"
-	else
-		echo "not ok - $2: ${3//$'\n'/ | }"
-	fi
-}
-refuse() { # name status pattern arguments...
-	local name=$1 want=$2 pattern=$3
-	shift 3
-	bench "$@"
-	status=$?
-	[ $status = "$want" ] && [[ $(cat "$tmp/err") == "penumbra: bench translation: "$pattern ]]
-	result $? "$name" "status $status: $(cat "$tmp/err")"
-}
+subject=translation
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/bench.sh
 refuse "no rounds" 2 "--rounds: not a number from 1 to 99*" --rounds 0
 refuse "an unknown way" 2 "--ways: there is no way 'tier9'*" --ways tier1,tier9
 refuse "an unknown set" 1 "there is no set 'mains'" --sets mains

@@ -4,23 +4,9 @@
 # maintainer, by kvm and by QEMU.
 # TIMEOUT: 400
 set -u
-tmp=${TEST_TMP:-$(mktemp -d)}
-bench() { "$PENUMBRA" bench paging "$@" >"$tmp/out" 2>"$tmp/err" </dev/null; }
-result() { # good? name reason
-	if [ "$1" = 0 ]; then
-		echo "ok - $2"
-	else
-		echo "not ok - $2: ${3//$'\n'/ | }"
-	fi
-}
-refuse() { # name status pattern arguments...
-	local name=$1 want=$2 pattern=$3
-	shift 3
-	bench "$@"
-	status=$?
-	[ $status = "$want" ] && [[ $(cat "$tmp/err") == "penumbra: bench paging: "$pattern ]]
-	result $? "$name" "status $status: $(cat "$tmp/err")"
-}
+subject=paging
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/bench.sh
 refuse "no runs" 2 "--runs: not a number from 1 to 99*" --runs 0
 refuse "runs that are no number" 2 "--runs: not a number*" --runs 3x
 refuse "too much work" 2 "--scale: not a number from 1 to 100*" --scale 101

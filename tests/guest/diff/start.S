@@ -3,6 +3,7 @@
  *
  * Linked in the kernel half, loaded at 16 MiB, entered there in 64-bit mode with RSI = boot_params on the
  * loader's identity mapping; boot tables of its own bring it to where it is linked. */
+#include "../../../guest/vectors.inc"
 #define VIRT 0xffffffffa0000000
 #define PHYS(x) ((x) - VIRT)
 
@@ -58,23 +59,7 @@ run_case:
 	movb	$1, running(%rip)
 	iretq
 
-	.altmacro
-	.macro	STUB n
-	.balign	16
-	.if	\n != 8 && (\n < 10 || \n > 14) && \n != 17 && \n != 21
-	pushq	$0
-	.endif
-	pushq	$\n
-	jmp	trap
-	.endm
-	.balign	16
-	.globl	stubs
-stubs:
-	.set	i, 0
-	.rept	32
-	STUB	%i
-	.set	i, i + 1
-	.endr
+	EXCEPTION_STUBS trap
 
 	/* On the trap stack: vector, error code, RIP, CS, RFLAGS, RSP, SS. */
 trap:	mov	%rax, trapped(%rip)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Entry, exception vectors and the attempts of the hostile kernel.  An attempt returns 0, or
  * vector << 8 | 1 if it was stopped. */
+#include "../../../guest/vectors.inc"
 	.text
 	.globl	_start
 _start:
@@ -10,12 +11,7 @@ _start:
 
 	.globl	load_tables
 load_tables:
-	/* The task state segment's address into its descriptor. */
-	lea	tss(%rip), %rax
-	mov	%ax, gdt_tss + 2(%rip)
-	shr	$16, %rax
-	mov	%al, gdt_tss + 4(%rip)
-	mov	%ah, gdt_tss + 7(%rip)
+	TSS_DESCRIPTOR
 	lea	ist_end(%rip), %rax
 	mov	%rax, tss + 36(%rip)
 	lea	gdt(%rip), %rax
@@ -23,21 +19,7 @@ load_tables:
 	lgdt	gdtr(%rip)
 	mov	$0x20, %eax
 	ltr	%ax
-	lea	idt(%rip), %rdi
-	lea	stubs(%rip), %rax
-	mov	$32, %ecx
-1:	mov	%ax, (%rdi)
-	movw	$0x10, 2(%rdi)
-	movw	$0x8e01, 4(%rdi)
-	mov	%rax, %r8
-	shr	$16, %r8
-	mov	%r8w, 6(%rdi)
-	shr	$16, %r8
-	mov	%r8d, 8(%rdi)
-	movl	$0, 12(%rdi)
-	add	$16, %rdi
-	add	$16, %rax
-	loop	1b
+	EXCEPTION_GATES 0x10, 0x8e01
 	lea	idt(%rip), %rax
 	mov	%rax, idtr + 2(%rip)
 	lidt	idtr(%rip)
@@ -50,19 +32,7 @@ load_tables:
 	mov	%rax, %cr0
 	ret
 
-	.balign	16
-stubs:
-	.set	vector, 0
-	.rept	32
-	.balign	16
-	.if	(vector == 8) || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21
-	.else
-	push	$0
-	.endif
-	push	$vector
-	jmp	trapped
-	.set	vector, vector + 1
-	.endr
+	EXCEPTION_STUBS trapped
 trapped:
 	mov	(%rsp), %rax
 	mov	8(%rsp), %rcx

@@ -354,6 +354,16 @@ static void print_path(u64 va)
 	text("\n");
 }
 
+void trap_print(void)
+{
+	text(": vector ");
+	number(trapped[0]);
+	text(" error ");
+	number(trapped[1]);
+	text(" address ");
+	number(trapped[2]);
+}
+
 static void complain(const struct trial *t)
 {
 	text("WRONG ");
@@ -362,12 +372,7 @@ static void complain(const struct trial *t)
 		text(": result ");
 		number(t->value);
 	} else {
-		text(": vector ");
-		number(trapped[0]);
-		text(" error ");
-		number(trapped[1]);
-		text(" address ");
-		number(trapped[2]);
+		trap_print();
 	}
 	text("; allowed:\n");
 	for (u32 part = 0; part < t->parts; part++)

@@ -76,6 +76,8 @@ int access_query(const struct access *a, struct query q[2]);
 /* Runs it and compares.  False: the model does not allow what came, or the tables; printed. */
 bool access_check(const struct access *a, struct query q[2]);
 void access_print(const struct access *a);
+/* The exception that the last access ended with: vector, error code, CR2. */
+void trap_print(void);
 /* Compares all entries with the model's.  Bits that the n questions allow may have been set.  False: printed. */
 bool tables_check(const struct query *q, int n);
 u64 table_word(int frame, int slot);

@@ -439,12 +439,7 @@ static bool write_entry(void)
 	if (trapped[0] != NO_TRAP || __builtin_memcmp(at, want, n)) {
 		text("WRONG write ");
 		access_print(&a);
-		text(": vector ");
-		number(trapped[0]);
-		text(" error ");
-		number(trapped[1]);
-		text(" address ");
-		number(trapped[2]);
+		trap_print();
 		text("\n");
 		return false;
 	}

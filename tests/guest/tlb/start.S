@@ -3,6 +3,7 @@
  *
  * An access is a short function at CPL 0 or 3 that touches memory once, run_access() calls it.  It ends by its
  * return, at CPL 3 by SYSCALL, or by an exception; all three come back to the caller of run_access(). */
+#include "../../../guest/vectors.inc"
 #define VIRT 0xfffff00000000000
 #define PHYS(x) ((x) - VIRT)
 #define SEL_KERNEL_CS 0x08
@@ -105,23 +106,7 @@ access_end:
 	pop	%rbx
 	ret
 
-	.altmacro
-	.macro	STUB n
-	.balign	16
-	.if	\n != 8 && (\n < 10 || \n > 14) && \n != 17 && \n != 21
-	pushq	$0
-	.endif
-	pushq	$\n
-	jmp	trap
-	.endm
-	.balign	16
-	.globl	stubs
-stubs:
-	.set	i, 0
-	.rept	32
-	STUB	%i
-	.set	i, i + 1
-	.endr
+	EXCEPTION_STUBS trap
 
 	/* On the trap stack: vector, error code, RIP, CS, RFLAGS, RSP, SS. */
 trap:	push	%rax
