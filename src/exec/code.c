@@ -135,9 +135,11 @@ static void note_known(struct cache *k, const struct block *b)
 	for (u32 i = 0; i < b->n_records; i++) {
 		struct insn_record *r = &k->records[b->records + i];
 
-		if (!(r->flags & REC_RETURN) || !code_enterable(b, r))
+		if (!(r->flags & REC_RETURN) || (!(r->flags & REC_END) && !code_enterable(b, r)))
 			continue;
-		r->flags |= REC_ENTRY;
+		/* The jump at the end is right whatever becomes of the block. */
+		if (!(r->flags & REC_END))
+			r->flags |= REC_ENTRY;
 		code_enter_target(b->pc + r->guest, block_host(b) + r->host);
 	}
 }
@@ -251,6 +253,15 @@ bool code_is_target(u64 pc)
 	return has_target(pc) && *target_word(pc) && *target_word(pc) != (u64)lookup_miss;
 }
 
+u64 code_landing(u64 pc)
+{
+	u64 to = code_is_target(pc) ? *target_word(pc) : 0;
+	struct block *b = to ? block_at_host(CACHE, to) : NULL;
+	const struct insn_record *r = b && !(b->flags & (BLOCK_DEAD | BLOCK_REGION)) ? block_record(CACHE, b, to) : NULL;
+
+	return r && (r->flags & REC_RETURN) && block_host(b) + r->host == to && b->pc + r->guest == pc ? to : 0;
+}
+
 void code_enter_target(u64 pc, u64 entry)
 {
 	u32 i = far_index(pc);
@@ -314,6 +325,10 @@ static struct block *translate(u64 pc, u8 mode, struct siginfo *info)
 	if (!fetchable(page, info)) {
 		info->address = pc;
 		return NULL;
+	}
+	if (mode == TM_USER && unlikely(env_pairs_due())) {
+		code_flush();
+		env_pairs_begin();
 	}
 	for (;;) {
 		if (n_frames + 2 > FRAMES || n_nodes + 2 > ARRAY_SIZE(nodes))

@@ -175,6 +175,8 @@ const u8 *code_find(u64 pc);
 bool code_enterable(const struct block *b, const struct insn_record *r);
 /* Whether the table has led to the block at pc. */
 bool code_is_target(u64 pc);
+/* The place behind a call's translation that the table leads to for pc, where the processor foretells returns to go; 0: none. */
+u64 code_landing(u64 pc);
 /* An indirect branch to pc leads to the host address. */
 void code_enter_target(u64 pc, u64 host);
 void code_kill_range(u64 begin, u64 end);
@@ -194,11 +196,17 @@ void targets_fill(u64 pc);
 /* flow.c */
 /* A stub that goes to `host` for a branch to pc, and for another to the stub `next`, as far_lookup wants it. */
 u64 env_far_stub(u64 pc, u64 host, u64 next);
+/* Whether calls and returns are to be the host's from now on, for which all translations must go first; asked before
+ * each translation. */
+bool env_pairs_due(void);
+void env_pairs_begin(void);
 bool env_is_indirect_jump(const u8 *host);
 
 /* memory.c: what the program has mapped executable. */
 struct exec_range { u64 begin, end; u32 prot, shared; };
 const struct exec_range *memory_find(u64 address);
+/* Bytes that are executable and cannot be written. */
+u64 memory_code_size(void);
 void memory_note(u64 begin, u64 end, u32 prot, bool shared);
 void memory_forget(u64 begin, u64 end);
 /* Write-protects a page with translations; a fault on it comes to memory_write_fault(): true where it was such. */
@@ -261,6 +269,7 @@ struct options {
 	u32 limit;          /* tests: bytes of translated code, 0: as many as there is room for */
 	u32 tier, passes;
 	u32 count;          /* tests: exits to C from one recording to the next, 0: by samples alone */
+	u32 returns;        /* tests: 1 through the table, n: in pairs from n - 2 blocks on; 0: as flow.c finds better */
 	u64 close_fd;       /* + 1: the descriptor that the program was given by */
 	char report[4096];
 	char program[4096]; /* what /proc/self/exe says */

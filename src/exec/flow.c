@@ -4,7 +4,17 @@
  * An indirect branch puts its target into R11 (TX_TARGET; the guest's is in the spill page) and jumps through
  * the targets: one word for each byte of guest code in the low 2 GiB.  A word leads to a block or to lookup_miss.
  * A word that was never written is zero: the fault at address 0 finds the target still in R11.  A target outside the table faults at the jump; its site is translated anew to
- * go through far_lookup, which compares the whole address. */
+ * go through far_lookup, which compares the whole address.
+ *
+ * Returns are indirect branches, in one of two ways:
+ *
+ *	the table's		call: push the guest's return address, jump     return: pop it, jump through the targets
+ *	pairs			call: CALL to the block's tail, which replaces what it pushed by the guest's return address and
+ *				jumps     return: pop it, push the target's word, RET
+ *
+ * A pair takes the processor twice as long, but its returns are foretold however many there are, where indirect jumps are
+ * foretold as long as the code that runs is small.  All code is of one kind, since each call needs its return: in programs with
+ * much code everything is translated anew, in pairs.  Below the stack pointer, after a return, lies the host's address. */
 #include "exec/exec.h"
 #include "translate/internal.h"
 #include "translate/targets.h"
@@ -19,7 +29,7 @@ static void jump_through_targets(struct emit *e)
 
 bool env_is_indirect_jump(const u8 *host)
 {
-	return host[0] == 0x42 && host[1] == 0xff && host[2] == 0x24 && host[3] == 0xdd;
+	return host[0] == 0x42 && host[1] == 0xff && (host[2] == 0x24 || host[2] == 0x34) && host[3] == 0xdd;
 }
 
 void env_indirect(struct tx *t)
@@ -52,6 +62,30 @@ u64 env_far_stub(u64 pc, u64 host, u64 next)
 	return (u64)stub;
 }
 
+/* Between two looks at how much code the program has mapped. */
+#define PAIRS_LOOK 256
+/* Bytes of code mapped, blocks translated: from either on calls and returns are the host's. */
+#define PAIRS_CODE (12ull << 20)
+#define PAIRS_BLOCKS 20000
+
+static bool pairs;
+
+bool env_pairs_due(void)
+{
+	u64 n = CACHE->stats.translated;
+
+	if (pairs || options.returns == 1)
+		return false;
+	if (options.returns)
+		return n + 2 >= options.returns;
+	return n >= PAIRS_BLOCKS || (n % PAIRS_LOOK == 0 && memory_code_size() >= PAIRS_CODE);
+}
+
+void env_pairs_begin(void) { pairs = true; }
+
+bool env_pairs(const struct tx *t) { return pairs && !(t->b->mode & TM_STEP) && t->b->pc < LOW_END; }
+
+
 bool env_returns_here(const struct tx *t)
 {
 	const struct exec_range *r = memory_find(t->b->pc);
@@ -59,15 +93,54 @@ bool env_returns_here(const struct tx *t)
 	return !(t->b->mode & TM_STEP) && t->b->pc < LOW_END && r && !(r->prot & PROT_WRITE);
 }
 
+bool env_calls(const struct tx *t) { return env_pairs(t) || env_returns_here(t); }
+
 void env_call(struct tx *t, u64 target, u64 back)
 {
 	t->called = true;
 	t->kept_here = 0;
-	e_push_imm(&t->hot, (s32)back);
-	if (target)
-		tx_branch(t, -1, target);
-	else
+	if (!pairs) {
+		e_push_imm(&t->hot, (s32)back);
+		if (target)
+			tx_branch(t, -1, target);
+		else
+			env_indirect(t);
+		return;
+	}
+	t->calls[t->n_calls++] = (struct tx_call){ t->hot.p + 1, target, back, tx_current(t)->guest };
+	e8(&t->hot, 0xe8);
+	e32(&t->hot, 0);
+}
+
+void env_tails(struct tx *t)
+{
+	struct emit *e = &t->hot;
+
+	for (int i = 0; i < t->n_calls; i++) {
+		const struct tx_call *c = &t->calls[i];
+
+		tx_record(t, t->b->pc + c->guest, AK_IDENT, REC_MIDDLE)->borrowed = BIT(R11);
+		e_patch(c->at, e->p);
+		e_bytes(e, (const u8 *)"\x48\xc7\x04\x24", 4); /* mov qword [rsp], imm32 */
+		e32(e, (u32)c->back);
+		if (c->target)
+			tx_branch(t, -1, c->target);
+		else
+			env_indirect(t);
+	}
+}
+
+void env_return(struct tx *t)
+{
+	u64 pc = t->b->pc + tx_current(t)->guest;
+
+	if (!env_pairs(t) || site_is_both(t->k, pc)) {
 		env_indirect(t);
+		return;
+	}
+	e_bytes(&t->hot, (const u8 *)"\x42\xff\x34\xdd", 4); /* push [r11 * 8 + disp32] */
+	e32(&t->hot, TARGETS_DISP);
+	e8(&t->hot, 0xc3);
 }
 
 /* Chooses where the block begins: the jump that kills it must lie in one cache line. */

@@ -220,7 +220,8 @@ static const char *read_number(const char *s, u32 *n)
 static void read_options(const char *s)
 {
 	while (*s) {
-		static const char tier[] = "tier=", passes[] = "passes=", count[] = "count=", limit[] = "limit=", report[] = "report=", shut[] = "close=";
+		static const char tier[] = "tier=", passes[] = "passes=", count[] = "count=", limit[] = "limit=", report[] = "report=", shut[] = "close=",
+			returns[] = "returns=";
 
 		if (!__builtin_memcmp(s, tier, sizeof tier - 1)) {
 			options.tier = (u32)(s[sizeof tier - 1] - '0');
@@ -233,6 +234,8 @@ static void read_options(const char *s)
 			s = read_number(s + sizeof limit - 1, &options.limit);
 			if (options.limit)
 				CACHE->limit_hot = MIN(MAX(options.limit, LIMIT_MIN), (u32)CODE_SIZE / 2);
+		} else if (!__builtin_memcmp(s, returns, sizeof returns - 1)) {
+			s = read_number(s + sizeof returns - 1, &options.returns);
 		} else if (!__builtin_memcmp(s, shut, sizeof shut - 1)) {
 			u64 fd = 0;
 
@@ -449,8 +452,8 @@ static s64 restart(struct thread *th, const char *path, u64 argv, u64 envp, u64 
 	if (r < 0)
 		return r;
 	v = (u64 *)r;
-	size_t at = text_format(words, sizeof words, "tier=%d passes=%d count=%d", options.tier, options.passes,
-				options.count);
+	size_t at = text_format(words, sizeof words, "tier=%d passes=%d count=%d returns=%d", options.tier, options.passes,
+				options.count, options.returns);
 
 	if (options.limit)
 		at += text_format(words + at, sizeof words - at, " limit=%d", options.limit);

@@ -39,6 +39,15 @@ const struct exec_range *memory_find(u64 address)
 	return i < n_ranges && ranges[i].begin <= address ? &ranges[i] : NULL;
 }
 
+u64 memory_code_size(void)
+{
+	u64 n = 0;
+
+	for (u32 i = 0; i < n_ranges; i++)
+		n += ranges[i].prot & PROT_WRITE ? 0 : ranges[i].end - ranges[i].begin;
+	return n;
+}
+
 static void insert(u32 at, struct exec_range r)
 {
 	if (n_ranges == RANGES_MAX)

@@ -49,8 +49,11 @@ static u64 find(struct thread *th, bool indirect, struct siginfo *info)
 	if (hot_recording(th))
 		return hot_step(th, info);
 	host = code_lookup(th->rip, info);
-	if (host && (indirect || code_is_target(th->rip)))
-		code_enter_target(th->rip, host);
+	if (host && (indirect || code_is_target(th->rip))) {
+		u64 landing = code_landing(th->rip);
+
+		code_enter_target(th->rip, landing ? landing : host);
+	}
 	return host;
 }
 

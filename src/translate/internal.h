@@ -13,6 +13,13 @@ struct tx_insn {
 	u8 raw[INSN_MAX + 1];
 };
 
+/* exec: a call whose second half is still to come. */
+struct tx_call {
+	u8 *at; /* its displacement */
+	u64 target, back;
+	u16 guest;
+};
+
 struct tx {
 	struct cache *k;
 	struct translate_request *r;
@@ -23,7 +30,8 @@ struct tx {
 	bool called;                /* exec: the last instruction was a call */
 	u16 kept;                   /* registers that live in the spill page: see TX_KEPT */
 	u16 kept_here, kept_dirty;  /* those of them that are in their registers, and newer there than in the spill page */
-	int n;
+	int n, n_calls;
+	struct tx_call calls[BLOCK_INSNS];
 	struct tx_insn insns[BLOCK_INSNS];
 };
 

@@ -27,8 +27,15 @@ void env_indirect(struct tx *t);
 void env_prologue(struct tx *t);
 /* Whether the block goes on behind a call, which returns into its middle. */
 bool env_returns_here(const struct tx *t);
-/* The call's push and jump to `target`, or to the address in tx_target() (0). */
+/* Whether calls and returns of the block's are the host's too. */
+bool env_pairs(const struct tx *t);
+/* Whether env_call() makes the block's calls. */
+bool env_calls(const struct tx *t);
+/* The call to `target`, or to the address in tx_target() (0); its second half comes with env_tails(), behind the block. */
 void env_call(struct tx *t, u64 target, u64 back);
+void env_tails(struct tx *t);
+/* Behind the pop of the return address into tx_target(). */
+void env_return(struct tx *t);
 /* Whether there is a translation of the instruction at pc to go on with; its host address, else NULL. */
 bool env_known(const struct tx *t, u64 pc);
 const u8 *env_find(struct tx *t, u64 pc);

@@ -368,7 +368,10 @@ static void tx_ret(struct tx *t, const struct tx_insn *ti)
 	e_pop(&t->hot, tx_target(t));
 	if (ti->in.imm)
 		e_lea_bd(&t->hot, RSP, RSP, (u16)ti->in.imm);
-	indirect_tail(t);
+	if (EXEC)
+		env_return(t);
+	else
+		indirect_tail(t);
 }
 
 static void tx_indirect(struct tx *t, const struct tx_insn *ti)
@@ -383,7 +386,7 @@ static void tx_indirect(struct tx *t, const struct tx_insn *ti)
 	spill_target(t, &ti->in);
 	tx_load_operand(t, ti, tx_target(t));
 	held = t->kernel ? (u16)(BIT(RDX) | BIT(RCX)) : TX_KEPT;
-	if (EXEC && call && env_returns_here(t)) {
+	if (EXEC && call && env_calls(t)) {
 		tx_record(t, ti->pc, AK_IDENT, REC_MIDDLE)->borrowed = held;
 		env_call(t, 0, ti->pc + ti->in.len);
 		return;
@@ -552,9 +555,10 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 		tx_loop(t, ti);
 		break;
 	case IC_CALL:
-		if (EXEC && env_returns_here(t)) {
+		if (EXEC && env_calls(t)) {
 			tx_current(t)->access = AK_IDENT;
 			env_call(t, next + (u64)in->imm, next);
+			t->ended = !env_returns_here(t);
 			break;
 		}
 		push_return(t, next, false);
@@ -605,6 +609,8 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 	}
 }
 
+static bool is_call(const struct insn *in) { return in->klass == IC_CALL || in->klass == IC_CALL_IND; }
+
 /* Decodes up to the end of the block; returns false where the first instruction needs the next page. */
 static bool decode(struct tx *t)
 {
@@ -646,7 +652,16 @@ static bool decode(struct tx *t)
 			t->b->flags |= BLOCK_SPANS;
 			t->b->pa2 = r->pa2;
 		}
-		bool returns = EXEC && (ti->in.klass == IC_CALL || ti->in.klass == IC_CALL_IND) && env_returns_here(t);
+		bool call = EXEC && is_call(&ti->in), returns = call && env_returns_here(t);
+
+		/* Not twice: one host address for each return address, which the call foretells.  Where blocks cannot be entered
+		 * in the middle it has one of its own. */
+		if (call && t->n > 1 && env_pairs(t) && (!returns || env_known(t, ti->pc))) {
+			t->n--;
+			at -= ti->in.len;
+			t->b->flags &= (u8)~BLOCK_SPANS;
+			break;
+		}
 
 		if (spans || (ti->in.ends_block && ti->in.klass != IC_JCC && ti->in.klass != IC_LOOP && !returns) ||
 		    ti->in.klass == IC_INVALID || (EXEC && (r->mode & TM_STEP) && ti->in.ends_block))
@@ -672,6 +687,8 @@ static void emit_all(struct tx *t)
 		t->sti_shadow = false;
 		if (ti->in.ends_block)
 			tx_kept_store(t);
+		if (EXEC && is_call(&ti->in)) /* others may enter here */
+			t->kept_here = 0;
 		tx_record(t, ti->pc, AK_NONE, (shadow ? REC_NO_INTERRUPT : 0) | (t->called ? REC_RETURN : 0));
 		t->called = false;
 		if (t->kept)
@@ -680,7 +697,7 @@ static void emit_all(struct tx *t)
 		if (shadow && !t->ended)
 			tx_check_event(t, ti->pc + ti->in.len);
 	}
-	if (!t->ended) {
+	if (!t->ended || t->called) {
 		u64 next = t->b->pc + t->b->guest_len;
 
 		if (t->sti_shadow)
@@ -689,6 +706,8 @@ static void emit_all(struct tx *t)
 		tx_record(t, next, AK_NONE, REC_END | (t->called ? REC_RETURN : 0));
 		tx_branch(t, -1, next);
 	}
+	if (EXEC)
+		env_tails(t);
 }
 
 void block_place(struct cache *k, struct block *b, u64 alignment, bool indirect)
@@ -758,7 +777,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	t.kept_here = t.kept_dirty = 0;
 	t.called = false;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
-	t.n = 0;
+	t.n = t.n_calls = 0;
 	/* Another thread may stand behind the first instruction, which is a NOP as long as the jump that kills the block. */
 	if (EXEC)
 		env_prologue(&t);

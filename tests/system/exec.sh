@@ -36,6 +36,7 @@ same "true" true
 built signals -lm
 built threads
 built atomics
+built returns
 built filter -lseccomp
 PENUMBRA_TEST_KNOBS=hot=65536 same "small code cache" bash -c 'for ((i = 0; i < 300; i++)); do s=$((s + i)); x=${x/a/b}a; done; echo $s ${#x}; (exit 3)'
 PENUMBRA_TEST_KNOBS=hot=65536 same "small code cache, signals" "$tmp/signals"
