@@ -191,9 +191,11 @@ struct accel {
 	int (*run)(struct vm *vm, struct err *e);
 	/* Makes run() look at end_request and at console input. Async-signal-safe. */
 	void (*kick)(struct vm *vm);
-	/* The vCPU's state, while it is not running. */
-	int (*get_state)(struct vm *vm, struct cpu *c, struct err *e);
-	int (*set_state)(struct vm *vm, const struct cpu *c, struct err *e);
+	/* The state of vCPU n, of n_cpus, before run() and after it.  What set_state() wrote is where run() begins; what
+	 * get_state() reads is a whole state, the last one, where end_request ended the run.  (Where the guest ended it, that
+	 * holds for the vCPU that did; others may have gone on since.) */
+	int (*get_state)(struct vm *vm, u32 n, struct cpu *c, struct err *e);
+	int (*set_state)(struct vm *vm, u32 n, const struct cpu *c, struct err *e);
 	u32 max_cpus;              /* vCPUs of one machine, at most */
 	/* Interrupts of the front-end's devices, from any thread.  set_irq() drives line `gsi` (0-23: IO-APIC
 	 * pin, and below 16 the ISA interrupt as well; one device a line, or they agree on the level among

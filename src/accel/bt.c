@@ -597,6 +597,27 @@ static void kill_zygote(struct bt *bt)
 	bt->zygote = 0;
 }
 
+#define PARK_MS 500 /* a vCPU that has not stopped by then has no processor of the host's, or no process any more */
+
+/* Every vCPU comes to a precise point, where its state is whole, and stays there. */
+static void park(struct bt *bt)
+{
+	u64 end = monotonic() + PARK_MS * 1000000ull, now;
+
+	atomic_store(&bt->sh->stop, 1);
+	for (u32 n = 0; n < bt->sh->n_vcpus && n < MAX_VCPUS; n++)
+		kick_vcpu(bt, n);
+	for (u32 n = 0; n < bt->sh->n_vcpus && n < MAX_VCPUS; n++) {
+		struct vcpu *v = vcpu_of(bt, n);
+
+		while (!v->parked && bt->sh->end == MEND_RUNNING && (now = monotonic()) < end) {
+			struct timespec t = { 0, (long)(end - now) };
+
+			syscall(SYS_futex, &v->parked, FUTEX_WAIT, 0, &t, NULL, 0);
+		}
+	}
+}
+
 static int bt_run(struct vm *vm, struct err *e)
 {
 	struct bt *bt = vm->accel_state;
@@ -638,6 +659,8 @@ static int bt_run(struct vm *vm, struct err *e)
 			goto failed;
 		}
 	}
+	if (vm->end_request != END_NONE)
+		park(bt);
 	drain(vm, bt);
 	vm->end = vm->end_request != END_NONE ? (enum vm_end)vm->end_request : end_of(bt->sh->end);
 	vm->cpu = vcpu_of(bt, 0)->cpu;
@@ -685,21 +708,23 @@ static void bt_raise_msi(struct vm *vm, u64 address, u32 data)
 		kick_vcpu(bt, (u32)__builtin_ctzll(kick) % MAX_VCPUS);
 }
 
-static int bt_get_state(struct vm *vm, struct cpu *c, struct err *e)
+static int bt_get_state(struct vm *vm, u32 n, struct cpu *c, struct err *e)
 {
 	struct bt *bt = vm->accel_state;
 
-	(void)e;
-	*c = vcpu_of(bt, 0)->cpu;
+	if (n >= vm->n_cpus)
+		return err_set(e, -ENOENT, "vCPU %u: the machine has %u", n, vm->n_cpus);
+	*c = vcpu_of(bt, n)->cpu;
 	return 0;
 }
 
-static int bt_set_state(struct vm *vm, const struct cpu *c, struct err *e)
+static int bt_set_state(struct vm *vm, u32 n, const struct cpu *c, struct err *e)
 {
 	struct bt *bt = vm->accel_state;
 
-	(void)e;
-	vcpu_of(bt, 0)->cpu = *c;
+	if (n >= vm->n_cpus)
+		return err_set(e, -ENOENT, "vCPU %u: the machine has %u", n, vm->n_cpus);
+	vcpu_of(bt, n)->cpu = *c;
 	return 0;
 }
 

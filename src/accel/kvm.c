@@ -168,19 +168,23 @@ static void kvm_destroy(struct vm *vm)
 	vm->accel_state = NULL;
 }
 
-int kvm_get_state(struct vm *vm, struct cpu *c, struct err *e)
+int kvm_get_state(struct vm *vm, u32 n, struct cpu *c, struct err *e)
 {
 	struct kvm *k = vm->accel_state;
 
 	memset(c, 0, sizeof *c);
-	return kvm_state_get(k->vcpu[0].fd, c, e);
+	if (n >= k->n_vcpus)
+		return err_set(e, -ENOENT, "vCPU %u: the machine has %u", n, k->n_vcpus);
+	return kvm_state_get(k->vcpu[n].fd, c, e);
 }
 
-static int kvm_set_state(struct vm *vm, const struct cpu *c, struct err *e)
+static int kvm_set_state(struct vm *vm, u32 n, const struct cpu *c, struct err *e)
 {
 	struct kvm *k = vm->accel_state;
 
-	return kvm_state_set(k->vcpu[0].fd, c, e);
+	if (n >= k->n_vcpus)
+		return err_set(e, -ENOENT, "vCPU %u: the machine has %u", n, k->n_vcpus);
+	return kvm_state_set(k->vcpu[n].fd, c, e);
 }
 
 static int kvm_create(struct vm *vm, struct err *e)
@@ -201,7 +205,7 @@ static int kvm_create(struct vm *vm, struct err *e)
 	if (!rc)
 		rc = make_vcpus(vm, k, e);
 	if (!rc)
-		rc = kvm_set_state(vm, &vm->cpu, e);
+		rc = kvm_set_state(vm, 0, &vm->cpu, e);
 	if (rc) {
 		kvm_destroy(vm);
 		err_prefix(e, "kvm");

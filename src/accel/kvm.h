@@ -43,7 +43,7 @@ int kvm_run(struct vm *vm, struct err *e);
 void kvm_kick(struct vm *vm);
 
 /* ---- kvm.c ---- */
-int kvm_get_state(struct vm *vm, struct cpu *c, struct err *e);
+int kvm_get_state(struct vm *vm, u32 n, struct cpu *c, struct err *e);
 
 /* ---- kvm_stats.c ---- */
 /* The interrupts that KVM has given to this vCPU (api.rst, KVM_GET_STATS_FD); 0 where it does not say. */

@@ -343,7 +343,7 @@ int kvm_run(struct vm *vm, struct err *e)
 			rc = err_set(e, k->vcpu[i].error.code, "%s", k->vcpu[i].error.text);
 	if (rc)
 		vm->end = END_ERROR;
-	if (kvm_get_state(vm, &vm->cpu, &state) && !rc) {
+	if (kvm_get_state(vm, 0, &vm->cpu, &state) && !rc) {
 		vm->end = END_ERROR;
 		rc = err_set(e, state.code, "%s", state.text);
 	}

@@ -225,6 +225,17 @@ void carrier_sleep(void)
 	carrier_catch_up();
 }
 
+/* At a precise point, until the end. */
+void carrier_park(void)
+{
+	xsave();
+	cache_rest();
+	atomic_store(&VCPU->parked, 1);
+	futex_wake(&VCPU->parked);
+	for (;;)
+		futex_wait(&VCPU->parked, 1, NULL);
+}
+
 void carrier_arm_timer(u64 deadline)
 {
 	u64 now = now_ns();

@@ -51,7 +51,8 @@ void frame_node_free(struct frame_node *node)
 u16 *frame_watchers(u32 frame) { return &FRAMES->watchers[frame]; }
 u8 *frame_unrest(u32 frame) { return &FRAMES->unrest[frame]; }
 
-/* A checked store that looked at the flag before may still be under way on another vCPU, which waits for nobody there. */
+/* A checked store, or a write by C, that looked at the flag before may still be under way on another vCPU, which waits for
+ * nobody there. */
 static void gates_wait(void)
 {
 	for (u32 n = 0; smp() && n < SH->n_vcpus; n++)
@@ -168,6 +169,36 @@ void frame_written(u64 pa)
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (off != ~0ull && (FRAMES->flags[off >> PAGE_SHIFT] & FRAME_CODE))
 		frame_clear_code(off >> PAGE_SHIFT);
+}
+
+/* B5 for writes by C: from the look at the flag to the last byte no page becomes code, either because whoever flags it
+ * waits for this gate, or because the page was code already and the lock is held. */
+bool frame_write_begin(u64 pa)
+{
+	u64 off = ram_offset(pa);
+
+	if (!smp() || off == ~0ull)
+		return false;
+	__atomic_store_n(&TABLE_LOG->gate, 1, __ATOMIC_SEQ_CST);
+	if (!(FRAMES->flags[off >> PAGE_SHIFT] & FRAME_CODE))
+		return false;
+	__atomic_store_n(&TABLE_LOG->gate, 0, __ATOMIC_RELEASE);
+	frame_write_lock(pa);
+	return true;
+}
+
+void frame_write_lock(u64 pa)
+{
+	cache_lock();
+	frame_written(pa);
+}
+
+void frame_write_end(bool locked)
+{
+	if (locked)
+		cache_unlock();
+	else if (smp())
+		__atomic_store_n(&TABLE_LOG->gate, 0, __ATOMIC_RELEASE);
 }
 
 /* Write-protects what was flagged since `seen`; the carrier has run with all of it before then. */

@@ -152,6 +152,13 @@ bool operand_lost(void);
 void io_poll_input(void);
 void io_poll_output(void);        /* what the console had no room for before */
 u64 ns_at(u64 tsc);             /* machine time when the host's counter read so */
+/* frames.c */
+/* Around a write by C to RAM, within a page, that another vCPU may execute: code on the page is dead when begin returns, and
+ * nobody translates from it until end.  In between the caller waits for nobody.  Pass on what begin returned. */
+bool frame_write_begin(u64 pa);
+void frame_write_end(bool locked);
+/* The same with the lock held in any case, so that the caller may wait; ends with cache_unlock(). */
+void frame_write_lock(u64 pa);
 /* apic.c */
 void apic_setup(u32 count);
 void apic_update(struct cpu *c);                        /* devices, messages and timers up to now */

@@ -266,7 +266,7 @@ _Noreturn void run_loop(void)
 		struct block *b;
 
 		if (SH->stop)
-			monitor_end(MEND_STOPPED);
+			carrier_park();
 		if (smp())
 			smp_turn();
 		if (my.want_switch && !is_interpreted(c) && (c->cpl == 3 || my.must_switch)) {

@@ -136,6 +136,9 @@ static void step(struct ucontext *uc)
 	uc->eflags |= RF_TF;
 }
 
+/* Whatever the guest's interrupt flag says. */
+static bool must_leave(void) { return SH->stop || (smp() && SH->emptying); }
+
 static void probes_drop(struct block *b);
 
 /* A signal, or a step towards a precise point. */
@@ -154,7 +157,7 @@ static void handle_event(struct ucontext *uc)
 		to_run_loop(uc);
 		return;
 	}
-	if ((uc->rip >= (u64)gates_begin || (SH->emptying && uc->rip >= (u64)syscall_gate)) && uc->rip < (u64)gates_end) {
+	if ((uc->rip >= (u64)gates_begin || (must_leave() && uc->rip >= (u64)syscall_gate)) && uc->rip < (u64)gates_end) {
 		my.fix_pushf = *(u8 *)uc->rip == 0x9c;
 		step(uc);
 		return;
@@ -603,9 +606,9 @@ static void notified(int sig, struct ucontext *uc)
 		signal_noted = 1;
 	if (smp() && guest)
 		smp_serve();
-	if (smp() && sig == SIGUSR1 && VCPU->kick == VCPU->kick_seen && !SH->emptying)
+	if (smp() && sig == SIGUSR1 && VCPU->kick == VCPU->kick_seen && !must_leave())
 		return;
-	if (smp() && guest && SH->emptying)
+	if (guest && must_leave())
 		my.stop_at_point = true;
 	SPILL_K->pending = 1;
 	handle_event(uc);

@@ -38,7 +38,7 @@ struct ring {
 /* Where a vCPU is: see smp.c. */
 enum vcpu_where { AT_REST, AT_WORK, IN_GUEST, IDLE };
 
-enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_EXIT, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_STOPPED, MEND_ERROR };
+enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_EXIT, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_ERROR };
 
 struct carrier_slot {
 	_Atomic u32 run;        /* futex: 1 = it is this carrier's turn */
@@ -93,7 +93,7 @@ struct shared {
 	_Atomic u32 slots_ready;/* slots whose stubs are known to all */
 	/* Life cycle. */
 	_Atomic u32 end;        /* futex: enum monitor_end */
-	_Atomic u32 stop;       /* (front-end) asks for the end */
+	_Atomic u32 stop;       /* (front-end) every vCPU is to park */
 	_Atomic u32 fork_wanted;/* futex of the zygote: a carrier to make, to signal, or that died */
 	_Atomic u32 output;     /* futex: bumped when the tx ring was written */
 	u64 host_cpus[16];      /* processors that the family may run on */
@@ -134,6 +134,7 @@ struct vcpu {
 	_Atomic u32 served;     /* futex: requests of other vCPUs that it has noticed, without membarrier */
 	_Atomic u32 kick;       /* futex: bumped when there may be an event for this vCPU */
 	u32 kick_seen;
+	_Atomic u32 parked;     /* futex: it waits for the end, and `cpu` and `xstate` are its whole state */
 	_Atomic u32 current;    /* its carrier that runs */
 	u32 pids[MAX_CARRIERS];
 	u32 host_cpu;           /* the processor that its carriers keep to, for a while */
@@ -209,6 +210,7 @@ void carrier_idle(u64 deadline_ns);
 void carrier_arm_timer(u64 deadline_ns);
 void carrier_catch_up(void);
 void carrier_sleep(void);
+_Noreturn void carrier_park(void);
 /* ---- signal.c ---- */
 void signal_setup(void);
 /* ---- host.c ---- */

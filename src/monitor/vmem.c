@@ -82,13 +82,17 @@ static bool write_back(struct cpu *c, u64 va, const u64 pa[2], const u8 *new, si
 	u8 *at[2] = { ram_pointer(pa[0]), first < n ? ram_pointer(pa[1]) : NULL };
 	bool done;
 
-	frame_written(pa[0]); /* B5 */
-	if (first < n)
+	if (first < n) {
+		frame_write_lock(pa[0]); /* B5 */
 		frame_written(pa[1]);
-	if (first < n)
 		done = exchange_apart(at, first, my.operand, new, n);
-	else
+		cache_unlock();
+	} else {
+		bool locked = frame_write_begin(pa[0]); /* B5 */
+
 		done = exchange(at[0], my.operand, new, n);
+		frame_write_end(locked);
+	}
 	if (!done)
 		my.operand_lost = true;
 	memory_written(c, pa[0], first);
@@ -213,9 +217,10 @@ int vmem_write(struct cpu *c, gva_t address, const void *buffer, size_t n, u32 a
 			u8 *to = part ? ram_pointer(pa[i]) : NULL;
 
 			if (to) {
-				if (smp())
-					frame_written(pa[i]); /* B5 */
+				bool locked = frame_write_begin(pa[i]); /* B5 */
+
 				copy(to, from, part);
+				frame_write_end(locked);
 				memory_written(c, pa[i], part);
 			} else if (part) {
 				device_write(c, pa[i], from, part);

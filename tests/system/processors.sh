@@ -28,5 +28,16 @@ for accel in $accelerators; do
 	run $accel 2 h
 	result "$([ $status = 3 ] && grep -q 'halted with interrupts off' "$tmp/err"; echo $?)" "$accel: all processors halted is the end" "status $status, $(cat "$tmp/err")"
 done
+# Asked to end, each vCPU stops where its state is whole, also with interrupts off: the post-mortem shows registers that nobody has
+# stored since the loops began.
+for n in 1 3; do
+	printf '%s' ${n}s >"$tmp/module"
+	PENUMBRA_DEBUG=1 "$PENUMBRA" run --accel translate --cpus $n --kernel "$tmp/kernel" --boot pvh --initrd "$tmp/module" --timeout 3 \
+		--memory 128M </dev/null >"$tmp/out" 2>"$tmp/err"
+	whole=$(awk '/^vCPU /{ n = $2 } $1 == "r0" && $8 == "00000000005eed0" n { id = 1 } $1 == "r12" { if (id && $2 "" > "0000000000100000") print n; id = 0 }' \
+		"$tmp/err" | wc -l)
+	result "$([ "$whole" = $n ]; echo $?)" "translate, $n: asked to end, each is at rest with its registers stored" \
+		"$whole of $n, $(grep -aE '^vCPU|^r0|^r12' "$tmp/err")"
+done
 [[ $accelerators == *kvm ]] || echo "ok - kvm # SKIP no /dev/kvm here"
 exit 0

@@ -107,9 +107,9 @@ static void test_state(struct vm *vm)
 #define SET(field, value) want.field = value;
 	FIELDS(SET)
 	want.tsc_offset = 0;
-	rc = accel_kvm.set_state(vm, &want, &e);
+	rc = accel_kvm.set_state(vm, 0, &want, &e);
 	if (!rc)
-		rc = accel_kvm.get_state(vm, &got, &e);
+		rc = accel_kvm.get_state(vm, 0, &got, &e);
 	result(!rc, "state is set and read", e.text);
 	if (rc)
 		return;
@@ -153,7 +153,7 @@ static void test_guest_msrs(struct vm *vm, const struct cpu *boot)
 
 		c.gpr[RCX] = rows[i].number;
 		vm->end = END_NONE;
-		rc = accel_kvm.set_state(vm, &c, &e);
+		rc = accel_kvm.set_state(vm, 0, &c, &e);
 		if (!rc)
 			rc = accel_kvm.run(vm, &e);
 		memcpy(&value, vm->ram + TARGET, sizeof value);
@@ -172,13 +172,13 @@ static void test_tsc(struct vm *vm, const struct cpu *boot, bool emulated)
 	int rc;
 
 	want.tsc_offset = (u64)-1000000000000;
-	rc = accel_kvm.set_state(vm, &want, &e);
+	rc = accel_kvm.set_state(vm, 0, &want, &e);
 	if (rc && emulated) {
 		result(strstr(e.text, "time-stamp counter"), "an impossible time-stamp offset is refused", e.text);
 		return;
 	}
 	if (!rc)
-		rc = accel_kvm.get_state(vm, &got, &e);
+		rc = accel_kvm.get_state(vm, 0, &got, &e);
 	if (!rc)
 		snprintf(e.text, sizeof e.text, "off by %lld", (long long)(got.tsc_offset - want.tsc_offset));
 	result(!rc && got.tsc_offset - want.tsc_offset + 100000000 < 200000000,
@@ -207,7 +207,7 @@ static void test_run_and_dirty(struct vm *vm, const struct cpu *boot)
 
 	c.gpr[RCX] = 0x277;
 	memset(vm->ram + TARGET, 0, sizeof value);
-	rc = accel_kvm.set_state(vm, &c, &e);
+	rc = accel_kvm.set_state(vm, 0, &c, &e);
 	if (!rc)
 		rc = accel_kvm.read_dirty(vm, bitmap, &e);
 	result(!rc && count_bits(bitmap) == RAM_SIZE / PAGE_SIZE, "the first call reports every page", e.text);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Starts the other processors by INIT and start-up messages, has all of them count under a lock, sends interrupts to
  * each by every way of naming it, and halts them.  Its module is how many there are, in one digit.  Prints TAP and ends the run
- * through port 0xf4, or, where an 'h' follows the digit, by halting all processors. */
+ * through port 0xf4, or, where an 'h' follows the digit, by halting all processors; where an 's' does, all count for ever in R12,
+ * with their number in RBX, the other bits of which spell "5eed". */
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -89,6 +90,11 @@ static void count_up(void)
 	__atomic_fetch_add(&done, 1, __ATOMIC_SEQ_CST);
 }
 
+static void spin(u64 number)
+{
+	__asm__ volatile("mov %0, %%rbx; xor %%r12d, %%r12d; 1: inc %%r12; jmp 1b" : : "a"(0x5eed00 + number) : "rbx", "r12");
+}
+
 /* Each of the other processors. */
 void other(void)
 {
@@ -104,9 +110,11 @@ void other(void)
 		__asm__ volatile("pause");
 	count_up();
 	__asm__ volatile("sti");
-	while (go != 2)
+	while (go < 2)
 		__asm__ volatile("pause");
 	__asm__ volatile("cli");
+	if (go == 3)
+		spin(r[1] >> 24);
 }
 
 static void send(u32 dest, u32 command)
@@ -187,6 +195,11 @@ void kernel_main(const struct pvh *info)
 		put("halting\n");
 		go = 2;
 		__asm__ volatile("cli; hlt");
+	}
+	if (module[0] && module[1] == 's') {
+		go = 3;
+		put("spinning\n");
+		spin(0);
 	}
 	outb(0xf4, 0x15);
 }
