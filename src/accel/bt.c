@@ -172,7 +172,8 @@ static void kick_vcpu(struct bt *bt, u32 n)
 	struct vcpu *v = vcpu_of(bt, n);
 
 	atomic_fetch_add(&v->kick, 1);
-	futex(&v->kick, FUTEX_WAKE, 1);
+	if (v->where == POLLING || futex(&v->kick, FUTEX_WAKE, 1) > 0)
+		return;
 	/* The zygote signals the carrier that runs. */
 	atomic_fetch_add(&bt->sh->fork_wanted, 1);
 	futex(&bt->sh->fork_wanted, FUTEX_WAKE, 1);

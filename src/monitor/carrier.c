@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Carriers: the host processes of one vCPU, one for each guest root that is cached.
  *
- *   spare --(a new root)--> bound --(root reused, or least recently used)--> bound to another root
+ *   spare --choose()--> bound --choose(): root reused, or least recently used--> bound to another root
+ *     ^                     `---retire(): the root's process has ended---> retiring --carrier_leave(), zygote--.
+ *     `--------------------------------------------------------------------------------------------------------'
  *
  * Exactly one runs.  A switch stores the vector state, wakes the other and sleeps; everything else
  * that matters is in shared memory already.  The zygote, which never runs guest code, forks them. */
@@ -94,6 +96,75 @@ static bool root_dead(u64 root)
 	return true;
 }
 
+/* One that another carrier has asked to go: the tables that it watches are watched by one carrier less. */
+static _Noreturn void carrier_leave(struct carrier_slot *s)
+{
+	u32 back = s->successor;
+
+	tables_forget();
+	cache_rest();
+	atomic_store(&VCPU->current, back);
+	atomic_store(&VCPU->carriers[back].run, 1);
+	futex_wake(&VCPU->carriers[back].run);
+	sys1(__NR_exit_group, 0);
+	__builtin_unreachable();
+}
+
+static void hand_over(u32 to)
+{
+	struct carrier_slot *s = &VCPU->carriers[to];
+
+	xsave();
+	cache_rest();
+	atomic_store(&VCPU->current, to);
+	atomic_store(&s->run, 1);
+	futex_wake(&s->run);
+	carrier_sleep();
+}
+
+static void retire(u32 n)
+{
+	struct carrier_slot *s = &VCPU->carriers[n];
+
+	instances_release(n);
+	s->successor = my.number;
+	s->cr3 = ~0ull;
+	s->stale = s->recycle = false;
+	atomic_store(&s->retiring, true);
+	hand_over(n);
+}
+
+#define DEAD_KEPT 4 /* for roots to come */
+#define RETIRED_AT_ONCE 8
+#define RETIRE_EVERY (NSEC / 4)
+
+/* What a carrier has mapped costs the host page tables and notes, megabytes of them, until another root gets it.  After a
+ * crowd of processes has ended that may be never. */
+void carriers_retire(void)
+{
+	u64 now = now_ns();
+
+	if (now - VCPU->retired < RETIRE_EVERY)
+		return;
+	VCPU->retired = now;
+	for (u32 gone = 0; gone < RETIRED_AT_ONCE; gone++) {
+		u32 dead = 0, oldest = MAX_CARRIERS;
+
+		for (u32 i = 0; i < VCPU->n_bound; i++) {
+			const struct carrier_slot *s = &VCPU->carriers[i];
+
+			if (i == my.number || s->cr3 == ~0ull || !root_dead(s->cr3))
+				continue;
+			dead++;
+			if (oldest == MAX_CARRIERS || s->used < VCPU->carriers[oldest].used)
+				oldest = i;
+		}
+		if (dead <= DEAD_KEPT)
+			return;
+		retire(oldest);
+	}
+}
+
 #define VMAS_EVERY 4096 /* fills between two counts */
 
 void carrier_count_vmas(void)
@@ -158,6 +229,8 @@ static u32 choose(u64 root)
 		struct carrier_slot *s = &VCPU->carriers[i];
 
 		if (s->cr3 == ~0ull) {
+			if (s->retiring)
+				continue;
 			if (spare == MAX_CARRIERS || (s->alive && !VCPU->carriers[spare].alive))
 				spare = i;
 			continue;
@@ -205,12 +278,7 @@ void carrier_switch(u64 cr3)
 		carrier_count_vmas();
 	/* Its own slots are up to date, those made from now on are not. */
 	my.slots = slots_ready();
-	xsave();
-	cache_rest();
-	atomic_store(&VCPU->current, to);
-	atomic_store(&s->run, 1);
-	futex_wake(&s->run);
-	carrier_sleep();
+	hand_over(to);
 }
 
 void carrier_sleep(void)
@@ -220,6 +288,8 @@ void carrier_sleep(void)
 	while (!atomic_exchange(&s->run, 0))
 		futex_wait(&s->run, 0, NULL);
 	cache_work();
+	if (s->retiring)
+		carrier_leave(s);
 	carrier_keep_place();
 	xrstor();
 	carrier_catch_up();
@@ -244,6 +314,7 @@ void carrier_arm_timer(u64 deadline)
 	if (deadline > now + LATE_BEAT)
 		deadline = now + LATE_BEAT;
 	atomic_store(&VCPU->late.awaited, deadline);
+	atomic_store(&VCPU->late.due, now + LATE_BEAT);
 	if (my.armed && my.armed <= deadline && my.armed > now)
 		return;
 	my.armed = deadline;
@@ -255,20 +326,72 @@ void carrier_arm_timer(u64 deadline)
 	sys4(__NR_timer_settime, my.timer, 0, &t, NULL);
 }
 
+/* ---- HLT ---- */
+
+#define POLL_FIRST 8000u
+#define POLL_MAX 64000u    /* ns; to be woken by the host takes some 5,000 to 50,000 */
+#define POLL_YIELD 2000u   /* between two offers of the processor to others of the host's */
+#define POLL_TAKEN 20000u  /* such an offer took so long: somebody took it */
+#define POLL_PAUSE 200u
+
+static bool kicked(void) { return VCPU->kick != VCPU->kick_seen; }
+
+/* Looks for kicks for up to VCPU->poll_ns before the vCPU sleeps: who kicks then needs no system call, and the host none to let
+ * the vCPU run.  Not where others want this processor. */
+static void poll_for_kick(u64 now, u64 deadline)
+{
+	u64 end = MIN(now + VCPU->poll_ns, deadline), offered = now;
+
+	if (!VCPU->poll_ns || VCPU->poll_pause) {
+		VCPU->poll_pause -= VCPU->poll_pause != 0;
+		return;
+	}
+	cache_idle(true);
+	while (!kicked() && now < end) {
+		__asm__ volatile("pause");
+		now = now_ns();
+		if (now - offered < POLL_YIELD)
+			continue;
+		sys0(__NR_sched_yield);
+		offered = now_ns();
+		if (offered - now > POLL_TAKEN) {
+			VCPU->poll_pause = POLL_PAUSE;
+			break;
+		}
+	}
+}
+
+/* As much as it was worth: sleeps that were just too long to be spared make it longer, long ones shorter (as KVM's
+ * halt_poll_ns, Linux, Documentation/virt/kvm/halt-polling.rst). */
+static void poll_adapt(u64 slept)
+{
+	if (slept > POLL_MAX)
+		VCPU->poll_ns /= 2;
+	else if (slept > VCPU->poll_ns)
+		VCPU->poll_ns = MIN(MAX(VCPU->poll_ns * 2, POLL_FIRST), POLL_MAX);
+}
+
 void carrier_idle(u64 deadline)
 {
-	u64 now = now_ns();
+	u64 begin = now_ns(), now;
 	struct host_timespec t;
 
 	atomic_store(&VCPU->late.awaited, 0);
-	if (deadline <= now)
+	if (deadline <= begin)
 		return;
-	if (deadline - now > NSEC)
-		deadline = now + NSEC;
-	t.sec = (s64)((deadline - now) / NSEC);
-	t.nsec = (s64)((deadline - now) % NSEC);
-	cache_idle();
-	futex_wait(&VCPU->kick, VCPU->kick_seen, &t);
+	if (deadline - begin > NSEC)
+		deadline = begin + NSEC;
+	atomic_store(&VCPU->late.due, deadline);
+	poll_for_kick(begin, deadline);
+	now = now_ns();
+	if (!kicked() && now < deadline) {
+		t.sec = (s64)((deadline - now) / NSEC);
+		t.nsec = (s64)((deadline - now) % NSEC);
+		cache_idle(false);
+		futex_wait(&VCPU->kick, VCPU->kick_seen, &t);
+		now = now_ns();
+	}
 	cache_work();
+	poll_adapt(now - begin);
 	late_note(deadline);
 }

@@ -40,9 +40,31 @@ void late_note(u64 due)
 	l->told = true;
 }
 
+/* A vCPU that the host does not let run cannot say so, but the others report its silence: they look for it.  What it is due to
+ * is a beat of its timer, or the end of its sleep. */
+static void look_for_others(void)
+{
+	struct lateness *l = &VCPU->late;
+	u64 now = now_ns();
+
+	if (now - l->looked < LATE_BEAT)
+		return;
+	l->looked = now;
+	for (u32 n = 0; n < SH->n_vcpus; n++) {
+		u64 due = VCPU_AT(n)->late.due;
+
+		if (n == VCPU->number || !due || due + LATE_ENOUGH > now || now - l->told_of_others < WINDOW)
+			continue;
+		l->told_of_others = now;
+		l->told = true;
+	}
+}
+
 /* Before interrupts are delivered. */
 void late_tell(struct cpu *c)
 {
+	if (smp())
+		look_for_others();
 	if (!VCPU->late.told)
 		return;
 	VCPU->late.told = false;

@@ -157,13 +157,34 @@ static void make_carrier(u32 vcpu, u32 number)
 	VCPU_AT(vcpu)->pids[number] = (u32)pid;
 }
 
-/* A carrier never ends before its machine does. */
+/* True: the slot of a carrier that was asked to end is free. */
+static bool retired(s64 pid)
+{
+	for (u32 n = 0; n < SH->n_vcpus; n++) {
+		for (u32 i = 0; i < SH->max_carriers; i++) {
+			struct carrier_slot *s = &VCPU_AT(n)->carriers[i];
+
+			if (pids[n][i] != pid || !s->retiring)
+				continue;
+			pids[n][i] = 0;
+			VCPU_AT(n)->pids[i] = 0;
+			s->alive = false;
+			atomic_store(&s->retiring, false);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A carrier that was not asked to never ends before its machine does. */
 static void check_carriers(void)
 {
 	s64 pid;
 	int status;
 
 	while ((pid = sys4(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
+		if (!status && retired(pid))
+			continue;
 		if ((status & 0x7f) == SIGSYS)
 			monitor_fail("a process of the guest made a forbidden system call and was ended");
 		if (status & 0x7f)
@@ -249,20 +270,16 @@ static void vcpu_init(u32 n)
 }
 
 /* Makes the carriers of a vCPU that are wanted and not there yet. */
-static void make_carriers(u32 n, bool *made)
+static void make_carriers(u32 n)
 {
-	for (u32 i = 0; i < SH->max_carriers; i++) {
-		if (VCPU_AT(n)->carriers[i].alive && !made[i]) {
-			made[i] = true;
+	for (u32 i = 0; i < SH->max_carriers; i++)
+		if (VCPU_AT(n)->carriers[i].alive && !pids[n][i])
 			make_carrier(n, i);
-		}
-	}
 }
 
 _Noreturn void monitor_main(void)
 {
 	static u32 seen, kick[MAX_VCPUS];
-	static bool made[MAX_VCPUS][MAX_CARRIERS];
 
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	sys2(__NR_prctl, PR_SET_NAME, "penumbra-guest");
@@ -300,7 +317,7 @@ _Noreturn void monitor_main(void)
 	for (;;) {
 		seen = SH->fork_wanted;
 		for (u32 n = 0; n < SH->n_vcpus; n++) {
-			make_carriers(n, made[n]);
+			make_carriers(n);
 			pass_kick(n, &kick[n]);
 		}
 		check_carriers();

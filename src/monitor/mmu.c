@@ -114,8 +114,8 @@ bool foreign_access(struct cpu *c, bool user_page)
 {
 	if (user_page)
 		root_is_eager(c);
-	else if (!smp() && ++my.foreign_accesses <= FOREIGN_MAX)
-		return true; /* with several vCPUs, guests have stalled while their static keys were switched so */
+	else if (++my.foreign_accesses <= FOREIGN_MAX)
+		return true;
 	my.must_switch = true;
 	return false;
 }

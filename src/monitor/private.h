@@ -116,6 +116,7 @@ void carrier_check(bool user_flushed);
 /* carrier.c: brings the peak of host mappings up to date. */
 void carrier_count_vmas(void);
 void carrier_place(void);
+void carriers_retire(void);
 void carrier_keep_place(void);
 void root_is_eager(struct cpu *c);
 /* The guest is about to get a #PF at va. */
@@ -192,7 +193,7 @@ static inline void device_unlock(void)
 /* From now on this vCPU may, or does not, use blocks and records. */
 void cache_work(void);
 void cache_rest(void);
-void cache_idle(void);
+void cache_idle(bool polling);
 /* Slots whose stubs this vCPU may look up. */
 u32 slots_ready(void);
 /* All other vCPUs notice what became code, or was claimed, before they run another guest instruction. */

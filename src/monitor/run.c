@@ -89,6 +89,7 @@ static void events(struct cpu *c)
 	VCPU->kick_seen = VCPU->kick;
 	VCPU->count.events++;
 	carrier_place();
+	carriers_retire();
 	if (VCPU->number == 0)
 		device_events();
 	late_check();

@@ -10,7 +10,7 @@
  *
  *     AT_REST --cache_work--> AT_WORK --smp_may_enter--> IN_GUEST
  *        ^ ---cache_rest, cache_lock---/   ^ ------exit, fault------/
- *        \--> IDLE (HLT): as AT_REST, and sleeps on vcpu->kick
+ *        \--> POLLING (HLT): as AT_REST, and looks at vcpu->kick --> IDLE: sleeps on it
  *
  * Invariants:
  *  M1  Only a vCPU that is AT_WORK or IN_GUEST uses blocks, records, slots or the cache's memory; all of it is
@@ -58,20 +58,21 @@ static void wake_all(_Atomic u32 *word) { sys3(__NR_futex, word, FUTEX_WAKE, 0x7
 
 static void leave_cache(enum vcpu_where where)
 {
-	if (!smp())
-		return;
 	atomic_store(&VCPU->where, where);
 	if (SH->emptying)
 		wake_all(&VCPU->where);
 }
 
-void cache_rest(void) { leave_cache(AT_REST); }
-void cache_idle(void) { leave_cache(IDLE); }
+void cache_rest(void)
+{
+	if (smp())
+		leave_cache(AT_REST);
+}
+
+void cache_idle(bool polling) { leave_cache(polling ? POLLING : IDLE); }
 
 void cache_work(void)
 {
-	if (!smp())
-		return;
 	for (;;) {
 		atomic_store(&VCPU->where, AT_WORK);
 		if (!SH->emptying || my.lock_depth)

@@ -36,7 +36,7 @@ struct ring {
 
 
 /* Where a vCPU is: see smp.c. */
-enum vcpu_where { AT_REST, AT_WORK, IN_GUEST, IDLE };
+enum vcpu_where { AT_REST, AT_WORK, IN_GUEST, POLLING, IDLE };
 
 enum monitor_end { MEND_RUNNING, MEND_POWEROFF, MEND_RESET, MEND_EXIT, MEND_HALTED, MEND_TRIPLE_FAULT, MEND_ERROR };
 
@@ -47,6 +47,8 @@ struct carrier_slot {
 	u32 pcid;
 	bool alive, stale;      /* stale: must check its user mappings before it runs guest user code */
 	bool recycle;           /* must drop all user mappings first */
+	_Atomic bool retiring;  /* its process is to end, until the zygote has seen that; `successor` runs then */
+	u32 successor;
 	u32 n_instances;        /* of code pages that its slots and tables may refer to: vcpu->instances */
 };
 
@@ -119,8 +121,10 @@ struct shared {
 };
 
 /* One vCPU.  What it has mapped of the guest is its TLB: no other vCPU's flushes concern it. */
-/* See late.c: in nanoseconds, `lost` since `since`; `awaited`: the deadline of the running guest, 0: heard of. */
-struct lateness { u64 since, lost; _Atomic u64 awaited; bool told; };
+/* See late.c: in nanoseconds, `lost` since `since`; `awaited`: the deadline of the running guest, 0: heard of; `due`: when
+ * this vCPU will be heard of at the latest if the host lets it run; `looked`: when it last looked whether others were late,
+ * `told_of_others`: and when one was. */
+struct lateness { u64 since, lost, looked, told_of_others; _Atomic u64 awaited, due; bool told; };
 
 struct vcpu {
 	/* What entry.S reaches by displacement. */
@@ -144,6 +148,8 @@ struct vcpu {
 	u64 rights_epoch;       /* bumped when CR0.WP or EFER.NXE changed */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
 	struct lateness late;
+	u64 retired;            /* when carriers of roots that are gone were last looked for, ns */
+	u32 poll_ns, poll_pause;/* see carrier_idle(): how long, and idle times until it may again */
 	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
 	struct monitor_counters count;
 	u8 xstate[XSTATE_MAX] __attribute__((aligned(64)));

@@ -111,7 +111,6 @@ bool tables_read(void);
 /* Compares what the logs name. */
 void tables_drain(struct cpu *c);
 /* Nothing is watched for this carrier any more. */
-void tables_forget(void);
 
 /* ---- compare.c ---- */
 /* Compares the leaf with the guest's entries (`only`: with these; NULL: all that are mapped), and drops what

@@ -78,6 +78,8 @@ u32 space_vmas(void);
 void memory_written(struct cpu *c, u64 pa, u64 n);
 /* The frame is watched no more: it is written to as tables are not. */
 void table_release(u64 frame);
+/* This carrier watches no table any more: its notes are about to go. */
+void tables_forget(void);
 
 /* ---- hooks, implemented by the monitor ---- */
 /* The host failed in a way that leaves no choice: ends the machine with a message. */

@@ -45,3 +45,30 @@ faults() { # rounds
 few=$(faults 2) many=$(faults 12)
 ((many - few < 1000))
 result $? "known stores fault no more" "$few faults with 512 pages, $many with 3072"
+
+# Processes of the host that stood for a crowd of the guest's end after it.
+carriers() {
+	local pid zygote
+	for pid in $(pgrep -f -- "--initrd $tmp/initrd-crowd "); do
+		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = penumbra ] || continue
+		for zygote in $(pgrep -P "$pid" -x penumbra-guest); do pgrep -P "$zygote"; done
+	done | wc -l
+}
+guest/build.sh overlay "$initrd" "$tmp/initrd-crowd" crowd.sh=tests/guest/memory/crowd.sh
+initrd=$tmp/initrd-crowd
+for cpus in 1 2; do
+	terminal_start "$quiet penumbra.run=/crowd.sh" --cpus $cpus --timeout 90
+	terminal_await "crowd gone"
+	most=$(carriers)
+	for ((i = 0; i < 40; i++)); do
+		few=$(carriers)
+		[ "$few" -gt 30 ] || break
+		sleep 0.5
+	done
+	terminal_type '\n'
+	terminal_await "crowd over"
+	terminal_finish
+	guest_clean "a crowd comes and goes, $cpus processors"
+	[ "$most" -gt 50 ] && [ "$few" -le 30 ]
+	result $? "the host's processes for it end, $cpus processors" "$most, then $few"
+done

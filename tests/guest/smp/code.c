@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,7 +27,8 @@ typedef int function(void);
 static long rounds;
 static atomic_int stop;
 static _Atomic(const char *) failure;
-static uint8_t *grown, *patched, *sealed;
+static uint8_t *grown, *patched, *sealed, *trapped;
+static atomic_long traps;
 static atomic_int made, version, sealed_version;
 
 static void fail(const char *what)
@@ -53,14 +55,76 @@ static void emit(uint8_t *at, int value)
 	at[8] = 0xc3;
 }
 
-static void *runner(void *arg)
+static void run_on(long cpu)
 {
-	unsigned seed = (unsigned)(long)arg * 2654435761u + 1;
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
-	CPU_SET((int)((long)arg % sysconf(_SC_NPROCESSORS_ONLN)), &set);
+	CPU_SET((int)(cpu % sysconf(_SC_NPROCESSORS_ONLN)), &set);
 	sched_setaffinity(0, sizeof set, &set);
+}
+
+static void on_trap(int sig)
+{
+	if (sig == SIGILL)
+		fail("an INT3 that was taken away was executed as something invalid");
+	traps++;
+}
+
+/* The first byte of a NOP of two becomes an INT3 and the byte that it was in turn, as kernels patch themselves.  Either is
+ * right, and nothing else.  Where the test knob `unmapped` names the page that is written, C executes the writes. */
+#define TRAPPED_ALIAS 0x123456789000ul
+static const uint8_t trap_code[] = { 0x66, 0x90, 0xc3 };
+
+static void *trap_runner(void *arg)
+{
+	(void)arg;
+	run_on(0);
+	while (!stop)
+		((function *)(void *)trapped)();
+	return NULL;
+}
+
+static void *trap_writer(void *arg)
+{
+	uint8_t *alias = arg;
+
+	run_on(1);
+	while (!stop) {
+		for (int i = 0; i < 2; i++) {
+			__atomic_store_n(alias, i ? trap_code[0] : 0xcc, __ATOMIC_SEQ_CST);
+			for (int k = 0; k < 3000; k++)
+				__asm__ volatile("");
+		}
+	}
+	return NULL;
+}
+
+static int trap_start(pthread_t t[2])
+{
+	struct sigaction act = { .sa_handler = on_trap };
+	int fd = memfd_create("trap", 0);
+	uint8_t *alias;
+
+	if (ftruncate(fd, PAGE))
+		return -1;
+	alias = mmap((void *)TRAPPED_ALIAS, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+	trapped = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	if (alias == MAP_FAILED || trapped == MAP_FAILED)
+		return -1;
+	memcpy(alias, trap_code, sizeof trap_code);
+	sigaction(SIGTRAP, &act, NULL);
+	sigaction(SIGILL, &act, NULL);
+	pthread_create(&t[0], NULL, trap_runner, NULL);
+	pthread_create(&t[1], NULL, trap_writer, alias);
+	return 0;
+}
+
+static void *runner(void *arg)
+{
+	unsigned seed = (unsigned)(long)arg * 2654435761u + 1;
+
+	run_on((long)arg);
 	while (!stop) {
 		int n = made, old, got;
 
@@ -113,7 +177,7 @@ static void write_all(uint8_t *alias, uint8_t *writable)
 int main(int argc, char **argv)
 {
 	int n = (int)sysconf(_SC_NPROCESSORS_ONLN), fd = memfd_create("code", 0);
-	pthread_t t[THREADS_MAX];
+	pthread_t t[THREADS_MAX], trap[2];
 	uint8_t *alias;
 
 	rounds = argc > 1 ? atol(argv[1]) : 100000;
@@ -132,6 +196,15 @@ int main(int argc, char **argv)
 	stop = 1;
 	for (int i = 1; i < n; i++)
 		pthread_join(t[i], NULL);
+	stop = 0;
+	if (trap_start(trap))
+		return 1;
+	sleep(2);
+	stop = 1;
+	pthread_join(trap[0], NULL);
+	pthread_join(trap[1], NULL);
+	if (!traps)
+		fail("no INT3 was ever met");
 	if (failure)
 		printf("not ok code: %s\n", failure);
 	else
