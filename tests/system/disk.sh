@@ -147,13 +147,18 @@ while [ $n -lt 400 ]; do
 done
 sleep 60
 END
-# Whom to kill: the front-end, the disk's process, the zygote of the monitor.
+# Whom to kill: the front-end, the disk's process, the zygote of the monitor.  A helper that was forked has the front-end's name
+# and arguments too until it takes others; the zygote is the front-end's own child.
 victim() { # name: process number
-	local pid
+	local pid zygote
 	for pid in $(pgrep -f -- "--disk $tmp/killed "); do
 		case $1:$(cat "/proc/$pid/comm" 2>/dev/null) in
-		front:penumbra | disk:penumbra-blk | keeper:keeper-blk) echo "$pid" && return ;;
-		monitor:penumbra) pgrep -P "$pid" penumbra-guest && return ;;
+		front:penumbra | monitor:penumbra)
+			zygote=$(pgrep -P "$pid" -x penumbra-guest) || continue
+			[ "$1" = front ] && echo "$pid" || echo "$zygote"
+			return
+			;;
+		disk:penumbra-blk | keeper:keeper-blk) echo "$pid" && return ;;
 		esac
 	done
 }
@@ -169,7 +174,7 @@ for who in front disk monitor; do
 		until grep -aq "synced $after" "$log" || [ $((n += 1)) = 600 ]; do sleep 0.05; done
 		pid=$(victim $who)
 		[[ $pid =~ ^[0-9]+$ ]] && [ "$pid" -gt 1 ] && kill -KILL "$pid" 2>"$tmp/err"
-		result $? "there is a $who process to kill" "$(cat "$tmp/err")"
+		result $? "there is a $who process to kill" "'$pid' $(cat "$tmp/err" 2>/dev/null); $(tail -n 2 "$log")"
 		# The machine outlives its disk's process, and ends with a line without its keeper; else it is over.
 		if [ $who = disk ]; then
 			device_await "$log" "synced $((after + 3))"
