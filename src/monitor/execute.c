@@ -4,6 +4,7 @@
 #include "shadow/shadow.h"
 #include "translate/targets.h"
 #include "x86/system.h"
+#include "x86/unit.h"
 
 /* The guest returns to the access that faulted: what it will touch can be mapped now, if the guest's
  * entry already has the bits that the access would set. */
@@ -107,6 +108,22 @@ void probe_missed(struct cpu *c)
 	c->exc = (struct cpu_exception){ .pending = 1, .vector = VEC_PF, .has_error = 1, .error = error, .cr2 = va };
 }
 
+/* An instruction of the x87 or vector units while CR0.TS or CR0.EM is set: the exception, or it runs alone as if neither
+ * were. */
+static void execute_guarded(struct cpu *c, const struct insn *in)
+{
+	int vector = unit_fault(c, in);
+
+	if (vector >= 0) {
+		sys_raise(c, (u8)vector);
+		return;
+	}
+	my.alone = true;
+	my.unguarded = c->rip + 1;
+	if (debug_on(c))
+		debug_alone(c, in);
+}
+
 /* Executes the instruction at rip in C. */
 void execute(struct cpu *c)
 {
@@ -121,6 +138,10 @@ void execute(struct cpu *c)
 		return;
 	VCPU->count.classes[in.klass < IC_COUNT ? in.klass : 0]++;
 	my.watch_hits = 0;
+	if (unit_guarded(c) && insn_unit(&in) != UNIT_NONE) {
+		execute_guarded(c, &in);
+		return;
+	}
 	r = in.has_mem && in.klass == IC_PLAIN && !is_bound(&in, mode) ? -1 : (int)sys_execute(c, &in);
 	if (r == -1)
 		r = execute_memory(c, &in);

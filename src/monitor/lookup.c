@@ -9,6 +9,7 @@
 #include "translate/store.h"
 #include "translate/targets.h"
 #include "x86/system.h"
+#include "x86/unit.h"
 
 static bool is_flat(const struct cpu_seg *s)
 {
@@ -31,6 +32,8 @@ u8 current_mode(const struct cpu *c)
 		m |= TM_GS;
 	if ((c->rflags & RF_TF) || my.alone || (debug_on(c) && debug_code_page(c, c->rip)))
 		m |= TM_STEP;
+	if (unit_guarded(c) && my.unguarded != c->rip + 1)
+		m |= TM_GUARDED;
 	return m;
 }
 
@@ -51,6 +54,8 @@ static struct page_entry *itlb_entry(u64 va)
 	return &my.itlb[is_kernel_half(va)][(va >> PAGE_SHIFT) & (ITLB_SIZE - 1)];
 }
 
+#define GUARDED_FILLED (BIT(ULOOKUP_BITS) + BIT(USECOND_BITS))
+
 static u32 lookup_hash(u64 target, u64 mask)
 {
 	u64 h = 0;
@@ -61,7 +66,7 @@ static u32 lookup_hash(u64 target, u64 mask)
 
 static void note_filled(u32 i)
 {
-	if (my.n_filled < FILLED_MAX)
+	if (my.n_filled < FILLED_MAX) /* a number of lookup_clear() */
 		my.filled[my.n_filled++] = (u16)i;
 	else
 		my.n_filled = FILLED_MAX + 1;
@@ -70,7 +75,8 @@ static void note_filled(u32 i)
 /* All vCPUs share the kernel's table, and each kernel address means the same to them. */
 static void lookup_enter_kernel(u64 target, const struct block *b)
 {
-	u64 *at = &KLOOKUP[lookup_hash(target, CONSTANTS->hash_mask)];
+	u64 *at = b->mode & TM_GUARDED ? &KGUARDED[lookup_hash(target, CONSTANTS->guarded_mask)] :
+		  &KLOOKUP[lookup_hash(target, CONSTANTS->hash_mask)];
 
 	if (!cache_lock_if(my.generation))
 		return;
@@ -85,6 +91,10 @@ void lookup_enter(u64 target, const struct block *b)
 
 	if (!(b->mode & TM_USER)) {
 		lookup_enter_kernel(target, b);
+	} else if (b->mode & TM_GUARDED) {
+		i = (u32)(target & CONSTANTS->guarded_mask);
+		note_filled(GUARDED_FILLED + i);
+		UGUARDED[i] = entry;
 	} else if (ULOOKUP[i] == (u64)lookup_miss_user) {
 		note_filled(i);
 		ULOOKUP[i] = entry;
@@ -97,9 +107,14 @@ void lookup_enter(u64 target, const struct block *b)
 	}
 }
 
-/* Entry n of ULOOKUP, or of the second table behind it. */
+/* Entry n of ULOOKUP, of the second table behind it, or of UGUARDED, of which most carriers never touch a page. */
 static void lookup_clear(u32 n)
 {
+	if (n >= GUARDED_FILLED) {
+		if (UGUARDED[n - GUARDED_FILLED] != (u64)lookup_miss_user)
+			UGUARDED[n - GUARDED_FILLED] = (u64)lookup_miss_user;
+		return;
+	}
 	if (n < BIT(ULOOKUP_BITS)) {
 		ULOOKUP[n] = (u64)lookup_miss_user;
 	} else {
@@ -163,7 +178,7 @@ void code_reset(void)
 	fresh = my.generation != CACHE->generation;
 	VCPU->carriers[my.number].n_instances = 0;
 	if (fresh || my.n_filled > FILLED_MAX)
-		for (u32 i = 0; i < BIT(ULOOKUP_BITS) + BIT(USECOND_BITS); i++)
+		for (u32 i = 0; i < GUARDED_FILLED + BIT(GUARDED_BITS); i++)
 			lookup_clear(i);
 	else
 		for (u32 i = 0; i < my.n_filled; i++)
@@ -200,6 +215,8 @@ void translations_flush(void)
 	__builtin_memset(SH->kexec_hash, 0, sizeof SH->kexec_hash);
 	for (u32 i = 0; i < BIT(KLOOKUP_BITS); i++)
 		KLOOKUP[i] = (u64)lookup_miss_kernel;
+	for (u32 i = 0; i < BIT(GUARDED_BITS); i++)
+		KGUARDED[i] = (u64)lookup_miss_kernel;
 	SH->slots_ready = 0;
 	world_fill();
 	code_reset();

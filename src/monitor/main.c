@@ -78,7 +78,7 @@ static void setup_keys(void)
 	protect(RAM_DISP, SHADOW->ram_size, rw, (int)k[KEY_MONITOR]);
 	vcpu_protect_spill();
 	protect(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, rw, (int)k[KEY_TABLE]);
-	protect(PROBE_DISP, PROBE_SIZE, rw, (int)k[KEY_TABLE]);
+	protect(PROBE_DISP, PROBE_AREA, rw, (int)k[KEY_TABLE]);
 	protect(KLOOKUP_DISP, 0x80000, rw, (int)k[KEY_FOLDS]);
 	protect(FOLDS_DISP, FOLDS_SIZE, rw, (int)k[KEY_FOLDS]);
 	need(host_mprotect(image, text_end - image, rwx), 103);
@@ -110,7 +110,7 @@ void monitor_setup(u64 *stack)
 	map(VCPU_DISP, VCPU_AREA, PROT_READ | PROT_WRITE, FD_SHARED, OFF_VCPUS);
 	map(SPILL_DISP, SPILL_PAGES, PROT_READ | PROT_WRITE, FD_SHARED, OFF_VCPUS + VCPU_SPILL);
 	map(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, PROT_READ | PROT_WRITE, -1, 0);
-	map(PROBE_DISP, PROBE_SIZE, PROT_READ | PROT_WRITE, -1, 0);
+	map(PROBE_DISP, PROBE_AREA, PROT_READ | PROT_WRITE, -1, 0);
 	map(FOLDS_DISP, FOLDS_SIZE, PROT_READ | PROT_WRITE, FD_SHARED, OFF_FOLDS);
 	map(KLOOKUP_DISP, 0x80000, PROT_READ | PROT_WRITE, FD_SHARED, OFF_KLOOKUP);
 	host_wrgsbase(FOLD_OFF);
@@ -253,6 +253,7 @@ static void vcpu_init(u32 n)
 	*vcpu_constants(n) = (struct constants){
 		.fold = FOLD_OFF, .fold_index = FOLD_INDEX_MASK, .hash_mask = BIT(KLOOKUP_BITS) - 1,
 		.target_mask = BIT(ULOOKUP_BITS) - 1, .second_mask = BIT(USECOND_BITS) - 1, .tables = TABLES_INDEX_MASK,
+		.guarded_mask = BIT(GUARDED_BITS) - 1,
 		.xcr0 = v->cpu.xcr0,
 	};
 	for (u64 page = 0; page < 2; page++)

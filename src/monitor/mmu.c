@@ -135,6 +135,10 @@ void mmu_control_changed(struct cpu *c, u64 old_cr0, u64 old_cr4, u64 old_efer)
 {
 	u64 paging = CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PSE;
 
+	if ((c->cr0 ^ old_cr0) & (CR0_TS | CR0_EM)) {
+		VCPU->gates_stale = true;
+		VCPU->gates_open = false;
+	}
 	/* What an entry permits, and with it what is mapped of it, depends on these. */
 	if (((c->cr0 ^ old_cr0) & CR0_WP) || ((c->efer ^ old_efer) & EFER_NX)) {
 		my.rights_epoch = ++VCPU->rights_epoch;

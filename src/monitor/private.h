@@ -57,6 +57,7 @@ struct mine {
 	u8 watch_hits;          /* breakpoints that the instruction under way has met */
 	bool alone;             /* the next instruction runs by itself, with watched pages open */
 	bool open;              /* it does so now */
+	u64 unguarded;          /* RIP + 1 of the instruction that does so although CR0.TS or CR0.EM is set: they do not concern it */
 	bool operand_watched, operand_lost; /* see operand_watch() */
 	u8 operand[16];
 	u64 operand_va, operand_n;

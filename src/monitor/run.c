@@ -11,6 +11,7 @@
 #include "shadow/shadow.h"
 #include "translate/targets.h"
 #include "x86/system.h"
+#include "x86/unit.h"
 
 #include <stdarg.h>
 
@@ -139,6 +140,8 @@ static void prepare_gates(struct cpu *c)
 
 	VCPU->gates_open = false;
 	CONSTANTS->lstar_entry = 0;
+	if (unit_guarded(c)) /* they lead to blocks of the ordinary mode */
+		return;
 	if ((c->sfmask & mask) != mask || !(c->efer & EFER_SCE) || !(c->efer & EFER_LMA) || !is_kernel_half(c->lstar))
 		return;
 	CONSTANTS->kernel_cs = c->star >> 32 & 0xfffc;
@@ -247,7 +250,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	VCPU->gpr[RSP] += FOLD_OFF;
 	s->vif = c->rflags & RF_IF ? 0 : -0x200ull;
 	s->vac = c->rflags & RF_AC;
-	CONSTANTS->iret_gate = (u64)(!(c->dr[7] & 0xff) && !c->nmi_masked ? iret_gate : exit_kernel);
+	CONSTANTS->iret_gate = (u64)(!(c->dr[7] & 0xff) && !c->nmi_masked && !unit_guarded(c) ? iret_gate : exit_kernel);
 	s->foreign = my.want_switch;
 	CONSTANTS->pkru_access = my.want_switch ? SH->pkru_kernel : SH->pkru_access;
 	VCPU->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? (u32)CONSTANTS->pkru_access : SH->pkru_kernel;
@@ -272,6 +275,7 @@ _Noreturn void run_loop(void)
 			smp_turn();
 		if (my.want_switch && !is_interpreted(c) && (c->cpl == 3 || my.must_switch)) {
 			my.want_switch = my.must_switch = false;
+			my.unguarded = 0;
 			carrier_switch(c->cr3);
 		}
 		if (my.execute) {
@@ -322,6 +326,7 @@ _Noreturn void run_loop(void)
 			debug_close(c);
 		my.open = my.alone;
 		my.alone = false;
+		my.unguarded = 0;
 		enter(c, b);
 	}
 }

@@ -474,6 +474,11 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 		my.execute = true;
 		return false;
 	}
+	/* A kernel's stack in the lower half, whose folded addresses nothing is mapped at. */
+	if (rec->access == AK_STACK && !is_kernel_half(va)) {
+		my.execute = true;
+		return false;
+	}
 	/* A user page that kernel code must not reach by itself. */
 	if (!user && !is_kernel_half(va) && (uc->err & PF_PK)) {
 		my.execute = true;

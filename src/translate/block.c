@@ -251,12 +251,12 @@ static void kernel_entry(const struct cache *k, struct emit *e, u64 pc)
 
 /* Entered with the target in R11 and the guest's RCX in R10.  A match falls through where LOOP is fast, which
  * jumps where RCX is not one: a jump less in each return. */
-static u8 *user_entry(const struct cache *k, struct emit *e, u64 key)
+static u8 *user_entry(const struct cache *k, struct emit *e, u64 key, const u8 *other)
 {
 	u8 *miss = e->p, *start, *over;
 
 	if (k->targets.loop_is_fast)
-		e_jmp(e, k->targets.lookup_second);
+		e_jmp(e, other);
 	start = e->p;
 	e_mov_imm(e, RCX, k->targets.loop_is_fast - key);
 	e_lea_bi(e, RCX, RCX, R11);
@@ -264,7 +264,7 @@ static u8 *user_entry(const struct cache *k, struct emit *e, u64 key)
 	over = e->p;
 	e8(e, (u8)(miss - over - 1));
 	if (!k->targets.loop_is_fast) {
-		e_jmp(e, k->targets.lookup_second);
+		e_jmp(e, other);
 		*over = (u8)(e->p - over - 1);
 	}
 	e_mov_rr(e, RCX, R10);
@@ -273,10 +273,11 @@ static u8 *user_entry(const struct cache *k, struct emit *e, u64 key)
 
 u8 *block_emit_entry(const struct cache *k, struct emit *e, const struct block *b)
 {
+	const u8 *other = b->mode & TM_GUARDED ? k->targets.lookup_miss_user : k->targets.lookup_second;
 	u8 *start = e->p;
 
 	if (b->mode & TM_USER)
-		return user_entry(k, e, b->pc | (b->mode & TM_COMPAT ? COMPAT_KEY : 0));
+		return user_entry(k, e, b->pc | (b->mode & TM_COMPAT ? COMPAT_KEY : 0), other);
 	kernel_entry(k, e, b->pc);
 	return start;
 }

@@ -38,6 +38,7 @@
 #define TM_FS 16      /* with TM_COMPAT: FS, GS has no segment, or one with a limit below 4 GiB */
 #define TM_GS 32
 #define TM_PLAIN 64   /* never gives way to a region */
+#define TM_GUARDED 128 /* CR0.TS or CR0.EM is set: what needs the x87 or vector units leaves for C */
 
 /* Host registers while 32-bit code runs (translate/compat.c): bases of FS and GS, COMPAT_KEY. */
 #define COMPAT_FS R14

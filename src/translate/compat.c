@@ -353,7 +353,7 @@ static void compat_insn(struct tx *t, const struct tx_insn *ti)
 	int checks = TM_SEGMENTS | (in->seg == SEG_FS ? TM_FS : in->seg == SEG_GS ? TM_GS : 0);
 	bool into_code = in->seg == SEG_CS && in->mem_write; /* #GP */
 
-	if (into_code || ((t->b->mode & checks) && needs_segments(in))) {
+	if (into_code || tx_guarded(t, ti) || ((t->b->mode & checks) && needs_segments(in))) {
 		tx_execute(t, ti);
 		return;
 	}

@@ -73,6 +73,8 @@ u8 *tx_exit(struct tx *t, enum exit_kind kind, u64 target, u32 patch);
 void tx_execute(struct tx *t, const struct tx_insn *ti);
 /* Kernel code that was seen to use device memory. */
 bool tx_reaches_device(struct tx *t, const struct tx_insn *ti);
+/* What needs a unit that the guest may have switched off is left to C, which looks. */
+bool tx_guarded(const struct tx *t, const struct tx_insn *ti);
 /* Jump (cond < 0) or conditional jump to a guest address. */
 void tx_branch(struct tx *t, int cond, u64 target);
 

@@ -348,8 +348,9 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 			w->index = REG_NONE;
 			if (w->base == REG_NONE) {
 				w->base = tx_borrow(t, in, taken);
-			} else { /* spilled for a fault only */
-				e_store_gs(&t->hot, spill_reg(t, w->base), w->base);
+			} else { /* spilled for a fault only; one that was not in its register is there already */
+				if (!(rec->borrowed >> w->base & 1))
+					e_store_gs(&t->hot, spill_reg(t, w->base), w->base);
 				rec->borrowed |= (u16)BIT(w->base);
 			}
 			tx_address(t, w->base, rip_target(ti));

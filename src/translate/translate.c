@@ -6,6 +6,7 @@
 #include "translate/internal.h"
 #include "translate/store.h"
 #include "translate/targets.h"
+#include "x86/unit.h"
 
 struct insn_record *tx_current(struct tx *t)
 {
@@ -265,6 +266,7 @@ static void push_return(struct tx *t, u64 address, bool held)
  * The prediction is one of the first PREDICT_TRIES targets that missed.  Nothing here can fault. */
 static void indirect_kernel(struct tx *t)
 {
+	bool guarded = t->b->mode & TM_GUARDED;
 	struct emit *e = &t->hot;
 	u8 *hit, *imm;
 	u32 n;
@@ -287,8 +289,8 @@ static void indirect_kernel(struct tx *t)
 	e_mov_rr(e, RCX, RDX);
 	e_mov_imm(e, RDX, 0);
 	e_crc32(e, RDX, RCX);
-	e_pext_gs(e, RDX, RDX, CONST_DISP + CN_HASH_MASK);
-	e_jmp_gs_index(e, RDX, KLOOKUP_DISP);
+	e_pext_gs(e, RDX, RDX, CONST_DISP + (guarded ? CN_GUARDED_MASK : CN_HASH_MASK));
+	e_jmp_gs_index(e, RDX, guarded ? KGUARDED_DISP : KLOOKUP_DISP);
 	*hit = (u8)(e->p - hit - 1);
 	tx_return(t, RDX);
 	tx_return(t, RCX);
@@ -300,13 +302,15 @@ static void indirect_kernel(struct tx *t)
 
 void tx_indirect_user(struct tx *t)
 {
+	bool guarded = t->b->mode & TM_GUARDED;
+
 	e_mov_rr(&t->hot, R10, RCX);
 	if (t->b->mode & TM_STEP) {
 		e_jmp(&t->hot, t->k->targets.lookup_miss_user);
 		return;
 	}
-	e_pext_gs(&t->hot, RCX, R11, CONST_DISP + CN_TARGET_MASK);
-	e_jmp_gs_index(&t->hot, RCX, ULOOKUP_DISP);
+	e_pext_gs(&t->hot, RCX, R11, CONST_DISP + (guarded ? CN_GUARDED_MASK : CN_TARGET_MASK));
+	e_jmp_gs_index(&t->hot, RCX, guarded ? UGUARDED_DISP : ULOOKUP_DISP);
 }
 
 /* The target is in tx_target(), what spill_target() freed in the spill page. */
@@ -498,6 +502,11 @@ static void tx_check_event(struct tx *t, u64 pc)
 	t->check_event = false;
 }
 
+bool tx_guarded(const struct tx *t, const struct tx_insn *ti)
+{
+	return !EXEC && (t->b->mode & TM_GUARDED) && insn_unit(&ti->in) != UNIT_NONE;
+}
+
 static bool is_pause(const struct insn *in)
 {
 	return in->map == MAP_1B && in->enc == ENC_LEGACY && in->op == 0x90 && in->rep == 0xf3 && !(in->rex & 1);
@@ -535,6 +544,10 @@ static void tx_insn(struct tx *t, const struct tx_insn *ti, int index)
 	const struct insn *in = &ti->in;
 	u64 next = ti->pc + in->len;
 
+	if (tx_guarded(t, ti)) {
+		tx_execute(t, ti);
+		return;
+	}
 	switch (in->klass) {
 	case IC_PLAIN:
 		if (t->k->targets.smp && is_pause(in))

@@ -7,6 +7,7 @@
  *
  * Owner: the vCPU's thread; no lock.  Freestanding.  Source: Intel SDM volume 2; volume 3, tables 2-2 and 13-1. */
 #include "x86/system_internal.h"
+#include "x86/unit.h"
 
 #define FSW_ES 0x80u                /* an unmasked exception waits */
 #define FXSAVE_SIZE 512u
@@ -18,8 +19,7 @@
 enum fpu_op { FPU_NONE, FPU_INIT, FPU_CLEAR, FPU_WAIT, FPU_LOAD_CONTROL, FPU_STORE_CONTROL, FPU_STORE_STATUS,
 	      FPU_STATUS_AX, FPU_SAVE, FPU_RESTORE, FPU_LOAD_MXCSR, FPU_STORE_MXCSR };
 
-#define SSE 1u   /* needs CR4.OSFXSR, and CR0.EM clear: else #UD */
-#define WAITS 2u /* reports an exception that waits */
+#define WAITS 1u /* reports an exception that waits */
 
 /* Map, opcode, ModRM byte (of register forms) or reg field with `memory`; what it is. */
 static const struct {
@@ -36,8 +36,8 @@ static const struct {
 	{ MAP_1B, 0xdf, 0xe0, false, FPU_STATUS_AX, 0 },
 	{ MAP_0F, 0xae, 0, true, FPU_SAVE, 0 },
 	{ MAP_0F, 0xae, 1, true, FPU_RESTORE, 0 },
-	{ MAP_0F, 0xae, 2, true, FPU_LOAD_MXCSR, SSE },
-	{ MAP_0F, 0xae, 3, true, FPU_STORE_MXCSR, SSE },
+	{ MAP_0F, 0xae, 2, true, FPU_LOAD_MXCSR, 0 },
+	{ MAP_0F, 0xae, 3, true, FPU_STORE_MXCSR, 0 },
 };
 
 static u16 status_word(void)
@@ -51,16 +51,10 @@ static u16 status_word(void)
 /* The availability checks: 0, or -1 with the exception. */
 static int check(struct cpu *c, const struct insn *in, u8 flags)
 {
-	if (flags & SSE) {
-		if ((c->cr0 & CR0_EM) || !(c->cr4 & CR4_OSFXSR)) {
-			sys_raise(c, VEC_UD);
-			return -1;
-		}
-	}
-	/* FWAIT heeds TS only together with MP. */
-	if (in->op == 0x9b && in->map == MAP_1B ? (c->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS) :
-	    (c->cr0 & (CR0_TS | (flags & SSE ? 0 : CR0_EM)))) {
-		sys_raise(c, VEC_NM);
+	int vector = unit_fault(c, in);
+
+	if (vector >= 0) {
+		sys_raise(c, (u8)vector);
 		return -1;
 	}
 	if ((flags & WAITS) && (status_word() & FSW_ES)) {

@@ -47,12 +47,17 @@
 #define TABLES_DISP (KLOOKUP_DISP + 0x40000)
 #define TABLES_SIZE 0x8000
 #define TABLES_INDEX_MASK 0x7fff000ull /* of an address */
+/* Indirect targets of code that runs while the x87 and vector units are guarded (TM_GUARDED): the kernel's, behind TABLES. */
+#define KGUARDED_DISP (TABLES_DISP + TABLES_SIZE)
+#define GUARDED_BITS 10
 #define SPILL_AREA_SIZE 0x190000
 /* One byte for each page of the guest's user half, by the low bits of its number: 0 where a page is mapped
  * writable, as far as is known; key T, per carrier. */
 #define PROBE_DISP (SPILL_DISP + 0x1e0000)
 #define PROBE_SIZE 0x8000
 #define PROBE_MASK TABLES_INDEX_MASK /* of an address: what chooses its byte */
+#define UGUARDED_DISP (PROBE_DISP + PROBE_SIZE) /* as KGUARDED for user code, per carrier */
+#define PROBE_AREA (PROBE_SIZE + (8 << GUARDED_BITS))
 
 #define MONITOR_DISP 0x10000000
 #define VCPU_DISP 0x18000000 /* the area of the carrier's own vCPU: its state, and its spill pages once more */
@@ -114,6 +119,7 @@
 #define CN_SECOND_MASK 0x68
 #define CN_PKRU_ACCESS 0x40 /* what STAC opens */
 #define CN_TABLES 0x70   /* mask: the bits of an address that choose its byte in TABLES */
+#define CN_GUARDED_MASK 0x78 /* index bits of UGUARDED and KGUARDED */
 #define CN_LSTAR 0x38    /* host address of the block at LSTAR */
 
 /* Offsets in a vCPU's state (checked in state.h). */
@@ -183,6 +189,7 @@ struct constants {
 	u64 kernel_cs, kernel_ss;
 	u64 target_mask, second_mask;
 	u64 tables;
+	u64 guarded_mask;
 };
 _Static_assert(offsetof(struct spill, exit) == SP_EXIT, "spill");
 _Static_assert(offsetof(struct spill, vif) == SP_VIF, "spill");
@@ -195,6 +202,7 @@ _Static_assert(offsetof(struct spill, cr2) == SP_CR2, "spill");
 _Static_assert(offsetof(struct spill, table) == SP_TABLE, "spill");
 _Static_assert(offsetof(struct spill, table_r8) == SP_TABLE_R8, "spill");
 _Static_assert(offsetof(struct constants, tables) == CN_TABLES, "constants");
+_Static_assert(offsetof(struct constants, guarded_mask) == CN_GUARDED_MASK, "constants");
 _Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");
 _Static_assert(offsetof(struct constants, kernel_ss) == CN_KERNEL_SS, "constants");
 _Static_assert(offsetof(struct constants, second_mask) == CN_SECOND_MASK, "constants");
@@ -215,6 +223,8 @@ _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
 #define USECOND ((u64 *)HOST(USECOND_DISP))
 #define USECOND_HOST ((u64 *)HOST(USECOND_HOST_DISP))
 #define KLOOKUP ((u64 *)HOST(KLOOKUP_DISP))
+#define KGUARDED ((u64 *)HOST(KGUARDED_DISP))
+#define UGUARDED ((u64 *)HOST(UGUARDED_DISP))
 #define TABLES ((u8 *)HOST(TABLES_DISP))
 #define PROBES ((u8 *)HOST(PROBE_DISP))
 #define PROBE_INDEX(a) (((a) & PROBE_MASK) >> 12)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * LIBS: -lZydis
- * WITH: x86/decode.c x86/decode_table.c x86/decode_vector.c
+ * WITH: x86/decode.c x86/decode_table.c x86/decode_vector.c x86/unit.c
  *
  * The instruction decoder against Zydis: every instruction of programs that a Debian machine has,
  * every opcode with every ModRM and prefix, and random bytes.  Where the two differ on purpose, a row
  * of differences[] says so and why.  A seed may be given as the first argument. */
 #include "x86/decode.h"
+#include "x86/unit.h"
 
 #include <Zydis/Zydis.h>
 #include <elf.h>
@@ -25,11 +26,13 @@
 enum {
 	CMP_VALID = 1, CMP_LENGTH = 2, CMP_LAYOUT = 4, CMP_MEMORY = 8, CMP_ACCESS = 16, CMP_SIZE = 32,
 	CMP_READS = 64, CMP_WRITES = 128, CMP_FLAGS = 256, CMP_CLASS = 512, CMP_PRIV = 1024, CMP_OSIZE = 2048,
+	CMP_UNIT = 4096,
 };
 
 static const char *const cmp_names[] = {
 	"validity", "length", "layout", "memory operand", "memory access", "memory size", "registers read",
 	"registers written", "flags", "class", "privilege", "operand size",
+	"unit",
 };
 
 struct difference {
@@ -508,6 +511,51 @@ static void compare_class(const u8 *b, enum insn_mode mode, const struct insn *i
 	}
 }
 
+/* By the registers that the instruction touches; what touches none is listed. */
+static enum insn_unit expected_unit(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
+{
+	bool x87 = z->meta.isa_ext == ZYDIS_ISA_EXT_X87, mmx = z->mnemonic == ZYDIS_MNEMONIC_EMMS || z->mnemonic == ZYDIS_MNEMONIC_FEMMS;
+	bool vector = false;
+
+	if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && z->encoding != ZYDIS_INSTRUCTION_ENCODING_3DNOW)
+		return z->meta.isa_ext == ZYDIS_ISA_EXT_BMI1 || z->meta.isa_ext == ZYDIS_ISA_EXT_BMI2 || z->meta.isa_ext == ZYDIS_ISA_EXT_TBM ||
+		       z->mnemonic == ZYDIS_MNEMONIC_LLWPCB || z->mnemonic == ZYDIS_MNEMONIC_SLWPCB ||
+		       z->mnemonic == ZYDIS_MNEMONIC_LWPINS || z->mnemonic == ZYDIS_MNEMONIC_LWPVAL ? UNIT_NONE : UNIT_AVX;
+	switch (z->mnemonic) {
+	case ZYDIS_MNEMONIC_FWAIT:
+		return UNIT_WAIT;
+	case ZYDIS_MNEMONIC_FXSAVE: case ZYDIS_MNEMONIC_FXSAVE64: case ZYDIS_MNEMONIC_FXRSTOR: case ZYDIS_MNEMONIC_FXRSTOR64:
+		return UNIT_FXSAVE;
+	case ZYDIS_MNEMONIC_XSAVE: case ZYDIS_MNEMONIC_XSAVE64: case ZYDIS_MNEMONIC_XSAVEC: case ZYDIS_MNEMONIC_XSAVEC64:
+	case ZYDIS_MNEMONIC_XSAVEOPT: case ZYDIS_MNEMONIC_XSAVEOPT64: case ZYDIS_MNEMONIC_XSAVES: case ZYDIS_MNEMONIC_XSAVES64:
+	case ZYDIS_MNEMONIC_XRSTOR: case ZYDIS_MNEMONIC_XRSTOR64: case ZYDIS_MNEMONIC_XRSTORS: case ZYDIS_MNEMONIC_XRSTORS64:
+		return UNIT_XSAVE;
+	case ZYDIS_MNEMONIC_LDMXCSR: case ZYDIS_MNEMONIC_STMXCSR: case ZYDIS_MNEMONIC_CVTSS2SI: case ZYDIS_MNEMONIC_CVTTSS2SI:
+	case ZYDIS_MNEMONIC_CVTSD2SI: case ZYDIS_MNEMONIC_CVTTSD2SI:
+		vector = true;
+		break;
+	default:
+		break;
+	}
+	for (int i = 0; i < z->operand_count; i++) {
+		ZydisRegisterClass c = o[i].type == ZYDIS_OPERAND_TYPE_REGISTER ? ZydisRegisterGetClass(o[i].reg.value) : ZYDIS_REGCLASS_INVALID;
+
+		x87 |= c == ZYDIS_REGCLASS_X87;
+		mmx |= c == ZYDIS_REGCLASS_MMX;
+		vector |= c == ZYDIS_REGCLASS_XMM || c == ZYDIS_REGCLASS_YMM || c == ZYDIS_REGCLASS_ZMM || c == ZYDIS_REGCLASS_MASK;
+	}
+	return x87 ? UNIT_X87 : vector ? UNIT_SSE : mmx ? UNIT_MMX : UNIT_NONE;
+}
+
+static void compare_unit(const u8 *b, enum insn_mode mode, const struct insn *in, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
+{
+	enum insn_unit u = expected_unit(z, o);
+
+	/* Others are invalid opcodes to every guest. */
+	if (in->klass != IC_VMX && in->klass != IC_CET)
+		CHECK(CMP_UNIT, insn_unit(in) == u, "unit %d, not %d", insn_unit(in), u);
+}
+
 static const ZydisMachineMode machine_modes[3] = {
 	ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_MACHINE_MODE_LONG_COMPAT_16,
 };
@@ -541,6 +589,7 @@ static unsigned compare(const u8 *b, size_t n, enum insn_mode mode)
 	compare_memory(b, mode, in, z, o);
 	compare_registers(b, mode, in, z, o);
 	compare_class(b, mode, in, z, o);
+	compare_unit(b, mode, in, z, o);
 	return z->length;
 }
 

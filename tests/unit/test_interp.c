@@ -3,7 +3,7 @@
  * (16 and 32 bits, both privilege levels) run under /dev/kvm and in sys_interpret(), to the next HLT; registers,
  * flags, segments and memory must be the same.  PENUMBRA_TEST_SEED and PENUMBRA_TEST_CASES choose others. */
 /* WITH: base/err.c accel/kvm_state.c x86/branch.c x86/control.c x86/cpuid.c x86/decimal.c x86/decode.c */
-/* WITH: x86/decode_table.c x86/decode_vector.c x86/fpu.c x86/interp.c x86/interrupt.c x86/io.c x86/memop.c x86/msr.c */
+/* WITH: x86/decode_table.c x86/decode_vector.c x86/fpu.c x86/unit.c x86/interp.c x86/interrupt.c x86/io.c x86/memop.c x86/msr.c */
 /* WITH: x86/reset.c x86/segment.c x86/system.c */
 
 #include <signal.h>
