@@ -127,6 +127,9 @@
 
 #define PM_FIELDS(S, A) \
 	S(64, seen)      /* 3.579545 MHz tick up to which timer overflows are accounted */ \
+	S(64, read)      /* tick at which the timer was last read, */ \
+	S(64, since)     /* and that from which on it has been read often */ \
+	S(64, behind)    /* ticks that it shows too little */ \
 	S(16, status) S(16, enable) S(16, control)
 
 /* Bits of irr, own, outside are pins 0-23. */

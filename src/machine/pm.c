@@ -13,6 +13,13 @@
 #define TIMER_MASK 0xffffffull
 #define TIMER_MSB 23 /* TMR_STS is set whenever it changes */
 
+/* Ticks between two readings of a guest that keeps its clock by the timer: it has to look before half of the 24 bits have
+ * gone by (Linux takes what looks like more for a step back, and loses a whole turn, 4.7 s), and sleeps no longer. */
+#define STEP_MAX (TIMER_HZ * 9 / 4)
+#define KEPT (TIMER_HZ * 30)     /* that long it has been read often enough: a clock is kept by it */
+#define SILENCE (TIMER_HZ * 60)  /* so long no host keeps a guest from running: nobody looked */
+#define CATCH_UP 16              /* how fast it goes while it is behind */
+
 #define PM1_TIMER 0x0001
 #define PM1_GLOBAL 0x0020
 #define PM1_POWER_BUTTON 0x0100
@@ -29,6 +36,24 @@
 static u64 timer_ticks(const struct legacy *l)
 {
 	return legacy_ticks(l->core.now_ns, TIMER_HZ);
+}
+
+/* What the timer shows.  Where the host has not let a guest run that keeps its clock by it, the rest of the time is shown
+ * bit by bit, so that the guest's clock loses nothing.  Whoever reads it now and then gets the plain time. */
+static u64 timer_read(struct legacy *l)
+{
+	u64 ticks = timer_ticks(l), passed = ticks - l->pm.read;
+
+	if (passed <= STEP_MAX) {
+		l->pm.behind -= MIN(MIN(l->pm.behind, (CATCH_UP - 1) * passed), STEP_MAX - passed);
+	} else if (passed < SILENCE && l->pm.read - l->pm.since >= KEPT) {
+		l->pm.behind += passed - STEP_MAX;
+	} else {
+		l->pm.since = ticks;
+		l->pm.behind = 0;
+	}
+	l->pm.read = ticks;
+	return ticks - l->pm.behind;
 }
 
 static void pm_update(struct legacy *l)
@@ -64,7 +89,7 @@ u8 pm_read(struct legacy *l, u16 port)
 	unsigned offset = (unsigned)port - LEGACY_PORT_PM, shift = (offset & 1) * 8;
 
 	if (offset >= 8) /* the same time in every byte of a wide read */
-		return (u8)((timer_ticks(l) & TIMER_MASK) >> (offset & 3) * 8);
+		return (u8)((timer_read(l) & TIMER_MASK) >> (offset & 3) * 8);
 	pm_advance(l);
 	switch (offset / 2) {
 	case 0:
@@ -119,5 +144,5 @@ void pm_reset_write(struct legacy *l, u16 port, u8 value)
 
 void pm_init(struct legacy *l)
 {
-	l->pm.seen = timer_ticks(l);
+	l->pm.seen = l->pm.read = l->pm.since = timer_ticks(l);
 }

@@ -274,14 +274,14 @@ static void tx_probe(struct tx *t, const struct tx_insn *ti)
 	t->b->flags |= BLOCK_PROBES;
 }
 
-/* A store of which nothing but its page decides whether, and where, it faults: not a masked one, a bit string, or one
- * of the x87, whose exceptions come first. */
+/* A store of which nothing but its page decides whether, and where, it faults: not a masked one, a bit string, one
+ * of the x87, whose exceptions come first, or POP, which reads the stack first. */
 static bool is_simple_store(const struct tx_insn *ti)
 {
 	const struct insn *in = &ti->in;
 	bool bits = in->map == MAP_0F && (in->op == 0xab || in->op == 0xb3 || in->op == 0xbb);
 
-	if (!in->mem_write || !in->mem_size || in->vsib || in->seg != SEG_NONE || in->addrsize_prefix ||
+	if (in->klass != IC_PLAIN || !in->mem_write || !in->mem_size || in->vsib || in->seg != SEG_NONE || in->addrsize_prefix ||
 	    (in->reg_write & ~in->reg_read & TX_KEPT))
 		return false;
 	if (in->enc == ENC_LEGACY)
@@ -346,10 +346,13 @@ static void prepare(struct tx *t, const struct tx_insn *ti, struct rewrite *w, u
 			w->form = F_PAIR;
 			w->base = tx_kept_free(t, in, *taken) != REG_NONE ? REG_NONE : sole_destination(in);
 			w->index = REG_NONE;
+			/* R10 and R11 are where the record says from its precise point on. */
+			if (w->base != REG_NONE && (t->kept & ~rec->borrowed) >> w->base & 1)
+				w->base = REG_NONE;
 			if (w->base == REG_NONE) {
 				w->base = tx_borrow(t, in, taken);
-			} else { /* spilled for a fault only; one that was not in its register is there already */
-				if (!(rec->borrowed >> w->base & 1))
+			} else { /* spilled for a fault only */
+				if (!(t->kept >> w->base & 1))
 					e_store_gs(&t->hot, spill_reg(t, w->base), w->base);
 				rec->borrowed |= (u16)BIT(w->base);
 			}

@@ -262,3 +262,68 @@ void corpus_random(struct form *f)
 	memcpy(f->raw, b, in.len);
 	f->len = in.len;
 }
+
+/* What translations do with R10 and R11 of their own: RIP-relative operands, control transfers, stores to the stack. */
+static const struct { u8 len, raw[8]; } kept_forms[] = {
+	{ 7, { 0x4c, 0x8b, 0x15 } }, { 7, { 0x4c, 0x8b, 0x1d } }, { 7, { 0x4c, 0x63, 0x15 } },  /* mov, movsxd reg, [rip + x] */
+	{ 8, { 0x44, 0x0f, 0xb6, 0x1d } }, { 7, { 0x4c, 0x89, 0x15 } }, { 7, { 0x4c, 0x01, 0x1d } },
+	{ 7, { 0x4c, 0x03, 0x15 } }, { 6, { 0x8b, 0x05 } }, { 6, { 0x89, 0x0d } }, { 6, { 0xff, 0x35 } },
+	{ 3, { 0x4d, 0x87, 0x13 } }, { 4, { 0x4d, 0x0f, 0xc1, 0x13 } }, { 5, { 0xf0, 0x4d, 0x0f, 0xb1, 0x1a } },
+	{ 2, { 0x41, 0x52 } }, { 2, { 0x41, 0x5b } }, { 3, { 0x41, 0xff, 0x32 } }, { 3, { 0x41, 0x8f, 0x03 } },
+	{ 3, { 0x4d, 0x89, 0xda } }, { 4, { 0x4f, 0x8d, 0x14, 0x1a } }, { 3, { 0x49, 0xff, 0xc3 } },
+};
+static const struct { u8 len, raw[8]; } kept_ends[] = {
+	{ 6, { 0xff, 0x15 } }, { 6, { 0xff, 0x25 } },                        /* call, jmp [rip + x] */
+	{ 3, { 0x41, 0xff, 0x12 } }, { 4, { 0x41, 0xff, 0x53, 0x08 } }, { 4, { 0x43, 0xff, 0x14, 0x1a } },
+	{ 3, { 0x41, 0xff, 0x23 } }, { 4, { 0x43, 0xff, 0x24, 0x13 } }, { 2, { 0xff, 0x10 } }, { 2, { 0xff, 0x21 } },
+	{ 3, { 0xc2, 0x10, 0x00 } }, { 1, { 0xc3 } },
+	{ 5, { 0xe8 } }, { 5, { 0xe9 } }, { 6, { 0x0f, 0x84 } }, { 2, { 0xe2 } }, { 2, { 0xe3 } }, { 1, { 0xc9 } },
+};
+
+/* Makes registers that a legacy form names R10 or R11; false where it has none that can be. */
+static bool with_kept(struct form *f)
+{
+	u8 b[16] = { 0 }, which = (u8)(1 + rnd_below(3)), r = (u8)(2 + rnd_below(2));
+	struct insn in;
+
+	memcpy(b, f->raw, f->len);
+	if (insn_decode(&in, b, INSN_MAX, MODE_64) || in.enc != ENC_LEGACY || !in.off_modrm || in.len > INSN_MAX - 1)
+		return false;
+	if (!in.rex) {
+		memmove(b + in.off_enc + 1, b + in.off_enc, (size_t)(in.len - in.off_enc));
+		b[in.off_enc] = 0x40;
+		if (insn_decode(&in, b, INSN_MAX, MODE_64))
+			return false;
+	}
+	if (which & 1) {
+		b[in.off_enc] |= 4;
+		b[in.off_modrm] = (u8)((b[in.off_modrm] & ~0x38) | r << 3);
+	}
+	if ((which & 2) && in.off_sib) {
+		b[in.off_enc] |= 2;
+		b[in.off_sib] = (u8)((b[in.off_sib] & ~0x38) | (r ^ 1) << 3);
+	} else if ((which & 2) && in.base != REG_RIP && !(in.has_mem && in.base == REG_NONE)) {
+		b[in.off_enc] |= 1;
+		b[in.off_modrm] = (u8)((b[in.off_modrm] & ~7) | (r ^ 1));
+	}
+	if (insn_decode(&in, b, INSN_MAX, MODE_64) || in.klass != IC_PLAIN || corpus_excluded(&in, b) ||
+	    !(in.reg_touch & (BIT(R10) | BIT(R11))))
+		return false;
+	memcpy(f->raw, b, in.len);
+	f->len = in.len;
+	return true;
+}
+
+void corpus_kept(const struct corpus *c, struct form *f, bool last)
+{
+	for (int i = 0; c->n && !last && rnd_below(2) && i < 20; i++) {
+		*f = c->forms[rnd_below(c->n)];
+		if (with_kept(f))
+			return;
+	}
+	u32 i = rnd_below(last ? ARRAY_SIZE(kept_ends) : ARRAY_SIZE(kept_forms));
+	const u8 *raw = last ? kept_ends[i].raw : kept_forms[i].raw;
+
+	f->len = last ? kept_ends[i].len : kept_forms[i].len;
+	memcpy(f->raw, raw, f->len);
+}

@@ -73,6 +73,9 @@ struct corpus { struct form *forms; u32 n; };
 u64 corpus_read(struct corpus *c, const char *path);
 /* A random encoding that the decoder takes for an instruction. */
 void corpus_random(struct form *f);
+/* A form that uses R10 or R11, which translations of 64-bit user code keep in memory between blocks; `last`: one that
+ * may end a block. */
+void corpus_kept(const struct corpus *c, struct form *f, bool last);
 /* Why the instruction is not compared, or NULL. */
 const char *corpus_excluded(const struct insn *in, const u8 *raw);
 

@@ -86,11 +86,16 @@ static u32 make_batch(struct plan *p, struct test *tests, u32 room)
 		const struct form *f[SEQUENCE_MAX];
 		struct form own[SEQUENCE_MAX];
 		int count = rnd_below(100) < p->sequences && !(world == WORLD_KERNEL && harness.low_alias) ? 2 + (int)rnd_below(SEQUENCE_MAX - 1) : 1;
+		bool kept = count > 1 && world == WORLD_USER && rnd_below(2);
 		struct test *first = &tests[n];
 		bool ok = false;
 
 		for (int tries = 0; tries < (count > 1 ? 20 : 1) && !ok; tries++) {
-			for (int i = 0; i < count; i++)
+			for (int i = 0; i < count && kept; i++) {
+				corpus_kept(p->corpus, &own[i], i == count - 1 && rnd_below(4));
+				f[i] = &own[i];
+			}
+			for (int i = 0; i < count && !kept; i++)
 				f[i] = count > 1 && p->corpus->n && rnd_below(100) >= p->random_share
 					? &p->corpus->forms[rnd_below(p->corpus->n)] : pick(p, &own[i]);
 			first->c.id = (u32)rnd();

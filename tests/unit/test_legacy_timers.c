@@ -464,7 +464,84 @@ static void test_rtc_set(void)
 	CHECK(cmos(0) != seconds);
 }
 
+/* ---- power management timer ---- */
+
+static u32 pm_timer(void) { return legacy_io_read(&m, 0x608, 4, now) & 0xffffff; }
+
+/* A clock kept by it as Linux does: each reading adds what has passed since the last, and what looks like more than half a
+ * turn is no time at all. */
+static struct { u32 last; u64 ticks; } keeper;
+
+static void keep(u64 ns, u64 every)
+{
+	for (u64 end = now + ns; now < end;) {
+		advance(every);
+		u32 t = pm_timer(), passed = (t - keeper.last) & 0xffffff;
+
+		if (passed > 0x7fffff)
+			continue;
+		keeper.ticks += passed;
+		keeper.last = t;
+	}
+}
+
+static u64 pm_ticks(u64 ns) { return ns / 1000 * 3579545 / 1000000; }
+
+/* Nothing is lost however long the host lets the guest wait. */
+static void test_pm_kept(void)
+{
+	static const u64 gaps[] = { NSEC / 2, 2 * NSEC, 23 * NSEC / 10, 3 * NSEC, 5 * NSEC, 9 * NSEC, 30 * NSEC };
+	u64 begin = now, most = 0;
+
+	keeper.last = pm_timer();
+	keeper.ticks = 0;
+	keep(40 * NSEC, 4 * MS);
+	for (size_t i = 0; i < sizeof gaps / sizeof *gaps; i++) {
+		advance(gaps[i]);
+		keep(gaps[i], 4 * MS);
+		s64 off = (s64)(pm_ticks(now - begin) - keeper.ticks);
+
+		CHECK(off >= -2 && off <= 2, "off by %lld ticks after a gap of %llu ms", (long long)off, (unsigned long long)(gaps[i] / MS));
+	}
+	/* One gap after the other, before the first is made up for. */
+	for (int i = 0; i < 10; i++) {
+		u64 before = keeper.ticks;
+
+		advance(4 * NSEC);
+		keep(20 * MS, 4 * MS);
+		most = MAX(most, keeper.ticks - before);
+	}
+	CHECK(most < pm_ticks(3 * NSEC));
+	keep(10 * NSEC, 100 * MS);
+	s64 off = (s64)(pm_ticks(now - begin) - keeper.ticks);
+
+	CHECK(off >= -2 && off <= 2, "off by %lld ticks after many gaps", (long long)off);
+}
+
+/* Who does not keep a clock by it measures right with it. */
+static void test_pm_measure(void)
+{
+	static const u64 silences[] = { NSEC, 3 * NSEC, 4 * NSEC, 100 * NSEC };
+
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < sizeof silences / sizeof *silences; i++) {
+			advance(silences[i]);
+			u32 t = pm_timer();
+
+			advance(100 * MS);
+			s64 off = (s64)((pm_timer() - t) & 0xffffff) - (s64)pm_ticks(100 * MS);
+
+			CHECK(off >= -1 && off <= 1, "%lld ticks off", (long long)off);
+		}
+		/* The second time as a guest that has kept its clock by it until 100 s ago. */
+		keeper.last = pm_timer();
+		keep(40 * NSEC, 4 * MS);
+		advance(100 * NSEC);
+	}
+}
+
 #define TESTS(T) \
+	T(pm_kept) T(pm_measure) \
 	T(pit_periodic) T(pit_reinject) T(pit_one_shot) T(pit_counts) T(pit_square_wave) \
 	T(pit_square_switch) T(pit_writing) T(pit_gate) \
 	T(rtc_dates) T(rtc_formats) T(rtc_uip) T(rtc_interrupts) T(rtc_alarm) T(rtc_set)
