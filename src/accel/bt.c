@@ -452,6 +452,23 @@ static struct shadow_counters sum_shadow(const struct bt *bt)
 	return sum;
 }
 
+#define USAGE_TRIES 20 /* of 10 ms: a monitor that does not answer is not waited for */
+
+static void collect_usage(struct vm *vm, struct bt *bt)
+{
+	const struct timespec wait = { 0, 10000000 };
+
+	atomic_store(&bt->sh->usage_wanted, 1);
+	atomic_fetch_add(&bt->sh->fork_wanted, 1);
+	futex(&bt->sh->fork_wanted, FUTEX_WAKE, 1);
+	for (int i = 0; i < USAGE_TRIES && !bt->sh->usage_told; i++)
+		syscall(SYS_futex, &bt->sh->usage_told, FUTEX_WAIT, 0, &wait, NULL, 0);
+	if (!bt->sh->usage_told)
+		return;
+	vm->stats.user_ns += bt->sh->user_ns;
+	vm->stats.system_ns += bt->sh->system_ns;
+}
+
 static void collect_stats(struct vm *vm, struct bt *bt)
 {
 	const struct monitor_counters sum = sum_counters(bt), *m = &sum;
@@ -666,6 +683,7 @@ static int bt_run(struct vm *vm, struct err *e)
 	vm->end = vm->end_request != END_NONE ? (enum vm_end)vm->end_request : end_of(bt->sh->end);
 	vm->cpu = vcpu_of(bt, 0)->cpu;
 	collect_stats(vm, bt);
+	collect_usage(vm, bt);
 	post_mortem(bt);
 	vm->exit_status = bt->sh->legacy.core.exit_status;
 	if (vm->end == END_ERROR)

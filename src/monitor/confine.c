@@ -52,6 +52,7 @@ static const struct syscall_rule rules[] = {
 	{ __NR_exit_group, BY_ALL, { } },
 	{ __NR_clone, BY_ZYGOTE, { ARG_LONG(0, SIGCHLD), ARG_LONG(1, 0) } },
 	{ __NR_wait4, BY_ZYGOTE, { } },
+	{ __NR_clock_gettime, BY_ZYGOTE, { } },
 	{ __NR_kill, BY_ALL, { ARG_INT(1, SIGUSR1) } },
 	{ __NR_membarrier, BY_ALL, { ARG_INT(0, MEMBARRIER_CMD_GLOBAL_EXPEDITED) } },
 	{ __NR_getpid, BY_ZYGOTE, { } },

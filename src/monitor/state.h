@@ -97,6 +97,9 @@ struct shared {
 	_Atomic u32 end;        /* futex: enum monitor_end */
 	_Atomic u32 stop;       /* (front-end) every vCPU is to park */
 	_Atomic u32 fork_wanted;/* futex of the zygote: a carrier to make, to signal, or that died */
+	_Atomic u32 usage_wanted; /* (front-end) asks for the following, of all carriers that are there */
+	_Atomic u32 usage_told; /* futex: they are right */
+	u64 user_ns, system_ns; /* processor time */
 	_Atomic u32 output;     /* futex: bumped when the tx ring was written */
 	u64 host_cpus[16];      /* processors that the family may run on */
 	u32 pkru_user, pkru_kernel, pkru_access;
