@@ -32,7 +32,7 @@ static void check_leaf(struct cpu *c, const struct leaf *l, bool flushed, bool w
 
 	if (l->large)
 		return;
-	if (moved && (flushed || (l->watched && whole && !S->upper_written)))
+	if (moved && (flushed || (l->watched && !l->low && whole && !S->upper_written)))
 		broken(flushed ? "S1" : "T2", l, 0);
 	for (int i = 0; i < 512; i++) {
 		if (BITTEST(l->writable, i) && !BITTEST(l->mapped, i))

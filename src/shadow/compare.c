@@ -34,11 +34,25 @@ static void unmap_pages(const struct leaf *l, int from, int to)
 	S->vmas++; /* what was one may be two */
 }
 
+/* Whether all 64 entries are as they were, but for bits outside of the mask. */
+static inline bool same_64(const volatile u64 *e, const u64 *snap, u64 mask)
+{
+	u64 a = 0, b = 0;
+
+	for (int i = 0; i < 64; i += 4) {
+		a |= (e[i] ^ snap[i]) | (e[i + 1] ^ snap[i + 1]);
+		b |= (e[i + 2] ^ snap[i + 2]) | (e[i + 3] ^ snap[i + 3]);
+	}
+	return !((a | b) & mask);
+}
+
 /* Of the pages in `m`, those whose entries differ in a bit of `mask` from what was mapped. */
 static inline u64 differing(const volatile u64 *e, const u64 *snap, u64 m, u64 mask)
 {
 	u64 found = 0;
 
+	if (!~m && same_64(e, snap, mask))
+		return 0;
 	for (; m; m &= m - 1) {
 		int i = __builtin_ctzll(m);
 
@@ -57,26 +71,45 @@ static u64 changed(const struct leaf *l, const u64 *table, int word, u64 m)
 	return differing(table + word * 64, snap, m & w, PTE_COMPARE | PTE_D) | differing(table + word * 64, snap, m & ~w, PTE_COMPARE);
 }
 
-/* Compares the pages of a leaf with the table's entries and unmaps what changed, neighbours at once. */
-static void leaf_compare(struct leaf *l, const u64 *table, const u64 *only)
+#define WINDOW_STARTS 0x0001000100010001ull
+_Static_assert(WINDOW == 16, "WINDOW_STARTS");
+
+/* How many stretches [from, to) of changed pages have to be unmapped (nothing mapped lies between two), and in how many
+ * pieces what stays mapped would come back if it went too. */
+struct stretches { u32 n, kept; };
+
+static struct stretches stretches_of(const struct leaf *l, const u64 *gone)
+{
+	struct stretches r = { 0, 0 };
+	bool within = false;
+
+	for (int word = 0; word < 8; word++) {
+		u64 stay = l->mapped[word] & ~gone[word];
+
+		r.kept += (u32)__builtin_popcountll(stay & (~(stay << 1) | WINDOW_STARTS));
+		for (u64 m = gone[word] | stay; m; m &= m - 1) {
+			bool goes = gone[word] & m & -m;
+
+			r.n += goes && !within;
+			within = goes;
+		}
+	}
+	return r;
+}
+
+/* Unmaps the pages, neighbours at once. */
+static void unmap_stretches(struct leaf *l, const u64 *gone)
 {
 	int start = -1, last = -1;
 
 	for (int word = 0; word < 8; word++) {
-		u64 m = (l->mapped[word] | l->exec[word]) & (only ? only[word] : ~0ull);
-
-		if (!m)
-			continue;
-		SHADOW_COUNT->compared += (u64)__builtin_popcountll(m);
-		for (m = changed(l, table, word, m); m; m &= m - 1) {
+		l->mapped[word] &= ~gone[word];
+		l->writable[word] &= ~gone[word];
+	}
+	for (int word = 0; word < 8; word++)
+		for (u64 m = gone[word]; m; m &= m - 1) {
 			int i = word * 64 + __builtin_ctzll(m);
 
-			S->code_changed |= BITTEST(l->exec, i);
-			BITCLEAR(l->exec, i);
-			if (!BITTEST(l->mapped, i))
-				continue;
-			BITCLEAR(l->mapped, i);
-			BITCLEAR(l->writable, i);
 			if (start >= 0 && any_mapped(l, last + 1, i)) {
 				unmap_pages(l, start, last + 1);
 				start = -1;
@@ -85,9 +118,41 @@ static void leaf_compare(struct leaf *l, const u64 *table, const u64 *only)
 				start = i;
 			last = i;
 		}
-	}
 	if (start >= 0)
 		unmap_pages(l, start, last + 1);
+}
+
+/* Compares the pages of a leaf with the table's entries and unmaps what changed; or all of it, if the maintainer says that
+ * this is cheaper. */
+static void leaf_compare(struct leaf *l, const u64 *table, const u64 *only)
+{
+	const struct paging *p = paging_chosen();
+	u64 gone[8], any = 0;
+
+	for (int word = 0; word < 8; word++) {
+		u64 m = (l->mapped[word] | l->exec[word]) & (only ? only[word] : ~0ull);
+
+		gone[word] = 0;
+		if (!m)
+			continue;
+		SHADOW_COUNT->compared += (u64)__builtin_popcountll(m);
+		m = changed(l, table, word, m);
+		S->code_changed |= !!(m & l->exec[word]);
+		l->exec[word] &= ~m;
+		gone[word] = m & l->mapped[word];
+		any |= gone[word];
+	}
+	if (!any)
+		return;
+	if (p->drop_whole) {
+		struct stretches s = stretches_of(l, gone);
+
+		if (p->drop_whole(l, gone, s.n, s.kept)) {
+			leaf_unmap(l);
+			return;
+		}
+	}
+	unmap_stretches(l, gone);
 }
 
 bool leaf_check(struct cpu *c, struct leaf *l, const u64 *only)
@@ -115,6 +180,22 @@ static void compare_loose(struct cpu *c, bool kernel)
 			if (leaf_check(c, l, NULL) && paging_chosen()->watch && paging_chosen()->watch(l) && table_watch(c, l))
 				leaf_check(c, l, NULL);
 		}
+}
+
+/* The way to a leaf of which its own table alone is watched. */
+static void check_way(struct cpu *c, struct leaf *l)
+{
+	if (!leaf_stale(l, mmu_peek_table(leaf_root(c, l), l->va)))
+		return;
+	leaf_unmap(l);
+	leaf_drop(l);
+}
+
+static void check_ways(struct cpu *c, bool kernel)
+{
+	for (u32 word = 0; word < ARRAY_SIZE(S->low[0]) && S->n_low; word++)
+		for (u64 m = S->low[kernel][word]; m; m &= m - 1)
+			check_way(c, &S->leaves[word * 64 + (u32)__builtin_ctzll(m)]);
 }
 
 /* `which`: RUNS_LOCAL: those that are not global. */
@@ -165,6 +246,9 @@ void space_invalidate(struct cpu *c, u64 va)
 	if (l && l->watched) {
 		tables_drain(c);
 		l = leaf_find(va); /* which may have lost its watch by that, unseen */
+		if (l && l->low)
+			check_way(c, l);
+		l = leaf_find(va);
 	}
 	if (l && !l->watched) {
 		u64 pde = mmu_peek_table(leaf_root(c, l), va);
@@ -193,8 +277,9 @@ void leaves_compare_user(struct cpu *c)
 {
 	bool low_runs = false;
 
-	if (S->n_upper)
+	if (S->n_watched)
 		tables_drain(c);
+	check_ways(c, false);
 	SHADOW_COUNT->leaves_kept += S->n_watched;
 	compare_loose(c, false);
 	for (u32 i = 0; i < S->n_runs; i++)
@@ -248,6 +333,7 @@ void space_flush_all(struct cpu *c)
 {
 	paging_chosen()->flush_user(c);
 	forget_unnoted();
+	check_ways(c, true);
 	compare_loose(c, true);
 	check_runs(c, RUNS_ALL);
 	settle();

@@ -22,13 +22,17 @@ struct leaf {
 	bool kernel;        /* upper half */
 	bool local;         /* some of it is not global: it goes with a load of CR3 */
 	bool watched;       /* its tables are: see tables.c */
+	bool low;           /* ... but none above its own */
 	u16 table_next;     /* in the chain of its table, number + 1 */
 	u32 table;          /* frame of its table, while it is watched */
 	u16 vmas;           /* host mappings, as counted last and made since */
-	u32 score;          /* the maintainer's */
+	u32 score;          /* the maintainer's, and what follows: see auto.c */
+	u16 pieces, back;   /* that went at a flush; of these, that came back since */
+	u8 reuse;
 	u32 writes;         /* to its table, of those in the logs that are being read */
 	u64 pending[8];     /* entries that were written, to be compared at the next flush */
 	u64 mapped[8], writable[8], exec[8];
+	u64 gone[8];        /* pages that the maintainer waits for */
 	u64 snap[512];      /* entries as they were when mapped */
 };
 
@@ -55,6 +59,8 @@ struct space {
 	bool low_supervisor;    /* a supervisor page of the lower half was mapped */
 	u16 hash[LEAF_HASH];
 	u64 loose[2][MAX_LEAVES / 64]; /* the user's, the kernel's leaves that are compared at each flush */
+	u64 low[2][MAX_LEAVES / 64];   /* those that are watched, but not the way to them */
+	u32 n_low;
 	u64 wrote[MAX_FRAMES / 64];    /* frames that a leaf may map writable */
 	/* tables.c */
 	u64 seen[SHADOW_VCPUS]; /* entries of the vCPUs' logs that were read */

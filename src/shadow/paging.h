@@ -39,6 +39,11 @@ struct paging {
 	bool (*watch)(struct leaf *l);
 	/* `writes` to a watched leaf's table were read from the logs at once: whether it is to be watched no more. */
 	bool (*unwatch)(struct leaf *l, u32 writes);
+	/* Of a watched leaf its own table is watched only; the way there is compared at each flush. */
+	bool low;
+	/* `n` stretches of the leaf, the pages `gone`, are to be unmapped: whether all of it goes instead, of which `kept` pieces
+	 * would have to be filled again.  NULL: no. */
+	bool (*drop_whole)(struct leaf *l, const u64 *gone, u32 n, u32 kept);
 	/* A store to a watched table that trapped is translated anew as a checked store. */
 	bool intercepts;
 	/* What is written to a watched table is compared at once, not at the next flush. */

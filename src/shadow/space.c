@@ -61,6 +61,8 @@ void settle(void)
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
 	__builtin_memset(S->loose, 0, sizeof S->loose);
+	__builtin_memset(S->low, 0, sizeof S->low);
+	S->n_low = 0;
 	__builtin_memset(S->wrote, 0, SHADOW->ram_size >> PAGE_SHIFT >> 3);
 	S->code_changed = true;
 	SHADOW_COUNT->evictions++;
@@ -414,6 +416,15 @@ static bool entry_writable(struct cpu *c, u64 e, const struct walk *w)
 	return allowed && (e & PTE_D) && !frame_flags(ram_offset(e & PTE_ADDR) >> PAGE_SHIFT);
 }
 
+/* Pages [from, to) are mapped by one fill: did the maintainer wait for them? */
+static void leaf_refilled(struct leaf *l, int from, int to)
+{
+	u64 in = (to - from == 64 ? ~0ull : BIT(to - from) - 1) << (from & 63), *gone = &l->gone[from >> 6];
+
+	l->back += (*gone & in) != 0;
+	*gone &= ~in;
+}
+
 static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 {
 	struct leaf *l = leaf_get(c, va, false, w->table);
@@ -445,6 +456,7 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 		return -1;
 	l->vmas++;
 	table_mapped(l, at);
+	leaf_refilled(l, from, to);
 	for (int i = from; i < to; i++) {
 		l->local |= note_local(c, entry[i - low], va);
 		l->snap[i] = entry[i - low];

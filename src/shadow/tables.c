@@ -104,6 +104,8 @@ bool table_watch(struct cpu *c, struct leaf *l)
 	struct path p, again;
 	u32 last;
 
+	bool low = paging_chosen()->low && !l->large;
+
 	if (!find_path(c, l, &p) || S->n_upper + PATH_MAX > UPPER_MAX / 4 * 3)
 		return false;
 	last = p.frames[p.n - 1];
@@ -111,13 +113,21 @@ bool table_watch(struct cpu *c, struct leaf *l)
 		return false;
 	/* The callers walk the leaves: if mappings get lost, these are dropped after that. */
 	S->walked = true;
-	frames_watch(p.frames, p.n);
+	if (low)
+		frames_watch(&last, 1);
+	else
+		frames_watch(p.frames, p.n);
 	S->walked = false;
 	if (S->lost || !find_path(c, l, &again) || __builtin_memcmp(again.frames, p.frames, p.n * sizeof(u32)))
 		return false;
-	for (u32 i = 0; i < 3; i++)
+	for (u32 i = 0; i < 3 && !low; i++)
 		upper_add(p.frames[i]);
 	l->watched = true;
+	l->low = low;
+	if (low) {
+		BITSET(S->low[l->kernel], (u32)(l - S->leaves));
+		S->n_low++;
+	}
 	S->n_watched++;
 	BITCLEAR(S->loose[l->kernel], (u32)(l - S->leaves));
 	if (l->large)
@@ -138,6 +148,11 @@ void table_unwatch(struct leaf *l)
 		return;
 	l->watched = false;
 	S->n_watched--;
+	if (l->low) {
+		BITCLEAR(S->low[l->kernel], n - 1u);
+		S->n_low--;
+		l->low = false;
+	}
 	BITSET(S->loose[l->kernel], n - 1u);
 	BITCLEAR(S->pending, n - 1u);
 	l->writes = 0;
@@ -229,7 +244,7 @@ void memory_written(struct cpu *c, u64 pa, u64 n)
 static void all_loose(void)
 {
 	for (u32 i = 0; i < S->n_leaves; i++)
-		if (S->leaves[i].va != ~0ull)
+		if (S->leaves[i].va != ~0ull && !S->leaves[i].low)
 			table_unwatch(&S->leaves[i]);
 	uppers_forget();
 }
@@ -295,7 +310,8 @@ static void compare_watched(struct cpu *c)
 			continue;
 		if (find_path(c, l, &p))
 			for (u32 k = 0; k < p.n; k++)
-				still &= frame_flags(p.frames[k]) & FRAME_TABLE && (k == 3 ? p.frames[k] == l->table : is_upper(p.frames[k]));
+				still &= (l->low && k < 3) || (frame_flags(p.frames[k]) & FRAME_TABLE &&
+							       (k == 3 ? p.frames[k] == l->table : is_upper(p.frames[k])));
 		if (!still)
 			table_unwatch(l);
 		leaf_check(c, l, NULL);
@@ -310,7 +326,7 @@ static void check_paths(struct cpu *c)
 		struct leaf *l = &S->leaves[i];
 		struct path p;
 
-		if (l->va == ~0ull || !l->watched)
+		if (l->va == ~0ull || !l->watched || l->low)
 			continue;
 		/* A way through another table, with the same entry at its end, is not watched. */
 		if (l->large || !find_path(c, l, &p))

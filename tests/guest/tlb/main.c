@@ -509,6 +509,8 @@ static void aim_across(struct access *a, u64 page)
 	a->va = page + 0x1000 - (k->bytes == 2 ? 1 : 1 + below(k->bytes < 8 ? k->bytes - 1u : 7));
 	if (k->what & IS_WRITE) {
 		/* Entry 511 keeps all but its upper half, entry 0 is given a value that is not present. */
+		if (a->kind == KIND_xadd || a->kind == KIND_add) /* a sum would be any entry at all */
+			a->kind = KIND_store8;
 		a->va = page + 0xffc;
 		a->operand = (frame_pa((int)below(FRAMES)) | (rnd() & 0xe7e)) << 32 | (u32)(rnd() & 0x80000000u);
 	}
@@ -518,16 +520,26 @@ static void aim_across(struct access *a, u64 page)
 static bool aim_entry(struct access *a, u64 page)
 {
 	int slot = (int)below(SLOTS), frame = -1;
-	u64 old;
+	bool sure = true;
+	u64 old, e;
 
-	for (u32 i = 0; i < query[0].n && frame < 0; i++)
-		if (!query[0].out[i].fault)
-			frame = frame_at(query[0].out[i].pa);
+	for (u32 i = 0; i < query[0].n; i++) {
+		if (query[0].out[i].fault)
+			continue;
+		sure &= frame < 0 || frame == frame_at(query[0].out[i].pa);
+		frame = frame_at(query[0].out[i].pa);
+	}
 	if (frame < 0 || !frame_is_table[frame] || fixed_slot(frame, slot))
 		return false;
 	a->va = page + 8 * slot_index[slot];
 	old = model_get(frame, slot);
-	choose_store(a, old, varied(old, level_of_frame(frame), level_of_frame(frame) < 4 || slot < UPPER), frame);
+	e = varied(old, level_of_frame(frame), level_of_frame(frame) < 4 || slot < UPPER);
+	choose_store(a, old, e, frame);
+	/* A difference, added to another table's entry, would make one that leads out of the world. */
+	if (!sure && (a->kind == KIND_xadd || a->kind == KIND_add)) {
+		a->kind = KIND_store8;
+		a->operand = e;
+	}
 	return kinds[a->kind].what & IS_FIT;
 }
 
