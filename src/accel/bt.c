@@ -213,6 +213,8 @@ static u32 vma_budget(const struct host_info *host)
 	return limit > 2 * VMAS_OTHERS ? (u32)limit - VMAS_OTHERS : (u32)limit / 2;
 }
 
+#define CARRIERS_LEAST 6 /* two that are bound, and spare ones */
+
 /* Maintainers by name; none chosen is the first. */
 static u32 paging_by_name(const char *name)
 {
@@ -305,6 +307,11 @@ static int bt_create(struct vm *vm, struct err *e)
 	rc = read_knobs(&bt->sh->knobs, e);
 	if (bt->sh->knobs.paging)
 		bt->shadow->paging = (u32)bt->sh->knobs.paging - 1;
+	bt->shadow->contrary = (u32)bt->sh->knobs.contrary;
+	if (bt->sh->knobs.vmas)
+		bt->shadow->vma_budget = (u32)MIN(bt->sh->knobs.vmas, (u64)bt->shadow->vma_budget);
+	if (bt->sh->knobs.carriers)
+		bt->sh->max_carriers = (u32)MIN(MAX(bt->sh->knobs.carriers, (u64)CARRIERS_LEAST), (u64)bt->sh->max_carriers);
 	if (!rc)
 		open_store(vm, bt);
 	return rc;

@@ -72,6 +72,9 @@ struct monitor_counters {
 	K(unmapped)     /* two user pages from there are never mapped on odd vCPUs: C executes what touches them */ \
 	K(check)        /* the invariants of the shadow page tables are looked at, once in so many occasions */ \
 	K(paging)       /* the maintainer, its number in shadow/paging.h + 1; over --paging */ \
+	K(vmas)         /* host mappings of the guest that a carrier may have; over the host's limit */ \
+	K(contrary)     /* of the decisions of the maintainer auto, one in so many is yes whatever speaks for it */ \
+	K(carriers)     /* of each vCPU; at least 6 */                                  \
 	K(smp)          /* one vCPU runs as one of several would */                     \
 	K(seed)
 struct test_knobs {

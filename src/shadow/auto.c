@@ -30,6 +30,9 @@
 #define STRETCHES_MIN 4
 #define REUSE_UNKNOWN 64 /* of 256 */
 
+/* Test: tables as small as its are would never be watched, nor given up. */
+static bool contrary(void) { return SHADOW->contrary && ++S->decisions % SHADOW->contrary == 0; }
+
 /* What comparing it costs. */
 static u32 cost(const struct leaf *l)
 {
@@ -49,7 +52,7 @@ static bool watch(struct leaf *l)
 	if (l->large)
 		return false;
 	l->score += cost(l);
-	if (l->score < (PROTECT * SHADOW->roots + (SHADOW_COUNT->table_stores ? 0 : SITES)) << unrest)
+	if (!contrary() && l->score < (PROTECT * SHADOW->roots + (SHADOW_COUNT->table_stores ? 0 : SITES)) << unrest)
 		return false;
 	l->score = 0;
 	return true;
@@ -59,7 +62,7 @@ static bool unwatch(struct leaf *l, u32 writes)
 {
 	u8 *unrest = frame_unrest(l->table);
 
-	if (writes * STORE < 2 * cost(l)) {
+	if (!contrary() && writes * STORE < 2 * cost(l)) {
 		if (*unrest && writes * STORE < cost(l) / 4)
 			--*unrest;
 		return false;
@@ -84,10 +87,11 @@ static u32 reuse(struct leaf *l)
 
 static bool drop_whole(struct leaf *l, const u64 *gone, u32 n, u32 kept)
 {
-	bool whole = n >= STRETCHES_MIN && (u64)(n - 1) * UNMAP > (u64)kept * FAULT * reuse(l) / 256;
+	bool whole = contrary();
 
-	if (n < STRETCHES_MIN)
+	if (n < STRETCHES_MIN && !whole)
 		return false;
+	whole |= (u64)(n - 1) * UNMAP > (u64)kept * FAULT * reuse(l) / 256;
 	l->pieces = (u16)(n + (whole ? kept : 0));
 	l->back = 0;
 	for (int i = 0; i < 8; i++)

@@ -32,6 +32,7 @@ struct leaf {
 	u32 writes;         /* to its table, of those in the logs that are being read */
 	u64 pending[8];     /* entries that were written, to be compared at the next flush */
 	u64 mapped[8], writable[8], exec[8];
+	u64 keyed[2][8];    /* pages that carry the kernel's key; the one for user pages where kernel pages are folded */
 	u64 gone[8];        /* pages that the maintainer waits for */
 	u64 snap[512];      /* entries as they were when mapped */
 };
@@ -41,6 +42,7 @@ struct run {
 	u64 rights;         /* of each entry, those above it included: RUN_COMPARE */
 	bool writable;
 	bool local;         /* not global */
+	u8 key;             /* enum world_key, + 1; 0: none */
 };
 
 #define UPPER_MAX 4096
@@ -52,6 +54,7 @@ struct space {
 	u32 n_leaves, free;
 	u32 n_runs;
 	u32 vmas, dice;         /* room.c */
+	u8 key;                 /* of what was mapped last: enum world_key, + 1; 0: none */
 	bool code_changed, lost;
 	bool walked;            /* settle() has to wait */
 	bool code_unnoted;      /* code was looked up on a page of 1 GiB */
@@ -68,6 +71,7 @@ struct space {
 	u16 tables[4096];       /* watched leaves by their tables, number + 1 */
 	u32 upper[UPPER_MAX], n_upper; /* tables above watched leaves, frame + 1, by hash */
 	u32 n_watched;          /* leaves */
+	u32 decisions;          /* the maintainer's, counted for a test */
 	u32 odd;                /* writes in a row that no table gets */
 	bool upper_written, log_lost;
 	struct run runs[MAX_RUNS];
@@ -91,6 +95,9 @@ void settle(void);
 struct leaf *leaf_find(u64 va);
 /* The page lies where the monitor has its own. */
 bool space_reserved(u64 va);
+/* Folded kernel addresses lie at [a, a + length), or so near that a string instruction or a wide operand
+ * could run over from a user page there. */
+bool space_contested(u64 a, u64 length);
 void unmap(u64 va, u64 length);
 void leaf_drop(struct leaf *l);
 /* Forgets run i: another one takes its number. */

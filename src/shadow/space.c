@@ -209,9 +209,7 @@ static bool reserved(u64 host, u64 length)
 
 bool space_reserved(u64 va) { return reserved(fold(va & PAGE_MASK), PAGE_SIZE); }
 
-/* Folded kernel addresses lie at [a, a + length), or so near that a string instruction or a wide operand
- * could run over from a user page there. */
-static bool contested(u64 a, u64 length)
+bool space_contested(u64 a, u64 length)
 {
 	u64 to = FOLD_INDEX(a + length + PAGE_SIZE - 1);
 
@@ -258,7 +256,7 @@ void space_yield_contested(void)
 	for (u32 i = 0; i < S->n_leaves; i++) {
 		struct leaf *l = &S->leaves[i];
 
-		if (l->va == ~0ull || l->kernel || !contested(l->va, LEAF_SIZE))
+		if (l->va == ~0ull || l->kernel || !space_contested(l->va, LEAF_SIZE))
 			continue;
 		leaf_unmap(l);
 		leaf_drop(l);
@@ -266,7 +264,7 @@ void space_yield_contested(void)
 	for (u32 i = 0; i < S->n_runs; i++) {
 		struct run *r = &S->runs[i];
 
-		if (is_kernel_half(r->va) || !contested(r->va, r->length))
+		if (is_kernel_half(r->va) || !space_contested(r->va, r->length))
 			continue;
 		unmap(r->va, r->length);
 		run_forget(i--);
@@ -276,22 +274,22 @@ void space_yield_contested(void)
 static int map_pages(u64 va, u64 pa, u64 length, bool write, bool user, bool populate)
 {
 	u64 host = fold(va), off = ram_offset(pa);
-	int prot = PROT_READ | (write ? PROT_WRITE : 0), key = 0;
+	bool contested = !is_kernel_half(va) && space_contested(va, length);
+	int prot = PROT_READ | (write ? PROT_WRITE : 0);
 	s64 r;
 
 	if (is_kernel_half(va))
 		claim(va, length);
-	else if (contested(va, length) && !user)
+	else if (contested && !user)
 		return -1;
-	else if (contested(va, length))
-		key = KEY_OF(SHADOW->keys, KEY_CONTESTED);
 	if (!is_kernel_half(va) && !user)
 		S->low_supervisor = true;
+	S->key = contested ? KEY_CONTESTED + 1 : 0;
 	if (is_kernel_half(va) || !user)
-		key = KEY_OF(SHADOW->keys, KEY_KERNEL);
+		S->key = KEY_KERNEL + 1;
 	r = host_mmap(host, length, prot, MAP_SHARED | MAP_FIXED | (populate ? MAP_POPULATE : 0), FD_RAM, off);
-	if (r >= 0 && key && (SHADOW->keys & 1))
-		r = host_pkey_mprotect(host, length, prot, key);
+	if (r >= 0 && S->key && (SHADOW->keys & 1))
+		r = host_pkey_mprotect(host, length, prot, KEY_OF(SHADOW->keys, S->key - 1));
 	if (r == -HOST_ENOMEM)
 		lose();
 	if (r < 0)
@@ -390,7 +388,7 @@ static int fill_run(struct cpu *c, u64 va, const struct walk *w, bool writable)
 		return -1;
 	if (map_pages(start, pa, end - start, writable, w->user, false))
 		return -1;
-	struct run r = { start, pa, end - start, w->whole & RUN_COMPARE, writable, note_local(c, w->entry, va) };
+	struct run r = { start, pa, end - start, w->whole & RUN_COMPARE, writable, note_local(c, w->entry, va), S->key };
 
 	/* Overlapping runs merge into the newest; what they covered beyond is refilled on demand. */
 	for (u32 i = 0; i < S->n_runs;) {
@@ -423,6 +421,15 @@ static void leaf_refilled(struct leaf *l, int from, int to)
 
 	l->back += (*gone & in) != 0;
 	*gone &= ~in;
+}
+
+/* For space_check(). */
+static void note_key(struct leaf *l, int i)
+{
+	BITCLEAR(l->keyed[0], i);
+	BITCLEAR(l->keyed[1], i);
+	if (S->key)
+		BITSET(l->keyed[S->key == KEY_CONTESTED + 1], i);
 }
 
 static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
@@ -461,6 +468,7 @@ static int fill_leaf(struct cpu *c, u64 va, const struct walk *w)
 		l->local |= note_local(c, entry[i - low], va);
 		l->snap[i] = entry[i - low];
 		BITSET(l->mapped, i);
+		note_key(l, i);
 		if (write) {
 			BITSET(l->writable, i);
 			BITSET(S->wrote, ram_offset(entry[i - low] & PTE_ADDR) >> PAGE_SHIFT);
@@ -483,6 +491,7 @@ static int fill_large(struct cpu *c, u64 va, const struct walk *w)
 	l->vmas++;
 	l->snap[0] = w->entry;
 	l->mapped[0] = 1;
+	note_key(l, 0);
 	l->writable[0] = write;
 	for (u64 i = 0; write && i < 512; i += 64)
 		S->wrote[((ram_offset(pa) >> PAGE_SHIFT) + i) / 64] = ~0ull;

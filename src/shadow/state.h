@@ -46,6 +46,7 @@ struct shadow_state {
 	u32 vcpus;
 	u32 roots;              /* that a vCPU has carriers for */
 	u32 paging;             /* enum paging_kind: who keeps the shadow true */
+	u32 contrary;           /* test: see auto.c; 0: off */
 	u64 code_epoch;         /* bumped when a frame becomes code: carriers write-protect it before they run */
 	u64 folds_epoch;        /* see space.c */
 };

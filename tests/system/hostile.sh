@@ -99,7 +99,7 @@ plant "a lookup table that anyone may write" src/monitor/main.c 's/protect(SLOT_
 plant "the kernel's lookup table readable" src/monitor/main.c 's/protect(KLOOKUP_DISP, \(.*\), rw, .*/protect(KLOOKUP_DISP, \1, rw, (int)k[KEY_TABLE]);/'
 plant "a code cache without a key" src/monitor/main.c '/protect(CODE_DISP/d'
 plant "guest memory's alias without a key" src/monitor/main.c '/protect(RAM_DISP/d'
-plant "kernel pages without a key" src/shadow/space.c 's/key = KEY_OF(SHADOW->keys, KEY_KERNEL)/key = 0/'
+plant "kernel pages without a key" src/shadow/space.c 's/S->key = KEY_KERNEL + 1/S->key = 0/'
 plant "folds that are not claimed" src/shadow/space.c 's/FOLDS\[FOLD_INDEX(at + FOLD_OFF)\] = FOLD_BAD/(void)0/'
 plant "a signal stack that the guest can stand on" src/monitor/signal.c 's/HOST(ALTSTACK_DISP), SS_AUTODISARM,/HOST(ALTSTACK_DISP), 0,/'
 exit $failed

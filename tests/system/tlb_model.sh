@@ -13,27 +13,39 @@ steps=${TLB_STEPS:-20000}
 for paging in flush lazy writeprotect intercept auto; do
 	tlb_run "paging $paging" "seed=$seed steps=$steps" --accel translate --paging "$paging"
 done
-PENUMBRA_TEST_KNOBS=check=1 tlb_run "the invariants hold" "seed=$seed steps=4096" --accel translate --paging intercept
+for paging in lazy intercept auto; do
+	PENUMBRA_TEST_KNOBS=check=1 tlb_run "the invariants hold, $paging" "seed=$seed steps=4096" --accel translate --paging $paging
+done
+PENUMBRA_TEST_KNOBS=contrary=3,check=1 tlb_run "auto changes its mind" "seed=$seed steps=$steps" --accel translate --paging auto
+# Few host mappings, and fewer carriers than roots: leaves give way, carriers are made anew.
+PENUMBRA_TEST_KNOBS=vmas=24,check=1 tlb_run "24 mappings" "seed=$seed steps=4096" --accel translate
+PENUMBRA_TEST_KNOBS=carriers=6,check=1 tlb_run "2 carriers for 4 roots" "seed=$seed steps=4096" --accel translate
 [ -n "${PLANT:-}" ] || exit 0
 
 mkdir "$tmp/plant" && cp -a Makefile mk src guest bench tests "$tmp/plant" || exit 1
-plant() { # what, paging, file, sed-expression
+plant() { # what, paging, file, sed-expression, knobs
 	[ "$PLANT" = 1 ] || [[ $1 == *$PLANT* ]] || return
 	sed -i "$4" "$tmp/plant/$3"
 	if cmp -s "$3" "$tmp/plant/$3" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/err" 2>&1; then
 		echo "not ok - planted: $1: it cannot be planted: $(tail -n 3 "$tmp/err" | tr '\n' '|')"
-	elif PENUMBRA=$tmp/plant/b/penumbra tlb_run planted "seed=$seed steps=100000" --accel translate --paging "$2" | grep -q '^not ok'; then
+	elif PENUMBRA_TEST_KNOBS=${5:-} PENUMBRA=$tmp/plant/b/penumbra tlb_run planted "seed=$seed steps=100000" --accel translate --paging "$2" | grep -q '^not ok'; then
 		echo "ok - planted: $1, after $(grep -o 'TLB failed.* step [0-9]*' "$tmp/tlb.log" | grep -o 'step.*')"
 	else
 		echo "not ok - planted: $1: nobody notices"
 	fi
 	cp "$3" "$tmp/plant/$3"
 }
-space=src/shadow/space.c compare=src/shadow/compare.c walk=src/shadow/walk.c mmu=src/monitor/mmu.c
+space=src/shadow/space.c room=src/shadow/room.c compare=src/shadow/compare.c walk=src/shadow/walk.c mmu=src/monitor/mmu.c
 plant "S1: an entry's address may change" lazy src/shadow/internal.h 's/PTE_NX | PTE_ADDR | PTE_A | PTE_PS)/PTE_NX | PTE_A | PTE_PS)/'
 plant "S2: code stays writable" lazy src/monitor/frames.c 's/space_protect_frames(&frame, 1);//'
-plant "S3: kernel pages without a key" lazy $space 's/key = KEY_OF(SHADOW->keys, KEY_KERNEL)/key = 0/'
-plant "S5: user pages where kernel pages are folded keep no key" lazy $space 's/key = KEY_OF(SHADOW->keys, KEY_CONTESTED)/key = 0/'
+plant "S3: kernel pages without a key" lazy $space 's/S->key = KEY_KERNEL + 1/S->key = 0/'
+plant "S5: user pages where kernel pages are folded keep no key" lazy $space 's/S->key = contested ? KEY_CONTESTED + 1 : 0/S->key = 0/'
+plant "S3: kernel pages without a key, and the invariant is checked" lazy $space 's/S->key = KEY_KERNEL + 1/S->key = 0/' check=1
+plant "S5: as above, checked" lazy $space 's/S->key = contested ? KEY_CONTESTED + 1 : 0/S->key = 0/' check=1
+plant "leaves that give way stay mapped" lazy $room '/^void room_evict/,/^}/s/leaf_unmap(l);//' vmas=24
+plant "a carrier keeps the mappings of the root that it had" lazy $compare '/^void space_recycle/,/^}/s/leaves_drop_user();//' carriers=6
+plant "the way to a watched table is not compared" auto $compare '/^static void check_ways/,/^}/s/check_way(c, /(void)(/' contrary=3
+plant "a table that goes as a whole stays mapped" auto $compare '/p->drop_whole(l, gone/,/return/s/leaf_unmap(l);//' contrary=3
 plant "INVLPG is missed" lazy $mmu '/^void mmu_invlpg/,/^}/s/space_invalidate(c, address.v);//'
 plant "a #PF invalidates nothing" lazy $mmu '/^void mmu_page_fault/,/^}/s/space_invalidate(c, va);//'
 plant "a flush of everything is missed" lazy $mmu 's/	space_flush_all(c);//'
