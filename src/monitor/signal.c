@@ -284,11 +284,14 @@ static u64 site_address(const struct block *b, const struct insn_record *rec)
 static bool site_change(struct block *b, struct insn_record *rec, u64 what)
 {
 	u64 pa = site_address(b, rec);
-	bool known;
+	bool known, again = what != SITE_TABLE;
+	struct insn in;
 
 	cache_lock();
 	known = site_is_both(CACHE, pa | what);
-	if (!known || what != SITE_TABLE) {
+	/* A block that came back may have been made before the site was known; what cannot be a checked store stays. */
+	again |= !site_is_both(CACHE, pa) && !record_insn(b, rec, &in) && table_store_fits(&in);
+	if (!known || again) {
 		VCPU->count.both_sites++;
 		site_set_both(CACHE, pa | what);
 		/* Every block that contains the instruction has to go. */

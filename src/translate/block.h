@@ -284,6 +284,8 @@ static inline u64 block_host(const struct block *b) { return (u64)CODE_BASE + b-
 #define SITE_DEVICE (1ull << 62)
 /* pa | SITE_TABLE: stores to watched page tables, which are checked stores from their first trap on. */
 #define SITE_TABLE (1ull << 61)
+/* The instruction can be made a checked store: its operand can lie at another address. */
+bool table_store_fits(const struct insn *in);
 /* Stores of user code: seen to fault, to be probed from now on, never to be probed. */
 #define SITE_FAULTED (1ull << 60)
 #define SITE_PROBED (1ull << 59)

@@ -589,15 +589,19 @@ static bool one_byte_rsp(struct tx *t, const struct tx_insn *ti)
 	return false;
 }
 
+bool table_store_fits(const struct insn *in)
+{
+	bool bit_string = in->map == MAP_0F && (in->op & 0xe7) == 0xa3; /* BTS, BTR, BTC by a register */
+
+	return in->mem_write && in->enc == ENC_LEGACY && in->seg == SEG_NONE && in->base != RSP && !in->addrsize_prefix &&
+	       in->mem_size && in->mem_size <= 8 && !bit_string;
+}
+
 /* A store that has met a watched page table, and can be made at another address than its own. */
 static bool is_table_store(struct tx *t, const struct tx_insn *ti)
 {
-	const struct insn *in = &ti->in;
-	bool bit_string = in->map == MAP_0F && (in->op & 0xe7) == 0xa3; /* BTS, BTR, BTC by a register */
-
-	return !EXEC && t->kernel && in->mem_write && in->enc == ENC_LEGACY && in->seg == SEG_NONE && in->base != RSP &&
-	       !in->addrsize_prefix && in->mem_size && in->mem_size <= 8 && !bit_string &&
-	       site_is_both(t->k, site_of(t, ti) | SITE_TABLE) && !operand_both(t, ti);
+	return !EXEC && t->kernel && table_store_fits(&ti->in) && site_is_both(t->k, site_of(t, ti) | SITE_TABLE) &&
+	       !operand_both(t, ti);
 }
 
 static void e_gate(struct tx *t, const u8 *gate, const u8 *back)

@@ -29,7 +29,7 @@ plant() { # what, paging, file, sed-expression, knobs
 	if cmp -s "$3" "$tmp/plant/$3" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/err" 2>&1; then
 		echo "not ok - planted: $1: it cannot be planted: $(tail -n 3 "$tmp/err" | tr '\n' '|')"
 	elif PENUMBRA_TEST_KNOBS=${5:-} PENUMBRA=$tmp/plant/b/penumbra tlb_run planted "seed=$seed steps=100000" --accel translate --paging "$2" | grep -q '^not ok'; then
-		echo "ok - planted: $1, after $(grep -o 'TLB failed.* step [0-9]*' "$tmp/tlb.log" | grep -o 'step.*')"
+		echo "ok - planted: $1, after $(grep -o 'TLB failed.* step [0-9]*' "$tmp/tlb.log" | grep -o 'step.*'; grep -o 'invariant S[0-9]' "$tmp/tlb.log")"
 	else
 		echo "not ok - planted: $1: nobody notices"
 	fi
@@ -44,7 +44,7 @@ plant "S3: kernel pages without a key, and the invariant is checked" lazy $space
 plant "S5: as above, checked" lazy $space 's/S->key = contested ? KEY_CONTESTED + 1 : 0/S->key = 0/' check=1
 plant "leaves that give way stay mapped" lazy $room '/^void room_evict/,/^}/s/leaf_unmap(l);//' vmas=24
 plant "a carrier keeps the mappings of the root that it had" lazy $compare '/^void space_recycle/,/^}/s/leaves_drop_user();//' carriers=6
-plant "the way to a watched table is not compared" auto $compare '/^static void check_ways/,/^}/s/check_way(c, /(void)(/' contrary=3
+plant "the way to a watched table is not compared" auto $compare '/^static void check_ways/,/^}/s/check_way(c, &S/(void)c, (void)(&S/' contrary=3
 plant "a table that goes as a whole stays mapped" auto $compare '/p->drop_whole(l, gone/,/return/s/leaf_unmap(l);//' contrary=3
 plant "INVLPG is missed" lazy $mmu '/^void mmu_invlpg/,/^}/s/space_invalidate(c, address.v);//'
 plant "a #PF invalidates nothing" lazy $mmu '/^void mmu_page_fault/,/^}/s/space_invalidate(c, va);//'
