@@ -115,7 +115,10 @@ void bt_devices_clean(struct bt_devices *b, const u32 *frames, u32 n)
 	a->clean_n = n;
 	atomic_store(&a->clean_asked, seq);
 	b->kick(b->vm, 0);
-	while ((done = atomic_load(&a->clean_done)) != seq && b->vm->end == END_NONE)
+	while ((done = atomic_load(&a->clean_done)) != seq && b->vm->end == END_NONE) {
+		/* It may be waiting for an answer of the very device that has written. */
+		futex(&a->mail[0].state, FUTEX_WAKE, 1, NULL);
 		futex(&a->clean_done, FUTEX_WAIT, done, &look);
+	}
 	pthread_mutex_unlock(&b->lock);
 }

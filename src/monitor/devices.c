@@ -12,6 +12,31 @@
 _Static_assert(OFF_DEVICES + sizeof(struct device_area) <= OFF_SHADOW, "device area place");
 _Static_assert(sizeof(struct shared) <= OFF_DEVICES, "shared state size");
 
+static void clean_frames(u32 asked)
+{
+	u32 n = MIN(DEVICES->clean_n, (u32)CLEAN_MAX);
+	u64 frames = SHADOW->ram_size >> PAGE_SHIFT;
+
+	for (u32 i = 0; i < n; i++) {
+		u64 f = DEVICES->clean[i];
+
+		if (f < frames && (frame_flags(f) & FRAME_CODE))
+			frame_clear_code(f);
+		if (f < frames && (frame_flags(f) & FRAME_TABLE))
+			table_release(f);
+	}
+	atomic_store(&DEVICES->clean_done, asked);
+	futex_wake(&DEVICES->clean_done);
+}
+
+bool device_waits(void) { return atomic_load(&DEVICES->clean_asked) != atomic_load(&DEVICES->clean_done); }
+
+void device_events(void)
+{
+	if (device_waits())
+		clean_frames(atomic_load(&DEVICES->clean_asked));
+}
+
 static u64 device_ask(u8 kind, u64 address, int size, bool write, u64 data)
 {
 	struct mailbox *m = &DEVICES->mail[VCPU->number % DEVICE_VCPUS];
@@ -25,8 +50,12 @@ static u64 device_ask(u8 kind, u64 address, int size, bool write, u64 data)
 	m->data = data;
 	atomic_store(&m->state, MAIL_ASKED);
 	futex_wake(&m->state);
-	while (atomic_load(&m->state) == MAIL_ASKED)
+	/* The device may write memory before it answers, and wait for this vCPU to take notice. */
+	while (atomic_load(&m->state) == MAIL_ASKED) {
+		if (!VCPU->number)
+			device_events();
 		futex_wait(&m->state, MAIL_ASKED, NULL);
+	}
 	atomic_store(&m->state, MAIL_EMPTY);
 	return m->data;
 }
@@ -107,29 +136,4 @@ bool device_port(u16 port, int size, bool write, u32 *value)
 		return false;
 	*value = (u32)device_ask(MAIL_CONFIG, (address & ~3u) | (port & 3u), size, write, *value);
 	return true;
-}
-
-static void clean_frames(u32 asked)
-{
-	u32 n = MIN(DEVICES->clean_n, (u32)CLEAN_MAX);
-	u64 frames = SHADOW->ram_size >> PAGE_SHIFT;
-
-	for (u32 i = 0; i < n; i++) {
-		u64 f = DEVICES->clean[i];
-
-		if (f < frames && (frame_flags(f) & FRAME_CODE))
-			frame_clear_code(f);
-		if (f < frames && (frame_flags(f) & FRAME_TABLE))
-			table_release(f);
-	}
-	atomic_store(&DEVICES->clean_done, asked);
-	futex_wake(&DEVICES->clean_done);
-}
-
-void device_events(void)
-{
-	u32 asked = atomic_load(&DEVICES->clean_asked);
-
-	if (asked != atomic_load(&DEVICES->clean_done))
-		clean_frames(asked);
 }

@@ -55,5 +55,7 @@ void front_write(u64 pa, const void *buffer, size_t n);
 bool device_port(u16 port, int size, bool write, u32 *value);
 /* At each event: frames to clean. */
 void device_events(void);
+/* A device waits for them: not even a guest that keeps interrupts off may make it wait. */
+bool device_waits(void);
 
 #endif

@@ -5,6 +5,7 @@
  * A point is precise where an expansion begins: the registers are the guest's.  Elsewhere the trap flag
  * steps to one.  The handler either returns to where it was, or makes struct cpu whole and returns
  * into the run loop. */
+#include "monitor/devices.h"
 #include "monitor/private.h"
 #include "base/sys.h"
 #include "shadow/paging.h"
@@ -616,7 +617,7 @@ static void notified(int sig, struct ucontext *uc)
 		smp_serve();
 	if (smp() && sig == SIGUSR1 && VCPU->kick == VCPU->kick_seen && !must_leave())
 		return;
-	if (guest && must_leave())
+	if (guest && (must_leave() || (!VCPU->number && device_waits())))
 		my.stop_at_point = true;
 	SPILL_K->pending = 1;
 	handle_event(uc);

@@ -10,6 +10,7 @@
 #include "shadow/internal.h"
 
 #define EVICT_PART 16 /* of the budget is made free at once */
+#define LEAVES_LEAST 8 /* stay: an instruction needs several pages at one time, and nothing else would run again and again */
 
 static u32 leaf_vmas(const struct leaf *l)
 {
@@ -109,11 +110,13 @@ void room_evict(void)
 
 void room_make(void)
 {
-	u32 budget = SHADOW->vma_budget, least = budget - budget / EVICT_PART;
+	u32 budget = SHADOW->vma_budget, least = budget - budget / EVICT_PART, leaves = 0;
 
 	if (S->vmas < budget)
 		return;
 	S->vmas = count();
-	for (u32 i = 0; i < MAX_LEAVES && S->n_leaves && S->vmas > least; i++)
+	for (u32 i = 0; i < S->n_leaves; i++)
+		leaves += S->leaves[i].va != ~0ull;
+	for (; leaves > LEAVES_LEAST && S->vmas > least; leaves--)
 		room_evict();
 }

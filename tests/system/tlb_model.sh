@@ -20,15 +20,23 @@ PENUMBRA_TEST_KNOBS=contrary=3,check=1 tlb_run "auto changes its mind" "seed=$se
 # Few host mappings, and fewer carriers than roots: leaves give way, carriers are made anew.
 PENUMBRA_TEST_KNOBS=vmas=24,check=1 tlb_run "24 mappings" "seed=$seed steps=4096" --accel translate
 PENUMBRA_TEST_KNOBS=carriers=6,check=1 tlb_run "2 carriers for 4 roots" "seed=$seed steps=4096" --accel translate
+# A disk writes tables while the guest keeps interrupts off.
+truncate -s 4096 "$tmp/disk"
+for paging in lazy intercept auto; do
+	PENUMBRA_TEST_KNOBS=contrary=3 tlb_run "tables written by a device, $paging" "seed=$seed steps=6000 disk=1" --accel translate --paging $paging \
+		--disk "$tmp/disk"
+done
 [ -n "${PLANT:-}" ] || exit 0
 
 mkdir "$tmp/plant" && cp -a Makefile mk src guest bench tests "$tmp/plant" || exit 1
-plant() { # what, paging, file, sed-expression, knobs
+plant() { # what, paging, file, sed-expression, knobs, "disk"
+	local disk=()
+	[ -z "${6:-}" ] || disk=(--disk "$tmp/disk")
 	[ "$PLANT" = 1 ] || [[ $1 == *$PLANT* ]] || return
 	sed -i "$4" "$tmp/plant/$3"
 	if cmp -s "$3" "$tmp/plant/$3" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/err" 2>&1; then
 		echo "not ok - planted: $1: it cannot be planted: $(tail -n 3 "$tmp/err" | tr '\n' '|')"
-	elif PENUMBRA_TEST_KNOBS=${5:-} PENUMBRA=$tmp/plant/b/penumbra tlb_run planted "seed=$seed steps=100000" --accel translate --paging "$2" | grep -q '^not ok'; then
+	elif PENUMBRA_TEST_KNOBS=${5:-} PENUMBRA=$tmp/plant/b/penumbra tlb_run planted "seed=$seed steps=100000${6:+ disk=1}" --accel translate --paging "$2" "${disk[@]}" | grep -q '^not ok'; then
 		echo "ok - planted: $1, after $(grep -o 'TLB failed.* step [0-9]*' "$tmp/tlb.log" | grep -o 'step.*'; grep -o 'invariant S[0-9]' "$tmp/tlb.log")"
 	else
 		echo "not ok - planted: $1: nobody notices"
@@ -46,6 +54,7 @@ plant "leaves that give way stay mapped" lazy $room '/^void room_evict/,/^}/s/le
 plant "a carrier keeps the mappings of the root that it had" lazy $compare '/^void space_recycle/,/^}/s/leaves_drop_user();//' carriers=6
 plant "the way to a watched table is not compared" auto $compare '/^static void check_ways/,/^}/s/check_way(c, &S/(void)c, (void)(&S/' contrary=3
 plant "a table that goes as a whole stays mapped" auto $compare '/p->drop_whole(l, gone/,/return/s/leaf_unmap(l);//' contrary=3
+plant "what a device writes to tables goes unseen" intercept src/device/dma.c 's/#define FRAME_FLAGGED 3/#define FRAME_FLAGGED 1/' "" disk
 plant "INVLPG is missed" lazy $mmu '/^void mmu_invlpg/,/^}/s/space_invalidate(c, address.v);//'
 plant "a #PF invalidates nothing" lazy $mmu '/^void mmu_page_fault/,/^}/s/space_invalidate(c, va);//'
 plant "a flush of everything is missed" lazy $mmu 's/	space_flush_all(c);//'

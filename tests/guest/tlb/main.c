@@ -6,10 +6,11 @@
  * classes of operations, drop=A-B (several times) steps, verbose=1 prints each, lenient=1 is for a processor that keeps
  * translations over a #PF, and has other flaws that access.c names; kvm=1 for one that
  * emulates kernel code without SYSCALL and vector instructions; wide=0 gives no
- * root an upper half of its own.  Each step's random numbers depend on the seed and its number alone, and every EPOCH
+ * root an upper half of its own; disk=1 has a virtio disk write some entries.  Each step's random numbers depend on the seed and its number alone, and every EPOCH
  * steps all begins anew: what fails can be repeated from there, with steps left out.
  * Prints `TLB ok ...` and ends with status 0, or `WRONG ...`, `TLB failed seed S step N` and status 1. */
 #include "access.h"
+#include "disk.h"
 #include "world.h"
 
 #include "x86/cpu.h"
@@ -24,7 +25,7 @@ _Noreturn void tlb_main(u32 start_info);
 _Noreturn void tlb_panic(void);
 
 /* ---- command line ---- */
-static u64 seed = 1, steps = 100000, first_step, skip, verbose, lenient, wide = 1, kvm;
+static u64 seed = 1, steps = 100000, first_step, skip, verbose, lenient, wide = 1, kvm, disk;
 static struct { u64 from, to; } drops[DROPS];
 static u32 n_drops;
 
@@ -448,6 +449,28 @@ static bool write_entry(void)
 	return tables_check(NULL, 0);
 }
 
+/* The same by a device. */
+static bool write_by_device(void)
+{
+	int frame, slot;
+	u64 e, pa;
+
+	choose_slot(&frame, &slot);
+	if (fixed_slot(frame, slot))
+		return true;
+	e = varied(model_get(frame, slot), level_of_frame(frame), level_of_frame(frame) < 4 || slot < UPPER);
+	pa = frame_pa(frame) + 8 * slot_index[slot];
+	say("disk writes at", pa, e);
+	counts[1]++;
+	if (!disk_write_memory(pa, e) || *(volatile u64 *)DIRECT(pa) != e) {
+		text("WRONG disk\n");
+		return false;
+	}
+	for (int s = 0; s < SLOTS; s++)
+		model_set(frame, s, table_word(frame, s));
+	return tables_check(NULL, 0);
+}
+
 /* What an access may reach: tables, data, or places that are not ours. */
 struct reach { bool tables, data, foreign, any; };
 
@@ -754,7 +777,7 @@ static bool one_step(void)
 	if (r < profile.accesses)
 		return skipped(OP_ACCESS) || access_one();
 	if (r < profile.accesses + profile.writes)
-		return skipped(OP_WRITE) || write_entry();
+		return skipped(OP_WRITE) || (disk && chance(5) ? write_by_device() : write_entry());
 	return invalidate_one();
 }
 
@@ -790,7 +813,7 @@ static void parse(const char *s)
 {
 	static const struct { const char *name; u64 *value; } options[] = {
 		{ "seed=", &seed }, { "steps=", &steps }, { "from=", &first_step }, { "skip=", &skip },
-		{ "verbose=", &verbose }, { "lenient=", &lenient }, { "wide=", &wide }, { "kvm=", &kvm },
+		{ "verbose=", &verbose }, { "lenient=", &lenient }, { "wide=", &wide }, { "kvm=", &kvm }, { "disk=", &disk },
 	};
 
 	while (*s) {
@@ -874,6 +897,10 @@ _Noreturn void tlb_main(u32 start_info)
 	set_control();
 	world_roots(&(u64){ PHYS(safe_root) }, 1, false);
 	set_cr3(PHYS(safe_root));
+	if (disk && !disk_begin()) {
+		text("WRONG there is no disk\n");
+		good = false;
+	}
 	for (step = first_step / EPOCH * EPOCH; step < steps && good; step++) {
 		if (step % EPOCH == 0) {
 			state = mix(seed) ^ mix(step + 0x5bd1e995);
