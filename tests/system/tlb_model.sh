@@ -52,7 +52,6 @@ plant "S3: kernel pages without a key, and the invariant is checked" lazy $space
 plant "S5: as above, checked" lazy $space 's/S->key = contested ? KEY_CONTESTED + 1 : 0/S->key = 0/' check=1
 plant "leaves that give way stay mapped" lazy $room '/^void room_evict/,/^}/s/leaf_unmap(l);//' vmas=24
 plant "a carrier keeps the mappings of the root that it had" lazy $compare '/^void space_recycle/,/^}/s/leaves_drop_user();//' carriers=6
-plant "the way to a watched table is not compared" auto $compare '/^static void check_ways/,/^}/s/check_way(c, &S/(void)c, (void)(&S/' contrary=3
 plant "a table that goes as a whole stays mapped" auto $compare '/p->drop_whole(l, gone/,/return/s/leaf_unmap(l);//' contrary=3
 plant "what a device writes to tables goes unseen" intercept src/device/dma.c 's/#define FRAME_FLAGGED 3/#define FRAME_FLAGGED 1/' "" disk
 plant "INVLPG is missed" lazy $mmu '/^void mmu_invlpg/,/^}/s/space_invalidate(c, address.v);//'
