@@ -51,11 +51,16 @@ void lock_drop(_Atomic u32 *lock)
 
 static struct code_page *frame_at(u64 page, bool make)
 {
+	static u32 last; /* most are asked for many times in a row */
 	u32 h = (u32)((page * 0x9e3779b97f4a7c15ull) >> 49), n = frame_hash[h];
 
+	if (last < n_frames && frames[last].page == page)
+		return &frames[last];
 	for (; n; n = frames[n - 1].next)
-		if (frames[n - 1].page == page)
-			return &frames[n - 1];
+		if (frames[n - 1].page == page) {
+			last = n - 1;
+			return &frames[last];
+		}
 	if (!make || n_frames == FRAMES)
 		return NULL;
 	struct code_page *f = &frames[n_frames++];

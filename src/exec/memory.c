@@ -34,9 +34,11 @@ static u32 range_after(u64 address)
 
 const struct exec_range *memory_find(u64 address)
 {
-	u32 i = range_after(address);
+	static u32 last; /* most are asked for many times in a row */
 
-	return i < n_ranges && ranges[i].begin <= address ? &ranges[i] : NULL;
+	if (last >= n_ranges || address < ranges[last].begin || address >= ranges[last].end)
+		last = range_after(address);
+	return last < n_ranges && ranges[last].begin <= address ? &ranges[last] : NULL;
 }
 
 u64 memory_code_size(void)
