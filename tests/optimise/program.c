@@ -22,7 +22,7 @@ struct gen {
 	struct emit e;
 	u64 seed;
 	u8 regs[16], n_regs;
-	u8 *functions[FUNCTIONS];
+	u8 *functions[FUNCTIONS], *meddler;
 	int function;      /* in the making: it may call those with smaller numbers */
 	bool frame;        /* RBP is the frame pointer */
 	int depth, calls, tables;
@@ -265,6 +265,47 @@ static void return_elsewhere(struct gen *g)
 	e_patch(over, e->p);
 }
 
+/* A word of the data that no function writes, and how often the program calls its functions. */
+#define ROUNDS_AT 0x3fc0
+#define ROUNDS 3
+#define TO_RETURN 112 /* from RSP to the return address, in the body of each function */
+
+/* test r, 1; jnz over; add dword or qword [rsp + d], 4 */
+static void return_moved(struct gen *g, s32 d)
+{
+	struct emit *e = &g->e;
+	int r = reg(g);
+	u8 *over;
+
+	e_rex(e, 1, 0, 0, r); e8(e, 0xf7); e8(e, (u8)(0xc0 | (r & 7))); e32(e, 1);
+	over = e_jcc(e, 5, e->p + 6);
+	if (rnd(g, 2))
+		e8(e, 0x48);
+	e8(e, 0x83); e8(e, 0x84); e8(e, 0x24); e32(e, (u32)d); e8(e, 4);
+	e_patch(over, e->p);
+}
+
+/* A function that changes where the one that calls it returns to. */
+static void meddler(struct gen *g)
+{
+	while ((uintptr_t)g->e.p & 15)
+		e8(&g->e, 0x90);
+	g->meddler = g->e.p;
+	return_moved(g, TO_RETURN + 8);
+	e8(&g->e, 0xc3);
+}
+
+/* In a function's body, outside of loops: its return address changes long before it returns. */
+static void meddle(struct gen *g)
+{
+	if (rnd(g, 2)) {
+		return_moved(g, TO_RETURN);
+		return;
+	}
+	e8(&g->e, 0xe8);
+	e32(&g->e, (u32)(g->meddler - (g->e.p + 4)));
+}
+
 static void call(struct gen *g)
 {
 	struct emit *e = &g->e;
@@ -397,7 +438,7 @@ static void body(struct gen *g, int n)
 static void function(struct gen *g, int number)
 {
 	struct emit *e = &g->e;
-	int saved = reg(g);
+	int saved = reg(g), how = (int)rnd(g, 6);
 
 	while ((uintptr_t)e->p & 15)
 		e8(e, 0x90);
@@ -414,7 +455,11 @@ static void function(struct gen *g, int number)
 	e_rex(e, 1, 0, 0, RSP); e8(e, 0x81); e8(e, 0xec); e32(e, 104);
 	if (!g->frame)
 		e_push(e, saved), g->pushed = 8;
+	if (how == 2)
+		meddle(g);
 	body(g, 4 + (int)rnd(g, 8));
+	if (how == 3)
+		meddle(g);
 	if (!g->frame)
 		e_pop(e, saved);
 	if (g->frame && rnd(g, 2)) {
@@ -424,7 +469,7 @@ static void function(struct gen *g, int number)
 		if (g->frame)
 			e_pop(e, RBP);
 	}
-	if (!rnd(g, 3))
+	if (how < 2)
 		return_elsewhere(g);
 	e8(e, 0xc3);
 }
@@ -435,6 +480,7 @@ void program_make(struct machine *m, u64 seed)
 	static const u8 all[] = { RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
 	u64 *table = (u64 *)(m->data + 0x3f00);
 	int skip = (int)rnd(&g, 8);
+	u8 *again;
 
 	memset(m->code, 0xcc, CODE_SIZE);
 	for (int i = 0; i < (int)sizeof(all); i++)
@@ -444,17 +490,22 @@ void program_make(struct machine *m, u64 seed)
 		m->data[i] = (u8)random64(&g.seed);
 	for (u32 i = 0; i < STACK_PAGES * 4096; i++)
 		m->stack[i] = (u8)random64(&g.seed);
+	meddler(&g);
 	for (int i = 0; i < FUNCTIONS; i++)
 		function(&g, i);
 	for (int i = 0; i < FUNCTIONS; i++)
 		table[i] = (u64)(uintptr_t)g.functions[i];
-	/* the program: the last function a few times, then the end */
+	/* the program: the last functions a few times, then the end */
 	m->start.rip = (u64)(uintptr_t)g.e.p;
-	for (int i = 0; i < 4; i++) {
+	e8(&g.e, 0xc7); e8(&g.e, 0x83); e32(&g.e, ROUNDS_AT); e32(&g.e, ROUNDS); /* mov dword [rbx + d], imm32 */
+	again = g.e.p;
+	for (int i = 0; i < 2; i++) {
 		e8(&g.e, 0xe8);
-		e32(&g.e, (u32)(g.functions[FUNCTIONS - 1 - (i & 1)] - (g.e.p + 4)));
+		e32(&g.e, (u32)(g.functions[FUNCTIONS - 1 - i] - (g.e.p + 4)));
 		returned(&g);
 	}
+	e8(&g.e, 0xff); e8(&g.e, 0x8b); e32(&g.e, ROUNDS_AT); /* dec dword [rbx + d] */
+	e_jcc(&g.e, 5, again);
 	e8(&g.e, 0xff); e8(&g.e, 0x25); e32(&g.e, 0);
 	e64(&g.e, machine_finish());
 	for (int i = 0; i < 16; i++)

@@ -191,6 +191,9 @@ static bool check_program(u64 seed, s64 mask)
 
 		if (mask >= 0)
 			passes = (u32)mask;
+		/* where the program calls its functions: they are followed to their returns */
+		while (i & 1 && from && m.trace[from].rip < m.start.rip)
+			from--;
 		/* the first visit of that address */
 		for (u32 k = 0; k < from; k++)
 			if (m.trace[k].rip == m.trace[from].rip)
