@@ -36,6 +36,25 @@ u64 frame_flags_of_8(u64 frame)
 	return v;
 }
 
+/* Most of memory has no code, and no tables: it is looked at by 64 frames. */
+u64 frame_next_flagged(u64 from, u64 to)
+{
+	const u8 *flags = FRAMES->flags;
+
+	to = MIN(to, (u64)MAX_FRAMES);
+	for (u64 i = from; i < to; i++) {
+		const u64 *w = (const u64 *)(flags + i);
+
+		while (!(i & 63) && i + 64 <= to && !(w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7])) {
+			i += 64;
+			w += 8;
+		}
+		if (i < to && flags[i])
+			return i;
+	}
+	return to;
+}
+
 u32 *frame_instances(u64 frame) { return &FRAMES->instances[frame]; }
 u64 frame_of(u64 pa) { return ram_offset(pa) >> PAGE_SHIFT; }
 u32 frame_blocks(u64 frame) { return FRAMES->head[frame]; }

@@ -92,6 +92,7 @@ void world_go(void);
 #define FRAME_TABLE 2 /* a guest table that somebody watches: what is written to it is in a log (tables.c) */
 u8 frame_flags(u64 frame);
 u64 frame_flags_of_8(u64 frame); /* those of eight, from a multiple of eight on */
+u64 frame_next_flagged(u64 from, u64 to); /* the first of [from, to) that has a flag, `to` where none has */
 /* Nobody writes to these frames unnoticed from now on. */
 void frames_watch(const u32 *frames, u32 n);
 void frame_unwatch(u32 frame);

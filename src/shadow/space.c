@@ -313,12 +313,12 @@ static void protect_run(const struct run *r)
 {
 	u64 f = ram_offset(r->pa) >> PAGE_SHIFT, n = r->length >> PAGE_SHIFT;
 
-	for (u64 i = 0; i < n; i++) {
+	for (u64 i = frame_next_flagged(f, f + n) - f; i < n; i = frame_next_flagged(f + i, f + n) - f) {
 		u64 from = i;
 
 		while (i < n && frame_flags(f + i))
 			i++;
-		if (i > from && host_mprotect(fold(r->va) + from * PAGE_SIZE, (i - from) * PAGE_SIZE, PROT_READ) < 0)
+		if (host_mprotect(fold(r->va) + from * PAGE_SIZE, (i - from) * PAGE_SIZE, PROT_READ) < 0)
 			lose();
 	}
 }
