@@ -12,6 +12,8 @@ cat >"$tmp/starved.sh" <<'END'
 echo 2 >/proc/sys/kernel/watchdog_thresh # a lockup after 4 s
 (while :; do :; done) &
 (while :; do :; done) &
+# Grace periods of RCU, for which each processor has to say something.
+(while :; do cat /proc/self/stat >/dev/null; done) &
 echo "busy now"
 read -r line
 sleep 3
