@@ -53,10 +53,9 @@ static void look_for_others(void)
 	for (u32 n = 0; n < SH->n_vcpus; n++) {
 		u64 due = VCPU_AT(n)->late.due;
 
-		if (n == VCPU->number || !due || due + LATE_ENOUGH > now || now - l->told_of_others < WINDOW)
+		if (n == VCPU->number || !due || due + LATE_ENOUGH > now)
 			continue;
-		l->told_of_others = now;
-		l->told = true;
+		l->told = true; /* and again at each look: the guest's watchdogs ask more than once */
 	}
 }
 

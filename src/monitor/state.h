@@ -128,9 +128,8 @@ struct shared {
 
 /* One vCPU.  What it has mapped of the guest is its TLB: no other vCPU's flushes concern it. */
 /* See late.c: in nanoseconds, `lost` since `since`; `awaited`: the deadline of the running guest, 0: heard of; `due`: when
- * this vCPU will be heard of at the latest if the host lets it run; `looked`: when it last looked whether others were late,
- * `told_of_others`: and when one was. */
-struct lateness { u64 since, lost, looked, told_of_others; _Atomic u64 awaited, due; bool told; };
+ * this vCPU will be heard of at the latest if the host lets it run; `looked`: when it last looked whether others were late. */
+struct lateness { u64 since, lost, looked; _Atomic u64 awaited, due; bool told; };
 
 struct vcpu {
 	/* What entry.S reaches by displacement. */
