@@ -32,6 +32,8 @@ u8 current_mode(const struct cpu *c)
 		m |= TM_GS;
 	if ((c->rflags & RF_TF) || my.alone || (debug_on(c) && debug_code_page(c, c->rip)))
 		m |= TM_STEP;
+	if (VCPU->apart && !(m & (TM_USER | TM_COMPAT)))
+		m |= TM_APART;
 	if (unit_guarded(c) && my.unguarded != c->rip + 1)
 		m |= TM_GUARDED;
 	return m;
@@ -90,7 +92,8 @@ void lookup_enter(u64 target, const struct block *b)
 	u64 entry = (u64)CODE_BASE + b->indirect;
 
 	if (!(b->mode & TM_USER)) {
-		lookup_enter_kernel(target, b);
+		if (!(b->mode & TM_APART))
+			lookup_enter_kernel(target, b);
 	} else if (b->mode & TM_GUARDED) {
 		i = (u32)(target & CONSTANTS->guarded_mask);
 		note_filled(GUARDED_FILLED + i);
@@ -246,8 +249,10 @@ static u32 kexec_find(u64 page)
 
 static u16 *kexec_region(u64 va) { return &SH->kexec_regions[(va >> 21) % KEXEC_REGIONS]; }
 
-static void kexec_mark(u32 n, bool local)
+static void kexec_mark(const struct cpu *c, u32 n, bool local)
 {
+	if (local && !SH->local_kexec)
+		home_set(c);
 	SH->local_kexec += local - SH->kexec[n].local;
 	SH->kexec[n].local = local;
 }
@@ -270,7 +275,7 @@ static void kernel_code_note(struct cpu *c, u64 va, const struct walk *w)
 			translations_flush();
 		n = SH->n_kexec++;
 		SH->kexec[n].va = page;
-		SH->kexec[n].local = SH->kexec[n].giant = SH->kexec[n].user = SH->kexec[n].kernel = false;
+		SH->kexec[n].local = SH->kexec[n].giant = SH->kexec[n].user = SH->kexec[n].kernel = SH->kexec[n].apart = false;
 		SH->low_kexec += !is_kernel_half(page);
 		++*kexec_region(page);
 		kexec_insert(n);
@@ -278,11 +283,12 @@ static void kernel_code_note(struct cpu *c, u64 va, const struct walk *w)
 		block_kill_page(CACHE, ram_offset(SH->kexec[n].pa) >> PAGE_SHIFT, page);
 	}
 	SH->kexec[n].pa = pa;
-	kexec_mark(n, is_local(c, page, w->entry));
+	kexec_mark(c, n, is_local(c, page, w->entry));
 	SH->giant_kexec += (w->level == 3) - SH->kexec[n].giant;
 	SH->kexec[n].giant = w->level == 3;
 	SH->kexec[n].user |= c->cpl == 3;
 	SH->kexec[n].kernel |= c->cpl != 3;
+	SH->kexec[n].apart |= c->cpl == 3 || VCPU->apart;
 	cache_unlock();
 }
 
@@ -295,7 +301,7 @@ static bool kexec_good(struct cpu *c, u32 n)
 	u64 size = level ? 1ull << (12 + 9 * (level - 1)) : 1;
 
 	pa = (e & PTE_ADDR & ~(size - 1)) | (at & (size - 1));
-	kexec_mark(n, is_local(c, at, e));
+	kexec_mark(c, n, is_local(c, at, e));
 	/* The guest's programs may have code there too. */
 	if (level && (e & PTE_A) && !(e & PTE_NX) && (pa & PAGE_MASK) == SH->kexec[n].pa && (!SH->kexec[n].user || (e & PTE_U)) &&
 	    !(SH->kexec[n].kernel && (e & PTE_U) && (c->cr4 & CR4_SMEP)))
@@ -306,7 +312,7 @@ static bool kexec_good(struct cpu *c, u32 n)
 
 static void kexec_forget(u32 n)
 {
-	kexec_mark(n, false);
+	kexec_mark(NULL, n, false);
 	SH->low_kexec -= !is_kernel_half(SH->kexec[n].va);
 	SH->giant_kexec -= SH->kexec[n].giant;
 	--*kexec_region(SH->kexec[n].va);
@@ -314,15 +320,13 @@ static void kexec_forget(u32 n)
 }
 
 /* Whether the page is one of those that are to be looked at. */
-static bool kexec_among(struct cpu *c, u32 n, enum kexec_set which)
+static bool kexec_among(u32 n, enum kexec_set which)
 {
-	u64 e;
-
 	if (which == KEXEC_ALL || !is_kernel_half(SH->kexec[n].va))
 		return true;
 	if (which == KEXEC_LOW || !SH->kexec[n].local)
 		return false;
-	return which == KEXEC_LOCAL || mmu_peek(c, SH->kexec[n].va, &e);
+	return which == KEXEC_LOCAL || SH->kexec[n].apart;
 }
 
 static void kexec_check_all(struct cpu *c, enum kexec_set which)
@@ -330,7 +334,7 @@ static void kexec_check_all(struct cpu *c, enum kexec_set which)
 	u32 before = SH->n_kexec;
 
 	for (u32 n = 0; n < SH->n_kexec; n++)
-		if (kexec_among(c, n, which) && !kexec_good(c, n))
+		if (kexec_among(n, which) && !kexec_good(c, n))
 			kexec_forget(n--);
 	if (SH->n_kexec == before)
 		return;
@@ -357,6 +361,7 @@ static bool region_bad(struct cpu *c, u64 va)
 
 void kernel_code_check(struct cpu *c, u64 va)
 {
+	SH->apart_root = 0;
 	cache_lock();
 	/* Where the one is not good, others seldom are. */
 	if (va == ~0ull || region_bad(c, va))
@@ -607,8 +612,10 @@ struct block *lookup_at(struct cpu *c, u64 pc, u8 mode)
 
 struct block *lookup_block(struct cpu *c)
 {
-	u8 mode = current_mode(c);
+	u8 mode;
 
+	home_look(c);
+	mode = current_mode(c);
 	return lookup_at(c, mode & TM_COMPAT ? (u32)c->rip : c->rip, mode);
 }
 

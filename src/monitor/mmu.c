@@ -85,11 +85,11 @@ void mmu_cr3_written(struct cpu *c, u64 old, u64 value_written)
 	my.must_switch = false;
 	my.want_switch = VCPU->carriers[my.number].cr3 != root;
 	/* A kernel that takes most of itself out of the user's root goes to and fro at each system call: what this carrier
-	 * has stays for when its root is back, and so do translations of what the other root does not map. */
+	 * has stays for when its root is back. */
 	apart = my.want_switch && !same_upper_half(root);
 	if (!apart && (flush || (pcide && (old & 0xfff) != pcid)))
 		space_flush_local(c);
-	kernel_local_code_check(c, !flush ? KEXEC_LOW : apart ? KEXEC_MAPPED : KEXEC_LOCAL);
+	home_loaded(c, flush);
 	if (!my.want_switch && VCPU->carriers[my.number].stale)
 		carrier_catch_up();
 	if (my.want_switch && (space_low_supervisor() || VCPU->eager[eager_index(root)] == root || apart))
@@ -191,7 +191,10 @@ void mmu_invpcid(struct cpu *c, u64 type, u64 pcid, gva_t address)
 		flush_everything(c);
 		return;
 	}
-	kernel_local_code_check(c, type == 0 && !is_kernel_half(address.v) ? KEXEC_LOW : KEXEC_LOCAL);
+	if (type == 0 && !is_kernel_half(address.v))
+		kernel_local_code_check(c, KEXEC_LOW);
+	else
+		home_invalidated(c);
 	mark_stale(type == 3 ? ~0ull : pcid);
 	if (my.ktlb_local)
 		ktlb_clear();

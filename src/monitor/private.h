@@ -107,9 +107,9 @@ void itlb_clear(void);          /* all of the three */
 void ktlb_clear(void);
 void translations_flush(void);
 void kernel_code_check(struct cpu *c, u64 va); /* ~0: everything */
-/* Kernel code to look at again: all; what goes with a load of CR3; of that only what the new root maps; what lies in the
- * lower half.  The last is part of the others. */
-enum kexec_set { KEXEC_ALL, KEXEC_LOCAL, KEXEC_MAPPED, KEXEC_LOW };
+/* Kernel code to look at again: all; what goes with a load of CR3; of that only what roots with another upper half, or
+ * programs, have executed; what lies in the lower half.  The last is part of the others. */
+enum kexec_set { KEXEC_ALL, KEXEC_LOCAL, KEXEC_APART, KEXEC_LOW };
 void kernel_local_code_check(struct cpu *c, enum kexec_set which);
 void state_live(struct cpu *c, bool user);
 /* Test: where the shadow has just been brought up to date. */
@@ -132,6 +132,11 @@ void late_tell(struct cpu *c);
 void clock_note_stopped(struct cpu *c, u64 msr);
 bool foreign_access(struct cpu *c, bool user_page);
 u8 current_mode(const struct cpu *c);
+/* home.c */
+void home_set(const struct cpu *c);      /* with the cache's lock */
+void home_loaded(struct cpu *c, bool flush); /* CR3 was written */
+void home_look(struct cpu *c);           /* before a look-up of code */
+void home_invalidated(struct cpu *c);    /* INVPCID */
 /* confine.c */
 void confine_zygote(void);
 void confine_carrier(void);

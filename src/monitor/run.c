@@ -129,7 +129,7 @@ static void choose_gates(struct cpu *c)
 	bool plain = (c->rflags & ~(u64)HOST_FLAGS) == (RF_IF | RF_FIXED) && !(c->dr[7] & 0xff);
 
 	choose_sysret(c);
-	k->syscall_gate = (u64)(VCPU->gates_open && plain && k->lstar_entry ? syscall_gate : exit_user);
+	k->syscall_gate = (u64)(VCPU->gates_open && plain && !VCPU->apart && k->lstar_entry ? syscall_gate : exit_user);
 }
 
 /* The block at LSTAR, once it is known to begin with SWAPGS. */
@@ -142,6 +142,10 @@ static void prepare_gates(struct cpu *c)
 	CONSTANTS->lstar_entry = 0;
 	if (unit_guarded(c)) /* they lead to blocks of the ordinary mode */
 		return;
+	if (VCPU->apart) {
+		VCPU->gates_stale = true;
+		return;
+	}
 	if ((c->sfmask & mask) != mask || !(c->efer & EFER_SCE) || !(c->efer & EFER_LMA) || !is_kernel_half(c->lstar))
 		return;
 	CONSTANTS->kernel_cs = c->star >> 32 & 0xfffc;
@@ -250,7 +254,7 @@ static _Noreturn void enter(struct cpu *c, struct block *b)
 	VCPU->gpr[RSP] += FOLD_OFF;
 	s->vif = c->rflags & RF_IF ? 0 : -0x200ull;
 	s->vac = c->rflags & RF_AC;
-	CONSTANTS->iret_gate = (u64)(!(c->dr[7] & 0xff) && !c->nmi_masked && !unit_guarded(c) ? iret_gate : exit_kernel);
+	CONSTANTS->iret_gate = (u64)(!(c->dr[7] & 0xff) && !c->nmi_masked && !unit_guarded(c) && !VCPU->apart ? iret_gate : exit_kernel);
 	s->foreign = my.want_switch;
 	CONSTANTS->pkru_access = my.want_switch ? SH->pkru_kernel : SH->pkru_access;
 	VCPU->pkru = (c->rflags & RF_AC) || !(c->cr4 & CR4_SMAP) ? (u32)CONSTANTS->pkru_access : SH->pkru_kernel;
@@ -437,7 +441,7 @@ static void exit_predict(struct cpu *c, u32 id, u32 generation)
 	if (!b || generation != CACHE->generation || !cache_lock_if(generation))
 		return;
 	/* The branch that a hit takes is right before anybody can hit. */
-	if (predict_missed(CACHE, id, c->rip, smp())) {
+	if (!(b->mode & TM_APART) && predict_missed(CACHE, id, c->rip, smp())) {
 		block_link(CACHE, id + 1, b);
 		predict_set(CACHE, id, c->rip);
 	}
@@ -508,7 +512,8 @@ _Noreturn void exit_dispatch(u32 id)
 	case X_LINK:
 		b = lookup_block(c);
 		if (b && cache_lock_if(generation)) {
-			block_link(CACHE, id, b);
+			if (!((b->mode ^ CACHE->blocks[x.block].mode) & TM_APART))
+				block_link(CACHE, id, b);
 			cache_unlock();
 		}
 		break;

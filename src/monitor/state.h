@@ -111,7 +111,11 @@ struct shared {
 	u32 n_kexec;            /* kernel pages with translations */
 	u32 low_kexec;          /* of these in the lower half */
 	u32 local_kexec;        /* ... and those in the upper one that are not global */
-	struct { u64 va, pa; u32 next; bool local, giant, user, kernel; } kexec[MAX_KEXEC];
+	struct { u64 va, pa; u32 next; bool local, giant, user, kernel, apart; } kexec[MAX_KEXEC];
+	u64 home[256];          /* see home.c: upper half of the root that the kernel's translations belong to */
+	u64 apart_root;         /* the last other root against which what is `apart` was looked at; 0: to be looked at again */
+	_Atomic u32 home_number;/* bumped when `home` changes */
+	bool home_stale;        /* an invalidation elsewhere may concern it */
 	u32 giant_kexec;        /* of these on a page of 1 GiB */
 	u16 kexec_regions[KEXEC_REGIONS]; /* how many of these, by hash of the address's 2 MiB */
 	u32 kexec_hash[KEXEC_HASH]; /* number + 1 of the first in a chain */
@@ -153,6 +157,8 @@ struct vcpu {
 	u64 rights_epoch;       /* bumped when CR0.WP or EFER.NXE changed */
 	bool gates_open, gates_stale; /* inline SYSCALL and SYSRET: allowed; to be looked at again */
 	struct lateness late;
+	bool apart;             /* see home.c */
+	u32 home_seen, apart_turns;
 	u64 retired;            /* when carriers of roots that are gone were last looked for, ns */
 	u32 poll_ns, poll_pause;/* see carrier_idle(): how long, and idle times until it may again */
 	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */

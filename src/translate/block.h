@@ -35,6 +35,7 @@
 #define TM_COMPAT 2   /* 32-bit code segment */
 #define TM_STEP 4     /* one instruction, then #DB or a stop; in exec up to the next branch */
 #define TM_SEGMENTS 8 /* with TM_COMPAT: a segment other than FS and GS is not flat */
+#define TM_APART 8    /* 64-bit kernel code: of a root with another upper half than the kernel's own (monitor/home.c) */
 #define TM_FS 16      /* with TM_COMPAT: FS, GS has no segment, or one with a limit below 4 GiB */
 #define TM_GS 32
 #define TM_PLAIN 64   /* never gives way to a region */

@@ -271,7 +271,7 @@ static void indirect_kernel(struct tx *t)
 	u8 *hit, *imm;
 	u32 n;
 
-	if (t->b->mode & TM_STEP) {
+	if (t->b->mode & (TM_STEP | TM_APART)) {
 		e_mov_rr(e, RCX, RDX);
 		e_jmp(e, t->k->targets.lookup_miss_kernel);
 		return;

@@ -54,6 +54,7 @@ plant "leaves that give way stay mapped" lazy $room '/^void room_evict/,/^}/s/le
 plant "a carrier keeps the mappings of the root that it had" lazy $compare '/^void space_recycle/,/^}/s/leaves_drop_user();//' carriers=6
 plant "a table that goes as a whole stays mapped" auto $compare '/p->drop_whole(l, gone/,/return/s/leaf_unmap(l);//' contrary=3
 plant "what a device writes to tables goes unseen" intercept src/device/dma.c 's/#define FRAME_FLAGGED 3/#define FRAME_FLAGGED 1/' "" disk
+plant "roots with another upper half run the kernel's translations" lazy src/monitor/home.c 's/^\t\t\treturn false;/\t\t\tbreak;/'
 plant "INVLPG is missed" lazy $mmu '/^void mmu_invlpg/,/^}/s/space_invalidate(c, address.v);//'
 plant "a #PF invalidates nothing" lazy $mmu '/^void mmu_page_fault/,/^}/s/space_invalidate(c, va);//'
 plant "a flush of everything is missed" lazy $mmu 's/	space_flush_all(c);//'

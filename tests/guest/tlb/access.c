@@ -354,6 +354,30 @@ static void print_path(u64 va)
 	text("\n");
 }
 
+bool access_severs_itself(const struct access *a, const struct query *q, int parts)
+{
+	u64 last = a->va + kinds[a->kind].bytes - 1;
+
+	if (!(kinds[a->kind].what & IS_WRITE) || (parts == 1 && !(kinds[a->kind].what & IS_STEPWISE)))
+		return false;
+	for (int end = 0; end < 2; end++) {
+		u64 va = end ? last : a->va, table = frame_pa(table_frame[control.root]);
+
+		for (int level = 4; level; level--) {
+			u64 e = *(u64 *)(memory(table) + (va >> (12 + 9 * (level - 1)) & 511) * 8);
+
+			for (int part = 0; part < parts; part++)
+				for (u32 i = 0; i < q[part].n; i++)
+					if (!q[part].out[i].fault && (q[part].out[i].pa ^ table) < PAGE_SIZE)
+						return true;
+			if (!(e & PTE_P) || (level < 4 && (e & PTE_PS)) || frame_at(e & PTE_ADDR) < 0)
+				break;
+			table = e & PTE_ADDR;
+		}
+	}
+	return false;
+}
+
 void trap_print(void)
 {
 	text(": vector ");

@@ -73,6 +73,9 @@ struct access {
 void access_effect(const struct access *a, const u8 *old, u8 *now);
 /* Asks the model for the pages that the access touches: how many, 1 or 2. */
 int access_query(const struct access *a, struct query q[2]);
+/* It stores in several steps, one of them into tables that lead to where another goes: that may fault or not, as the TLB
+ * has it, and a bit that the walk of one sets may be overwritten by the other. */
+bool access_severs_itself(const struct access *a, const struct query *q, int parts);
 /* Runs it and compares.  False: the model does not allow what came, or the tables; printed. */
 bool access_check(const struct access *a, struct query q[2]);
 void access_print(const struct access *a);

@@ -619,7 +619,9 @@ static bool access_one(void)
 		if (a.kind == KIND_call)
 			a.va = page + (across ? CODE_ACROSS : CODE_AT);
 	}
-	if (access_query(&a, query) == 2)
+	int parts = access_query(&a, query);
+
+	if (parts == 2)
 		reach_add(&reach, &query[1]);
 	if (query[0].too_many || (across && query[1].too_many)) {
 		flush_all();
@@ -631,6 +633,8 @@ static bool access_one(void)
 	if (reach.foreign && (what & (IS_WRITE | IS_EXEC)))
 		return true;
 	if (reach.tables && ((what & IS_EXEC) || (across && (what & IS_WRITE) && profile.same_upper)))
+		return true;
+	if (reach.tables && access_severs_itself(&a, query, parts))
 		return true;
 	if (verbose) {
 		decimal(step);
