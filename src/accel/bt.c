@@ -611,14 +611,22 @@ static int monitor_gave_up(const struct shared *sh, struct err *e)
 	return err_set(e, -EIO, "the monitor cannot go on: %s", text);
 }
 
-/* And all of its family. */
-static void kill_zygote(struct bt *bt)
+static u64 timeval_ns(struct timeval t) { return (u64)t.tv_sec * 1000000000u + (u64)t.tv_usec * 1000u; }
+
+/* And all of its family.  Of the carriers the host counts those for its children that it happened to collect before the
+ * zygote's end: what was told of all of them takes the place of what is counted now. */
+static void kill_zygote(struct vm *vm, struct bt *bt)
 {
+	struct rusage u;
+
 	if (bt->zygote <= 0)
 		return;
 	kill(-bt->zygote, SIGKILL);
 	kill(bt->zygote, SIGKILL);
-	waitpid(bt->zygote, NULL, 0);
+	if (wait4(bt->zygote, NULL, 0, &u) == bt->zygote && bt->sh->usage_told) {
+		vm->stats.user_ns -= timeval_ns(u.ru_utime);
+		vm->stats.system_ns -= timeval_ns(u.ru_stime);
+	}
 	bt->zygote = 0;
 }
 
@@ -695,7 +703,7 @@ static int bt_run(struct vm *vm, struct err *e)
 	vm->exit_status = bt->sh->legacy.core.exit_status;
 	if (vm->end == END_ERROR)
 		rc = monitor_gave_up(bt->sh, e);
-	kill_zygote(bt);
+	kill_zygote(vm, bt);
 	bt_store_save(&bt->store, !rc && worth_saving(bt), vm->note);
 	return rc;
 failed:
@@ -782,7 +790,7 @@ static void bt_destroy(struct vm *vm)
 
 	if (!bt)
 		return;
-	kill_zygote(bt);
+	kill_zygote(vm, bt);
 	bt_store_close(&bt->store);
 	bt_devices_stop(&bt->devices);
 	if (bt->waiting) {

@@ -179,12 +179,16 @@ static bool retired(s64 pid)
 /* A carrier that was not asked to never ends before its machine does. */
 static void check_carriers(void)
 {
+	struct { struct { u64 s, us; } user, system; u64 rest[14]; } usage; /* getrusage(2) */
 	s64 pid;
 	int status;
 
-	while ((pid = sys4(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
-		if (!status && retired(pid))
+	while ((pid = sys4(__NR_wait4, -1, &status, WNOHANG, &usage)) > 0) {
+		if (!status && retired(pid)) {
+			SH->user_ns += usage.user.s * NSEC + usage.user.us * 1000;
+			SH->system_ns += usage.system.s * NSEC + usage.system.us * 1000;
 			continue;
+		}
 		if ((status & 0x7f) == SIGSYS)
 			monitor_fail("a process of the guest made a forbidden system call and was ended");
 		if (status & 0x7f)
@@ -205,7 +209,7 @@ static void pass_kick(u32 vcpu, u32 *seen)
 	*seen = kick;
 }
 
-/* A clock of another process (clock_getcpuclockid(3)): the sum is exact, how it divides is sampled at ticks. */
+/* A clock of another process, of this one with pid 0 (clock_getcpuclockid(3)): the sum is exact, how it divides is sampled at ticks. */
 static u64 process_clock(s64 pid, u64 which)
 {
 	struct host_timespec t = { 0, 0 };
@@ -214,22 +218,25 @@ static u64 process_clock(s64 pid, u64 which)
 	return (u64)t.sec * NSEC + (u64)t.nsec;
 }
 
-/* The processor time of the carriers, which nobody waits for at the machine's end. */
-static void tell_usage(void)
+static void add_clock(s64 pid)
 {
 	enum { USER = 1, EXACT };
+	u64 all = process_clock(pid, EXACT), user = MIN(process_clock(pid, USER), all);
 
+	SH->user_ns += user;
+	SH->system_ns += all - user;
+}
+
+/* The processor time of the zygote and the carriers, which nobody waits for at the machine's end. */
+static void tell_usage(void)
+{
 	if (!SH->usage_wanted || SH->usage_told)
 		return;
-	for (u32 n = 0; n < SH->n_vcpus; n++) {
-		for (u32 i = 0; i < SH->max_carriers; i++) {
-			s64 pid = pids[n][i];
-			u64 all = pid ? process_clock(pid, EXACT) : 0, user = pid ? MIN(process_clock(pid, USER), all) : 0;
-
-			SH->user_ns += user;
-			SH->system_ns += all - user;
-		}
-	}
+	add_clock(0);
+	for (u32 n = 0; n < SH->n_vcpus; n++)
+		for (u32 i = 0; i < SH->max_carriers; i++)
+			if (pids[n][i])
+				add_clock(pids[n][i]);
 	atomic_store(&SH->usage_told, 1);
 	futex_wake(&SH->usage_told);
 }
