@@ -85,7 +85,6 @@ void env_pairs_begin(void) { pairs = true; }
 
 bool env_pairs(const struct tx *t) { return pairs && !(t->b->mode & TM_STEP) && t->b->pc < LOW_END; }
 
-
 bool env_returns_here(const struct tx *t)
 {
 	const struct exec_range *r = memory_find(t->b->pc);

@@ -19,6 +19,14 @@ result() { # status name reason
 	fi
 }
 
+# A 64-bit kernel without an operating system, at the address of tests/guest/entry/link.ld: $tmp/kernel.
+guest_kernel() { # source...
+	gcc -O2 -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fcf-protection=none \
+		-fno-asynchronous-unwind-tables -Wall -Wextra -Werror -nostdlib -static -no-pie \
+		-Wl,--build-id=none,-z,noexecstack,--no-warn-rwx-segments -T tests/guest/entry/link.ld -o "$tmp/kernel" "$@" ||
+		{ result 1 "the kernel builds" "gcc"; exit 1; }
+}
+
 # Files of the guest that `make check` does not build by itself.
 guest_need() { # target...
 	local log=$tmp/make.log

@@ -3,19 +3,8 @@
 # The programs of exec.sh with the hot tier, which here records after every 20 exits to C, beside its samples.
 # TIMEOUT: 280
 set -u
-here=$(dirname "$0")
-export TEST_TMP=${TEST_TMP:-$(mktemp -d)}
-export RUNTIME=$(realpath "${BUILD:-build}/penumbra-exec") PROGRAM=$PENUMBRA
-cat >"$TEST_TMP/penumbra" <<'WRAPPER'
-#!/bin/bash
-# penumbra exec -- WORDS...: straight to the runtime, which has more options
-[ "$1" = exec ] && [ "$2" = -- ] || exec "$PROGRAM" "$@"
-shift 2
-exec "$RUNTIME" "tier=2 count=20" "$(type -P "$1")" "$@"
-WRAPPER
-chmod +x "$TEST_TMP/penumbra"
-PENUMBRA=$TEST_TMP/penumbra
-. "$here/exec.sh"
+runtime_words() { echo "tier=2 count=20"; }
+. "$(dirname "$0")/../lib/exec.sh"
 
 # Passes in other combinations, with a recording after every 5 exits.
 seq 20000 >"$TEST_TMP/text"

@@ -4,20 +4,11 @@
 # the pairing in every way.
 # TIMEOUT: 280
 set -u
-here=$(dirname "$0")
-export TEST_TMP=${TEST_TMP:-$(mktemp -d)}
-export RUNTIME=$(realpath "${BUILD:-build}/penumbra-exec") PROGRAM=$PENUMBRA
-cat >"$TEST_TMP/penumbra" <<'WRAPPER'
-#!/bin/bash
-# penumbra exec -- WORDS...: straight to the runtime, which has more options
-[ "$1" = exec ] && [ "$2" = -- ] || exec "$PROGRAM" "$@"
-shift 2
-limit=${PENUMBRA_TEST_KNOBS:-hot=0}
-exec "$RUNTIME" "tier=1 returns=2 limit=${limit#hot=}" "$(type -P "$1")" "$@"
-WRAPPER
-chmod +x "$TEST_TMP/penumbra"
-PENUMBRA=$TEST_TMP/penumbra
-. "$here/exec.sh"
+runtime_words() {
+	local limit=${PENUMBRA_TEST_KNOBS:-hot=0}
+	echo "tier=1 returns=2 limit=${limit#hot=}"
+}
+. "$(dirname "$0")/../lib/exec.sh"
 
 # What returns.c says, in each way and with regions.
 native=$("$TEST_TMP/returns")

@@ -6,10 +6,7 @@
 set -u
 . tests/lib/guest.sh
 
-gcc -O2 -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fcf-protection=none \
-	-fno-asynchronous-unwind-tables -Wall -Wextra -Werror -nostdlib -static -no-pie -Wl,--build-id=none,-z,noexecstack,--no-warn-rwx-segments \
-	-T tests/guest/entry/link.ld -o "$tmp/kernel" tests/guest/processors/start.S tests/guest/guard/kernel.c ||
-	{ result 1 "the kernel builds" "gcc"; exit 1; }
+guest_kernel tests/guest/processors/start.S tests/guest/guard/kernel.c
 : >"$tmp/module"
 
 run() { # name accelerator options...

@@ -346,30 +346,20 @@ static u8 *way_far(u8 *c) { p = c; jump(0xe9, c + 4096 + 64); p = c + 4096 + 64;
 static u8 *way_call(u8 *c) { p = c; jump(0xe8, c + 64); p = c + 64; guarded_end(); return c + 64; }
 static u8 *way_indirect(u8 *c) { p = c; load_eax(c + 64); emit(2, 0xff, 0xe0); p = c + 64; guarded_end(); return c + 64; }
 static u8 *way_indirect_far(u8 *c) { p = c; load_eax(c + 4200); emit(2, 0xff, 0xe0); p = c + 4200; guarded_end(); return c + 4200; }
-static u8 *way_return(u8 *c)
+static u8 *returns_from(u8 *c, u8 *callee)
 {
 	u8 *at;
 
 	p = c;
-	jump(0xe8, c + 128);
+	jump(0xe8, callee);
 	at = p;
 	guarded_end();
-	p = c + 128;
+	p = callee;
 	emit(1, 0xc3);
 	return at;
 }
-static u8 *way_return_far(u8 *c)
-{
-	u8 *at;
-
-	p = c;
-	jump(0xe8, c + 4096);
-	at = p;
-	guarded_end();
-	p = c + 4096;
-	emit(1, 0xc3);
-	return at;
-}
+static u8 *way_return(u8 *c) { return returns_from(c, c + 128); }
+static u8 *way_return_far(u8 *c) { return returns_from(c, c + 4096); }
 /* Three targets in turn at one place, so that none is predicted: ECX counts, EAX is the target. */
 static u8 *way_many(u8 *c)
 {

@@ -332,6 +332,16 @@ static bool good_fault(struct trial *t)
 	return true;
 }
 
+/* The entry of the address in a table; the table that follows in *table, 0: none. */
+static u64 path_step(u64 va, int level, u64 *table)
+{
+	u64 e = *(u64 *)(memory(*table) + (va >> (12 + 9 * (level - 1)) & 511) * 8);
+	bool last = !(e & PTE_P) || (level < 4 && (e & PTE_PS)) || level == 1 || frame_at(e & PTE_ADDR) < 0;
+
+	*table = last ? 0 : e & PTE_ADDR;
+	return e;
+}
+
 /* The entries that lead to the address now. */
 static void print_path(u64 va)
 {
@@ -340,16 +350,11 @@ static void print_path(u64 va)
 	text("  entries of ");
 	number(va);
 	text(":");
-	for (int level = 4; level; level--) {
-		u64 e = *(u64 *)(memory(table) + (va >> (12 + 9 * (level - 1)) & 511) * 8);
-
+	for (int level = 4; table; level--) {
 		text(" ");
 		number(table);
 		text(":");
-		number(e);
-		if (!(e & PTE_P) || (level < 4 && (e & PTE_PS)) || frame_at(e & PTE_ADDR) < 0)
-			break;
-		table = e & PTE_ADDR;
+		number(path_step(va, level, &table));
 	}
 	text("\n");
 }
@@ -363,17 +368,11 @@ bool access_severs_itself(const struct access *a, const struct query *q, int par
 	for (int end = 0; end < 2; end++) {
 		u64 va = end ? last : a->va, table = frame_pa(table_frame[control.root]);
 
-		for (int level = 4; level; level--) {
-			u64 e = *(u64 *)(memory(table) + (va >> (12 + 9 * (level - 1)) & 511) * 8);
-
+		for (int level = 4; table; path_step(va, level--, &table))
 			for (int part = 0; part < parts; part++)
 				for (u32 i = 0; i < q[part].n; i++)
 					if (!q[part].out[i].fault && (q[part].out[i].pa ^ table) < PAGE_SIZE)
 						return true;
-			if (!(e & PTE_P) || (level < 4 && (e & PTE_PS)) || frame_at(e & PTE_ADDR) < 0)
-				break;
-			table = e & PTE_ADDR;
-		}
 	}
 	return false;
 }
