@@ -380,6 +380,13 @@ void code_put_head(u32 stub, const u8 *bytes, size_t n)
 	__atomic_store_n(word, v, __ATOMIC_RELEASE);
 }
 
+void code_patch(u8 *at, const u8 *target)
+{
+	if (((u64)at & 7) > 4)
+		fatal("the branch at %lx in the code cache cannot be changed at once", (u64)at);
+	e_patch(at, target);
+}
+
 void code_put_jump(u32 stub, const u8 *target)
 {
 	s32 d = (s32)(target - (CODE_BASE + stub + ENTRY_JUMP));
@@ -400,7 +407,7 @@ static void revive(struct block *b)
 	code_put_head(b->cold, head, sizeof head);
 	b->flags &= (u8)~BLOCK_DEAD;
 	block_register(CACHE, b);
-	block_entry_restore(b);
+	block_entry_restore(CACHE, b);
 	note_known(CACHE, b);
 }
 

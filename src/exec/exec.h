@@ -167,6 +167,8 @@ struct block *code_lookup_mode(u64 pc, u8 mode, struct siginfo *info);
 /* The head of a stub, eight aligned bytes, which other threads may be about to run. */
 void code_put_head(u32 stub, const u8 *bytes, size_t n);
 void code_put_jump(u32 stub, const u8 *target);
+/* The displacement of a branch, in eight aligned bytes (B4), which other threads may be about to run. */
+void code_patch(u8 *at, const u8 *target);
 /* Whether n more pages or entries of pages fit. */
 bool code_has_room(u32 n);
 void frame_add(u64 frame, u32 block);

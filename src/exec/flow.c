@@ -142,17 +142,6 @@ void env_return(struct tx *t)
 	e8(&t->hot, 0xc3);
 }
 
-/* Chooses where the block begins: the jump that kills it must lie in one cache line. */
-void env_prologue(struct tx *t)
-{
-	u32 at = t->k->hot;
-
-	while ((at & 63) > 64 - ENTRY_BYTES)
-		at += BLOCK_ALIGN;
-	t->hot.p = CODE_BASE + at;
-	t->b->host = t->k->hot = at;
-}
-
 bool env_known(const struct tx *t, u64 pc)
 {
 	return t->b->mode == TM_USER && code_known(pc);

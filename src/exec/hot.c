@@ -181,7 +181,7 @@ static void plain_exits(const struct block *b, const struct opt_region *g)
 		/* There is room: build() has seen to it. */
 		if (!plain)
 			plain = code_lookup_mode(b->pc, TM_USER | TM_PLAIN, &info);
-		e_patch(g->exits[i].at, CODE_BASE + plain->host);
+		code_patch(g->exits[i].at, CODE_BASE + plain->host);
 	}
 }
 
@@ -191,7 +191,7 @@ static void lead(struct block *old, const struct block *b)
 	__builtin_memcpy(old->entry, CODE_BASE + old->host, sizeof old->entry);
 	block_unhash(CACHE, old);
 	old->flags |= BLOCK_COVERED;
-	block_redirect(old, b);
+	block_redirect(CACHE, old, b);
 }
 
 /* Whether host code at `to` is the translation of pc. */
@@ -220,7 +220,7 @@ static void redirect(struct block *from, u32 record, const struct block *b)
 		return;
 	__builtin_memcpy(&d, at - 4, 4);
 	if (translates(at + d, b->pc))
-		e_patch(at - 4, CODE_BASE + b->host);
+		code_patch(at - 4, CODE_BASE + b->host);
 }
 
 static void redirect_from(u64 source, const struct block *b)
@@ -262,10 +262,11 @@ static void install(struct block *old, struct block *b, struct opt_region *g, st
 	regions[n_regions].region = *g;
 	regions[n_regions].old = old ? (u32)(old - k->blocks) + 1 : 0;
 	regions[n_regions++].samples = 0;
-	k->n_blocks++;
 	b->n_exits = (u16)(k->n_exits - b->exits);
 	b->host_end = k->hot = (u32)(g->code_end - CODE_BASE);
 	b->cold_end = b->own_cold_end = k->cold = (u32)(cold->p - CODE_BASE);
+	/* Others may now look for it by its host addresses, without the lock. */
+	__atomic_store_n(&k->n_blocks, k->n_blocks + 1, __ATOMIC_RELEASE);
 	if (old)
 		lead(old, b);
 	plain_exits(b, g);
@@ -381,7 +382,7 @@ void hot_drop(struct block *b)
 	block_kill(CACHE, b);
 	if (old && (old->flags & BLOCK_COVERED)) {
 		old->flags &= (u8)~BLOCK_COVERED;
-		block_entry_restore(old);
+		block_entry_restore(CACHE, old);
 		block_register(CACHE, old);
 	}
 }

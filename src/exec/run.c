@@ -98,7 +98,7 @@ static void link(const struct exit_record *x, u32 generation)
 		lock_drop(&code_lock);
 		return;
 	}
-	e_patch(CODE_BASE + x->patch, (const u8 *)host);
+	code_patch(CODE_BASE + x->patch, (const u8 *)host);
 	lock_drop(&code_lock);
 	stats.links++;
 }

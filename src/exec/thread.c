@@ -73,12 +73,12 @@ void thread_stop_others(void)
 		return;
 	signal_setup_restart();
 	atomic_store(&stopping, 1);
-	/* Handlers that wait for the lock give up. */
-	sys3(__NR_futex, &code_lock, FUTEX_WAKE, ~0u >> 1);
 	for (u32 i = 0; i < areas_top; i++) {
 		struct thread *th = THREAD_AT(AREAS_BASE + (u64)i * AREA_SIZE);
 
 		while (used[i] && th != me && atomic_load(&th->inside)) {
+			/* A handler that waits for the lock gives up, also one that was only about to when it was last woken. */
+			sys3(__NR_futex, &code_lock, FUTEX_WAKE, ~0u >> 1);
 			__atomic_store_n(&th->kicked, 1, __ATOMIC_SEQ_CST);
 			sys4(__NR_rt_tgsigqueueinfo, th->pid, th->tid, SIGTRAP, &kick);
 			futex_wait(&th->inside, 1, &wait);

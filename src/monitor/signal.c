@@ -151,7 +151,7 @@ static void handle_event(struct ucontext *uc)
 
 	uc->eflags &= ~RF_TF;
 	if (my.finishing) {
-		block_entry_kill(my.finishing);
+		block_entry_kill(CACHE, my.finishing);
 		my.finishing = NULL;
 	}
 	if (uc->rip >= (u64)enter_begin && uc->rip < (u64)enter_end) {
@@ -525,7 +525,7 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 			}
 			/* What others may run begins with a NOP, and needs not be put back (B4). */
 			if ((b->flags & BLOCK_DEAD) && !smp()) {
-				block_entry_restore(b);
+				block_entry_restore(CACHE, b);
 				my.finishing = b;
 			}
 		}

@@ -38,14 +38,14 @@ void flow_swap(struct optimiser *o)
 	o->cold = t;
 }
 
-/* A jump for the caller to direct; its displacement lies in one cache line. */
+/* A jump for the caller to direct; its displacement lies in eight aligned bytes. */
 static void jump_out(struct optimiser *o, struct emit *e, u64 pc, bool plain)
 {
 	if (o->n_exits == MAX_EXITS_REGION) {
 		o->failed = true;
 		return;
 	}
-	while ((((u64)(uintptr_t)e->p + 1) & 63) > 60)
+	while ((((u64)(uintptr_t)e->p + 1) & 7) > 4)
 		e8(e, 0x90);
 	o->exits[o->n_exits++] = (struct opt_exit){ e_jmp(e, e->p + 5), pc, plain };
 }

@@ -6,18 +6,28 @@
 #include "translate/targets.h"
 #include "x86/emit.h"
 
-#define DEAD_JUMP 5
 #define INDIRECT_STUB 64
 
-/* Five bytes within eight aligned ones, at once (B4). */
-static void put_jump(u8 *at, const u8 *target)
+/* As long as a jump; where others may run it, within eight aligned bytes and at once (B4). */
+static void put_head(const struct cache *k, u8 *at, const u8 *head)
 {
 	u64 *word = (u64 *)((u64)at & ~7ull), v = *word;
-	s32 d = (s32)(target - (at + DEAD_JUMP));
 
-	((u8 *)&v)[at - (u8 *)word] = 0xe9;
-	__builtin_memcpy((u8 *)&v + (at - (u8 *)word) + 1, &d, 4);
+	if (!cache_shared(k)) {
+		__builtin_memcpy(at, head, ENTRY_JUMP);
+		return;
+	}
+	__builtin_memcpy((u8 *)&v + ((u64)at & 7), head, ENTRY_JUMP);
 	__atomic_store_n(word, v, __ATOMIC_RELEASE);
+}
+
+static void put_jump(const struct cache *k, u8 *at, const u8 *target)
+{
+	s32 d = (s32)(target - (at + ENTRY_JUMP));
+	u8 jump[ENTRY_JUMP] = { 0xe9 };
+
+	__builtin_memcpy(jump + 1, &d, sizeof d);
+	put_head(k, at, jump);
 }
 
 /* Not by virtual address: a block that moves stays in its chain. */
@@ -108,30 +118,10 @@ struct insn_record *block_record(struct cache *k, struct block *b, u64 host)
 	return &r[lo];
 }
 
-/* In one store: other threads may be about to enter. */
-static void put_entry(struct block *b, const u8 *bytes)
+void block_redirect(struct cache *k, struct block *from, const struct block *to)
 {
-	u64 v;
-
-	__builtin_memcpy(&v, CODE_BASE + b->host, sizeof v);
-	__builtin_memcpy(&v, bytes, sizeof b->entry);
-	__atomic_store_n((u64 *)(CODE_BASE + b->host), v, __ATOMIC_RELEASE);
+	put_jump(k, CODE_BASE + from->host, CODE_BASE + to->host);
 }
-
-static void put_entry_jump(struct block *b, u32 to)
-{
-	u8 bytes[sizeof b->entry];
-	s32 d = (s32)(to - (b->host + DEAD_JUMP));
-
-	__builtin_memcpy(bytes, CODE_BASE + b->host, sizeof bytes);
-	bytes[0] = 0xe9;
-	__builtin_memcpy(bytes + 1, &d, sizeof d);
-	put_entry(b, bytes);
-}
-
-static void put_dead_jump(struct block *b) { put_entry_jump(b, b->cold); }
-
-void block_redirect(struct block *from, const struct block *to) { put_entry_jump(from, to->host); }
 
 void block_kill(struct cache *k, struct block *b)
 {
@@ -144,21 +134,15 @@ void block_kill(struct cache *k, struct block *b)
 	if (!(b->flags & BLOCK_COVERED))
 		__builtin_memcpy(b->entry, CODE_BASE + b->host, sizeof b->entry);
 	b->flags &= (u8)~BLOCK_COVERED;
-	if (k->targets.smp)
-		put_jump(CODE_BASE + b->host, CODE_BASE + b->cold);
-	else
-		put_dead_jump(b);
+	put_jump(k, CODE_BASE + b->host, CODE_BASE + b->cold);
 }
 
-void block_entry_restore(struct block *b)
-{
-	put_entry(b, b->entry);
-}
+void block_entry_restore(struct cache *k, struct block *b) { put_head(k, CODE_BASE + b->host, b->entry); }
 
-void block_entry_kill(struct block *b)
+void block_entry_kill(struct cache *k, struct block *b)
 {
 	if (b->flags & BLOCK_DEAD)
-		put_dead_jump(b);
+		put_jump(k, CODE_BASE + b->host, CODE_BASE + b->cold);
 }
 
 /* The same with other threads in mind: five bytes within eight aligned ones, or eight aligned ones (B4). */
@@ -166,19 +150,13 @@ void block_restore(struct cache *k, struct block *b)
 {
 	struct emit e = { NULL, NULL };
 	u8 stub[16];
-	u64 *at = (u64 *)((u64)(CODE_BASE + b->host) & ~7ull), v;
+	u64 v;
 
 	e.p = stub;
 	e_store_gs_imm32(&e, (b->mode & TM_USER ? SPILL_U_DISP : SPILL_K_DISP) + SP_EXIT, b->exits);
 	__builtin_memcpy(&v, stub, sizeof v);
 	__atomic_store_n((u64 *)(CODE_BASE + b->cold), v, __ATOMIC_RELEASE);
-	if (!k->targets.smp) {
-		put_entry(b, b->entry);
-		return;
-	}
-	v = *at;
-	__builtin_memcpy((u8 *)&v + (b->host & 7), b->entry, DEAD_JUMP);
-	__atomic_store_n(at, v, __ATOMIC_RELEASE);
+	put_head(k, CODE_BASE + b->host, b->entry);
 }
 
 void block_kill_frame(struct cache *k, u64 frame)
@@ -400,16 +378,11 @@ bool block_begins_with_swapgs(const struct block *b) { return b->flags & BLOCK_S
 
 void block_forward(struct cache *k, struct block *from, struct block *to)
 {
-	struct emit e = { CODE_BASE + from->cold, NULL };
-
 	/* A user block stands for its own physical page only; a kernel page is the same everywhere. */
 	if (from == to || !(from->flags & BLOCK_DEAD) || from->mode != to->mode || from->pc != to->pc || (to->flags & BLOCK_DEAD) ||
 	    (!EXEC && (to->mode & TM_USER) && (from->pa != to->pa || (to->flags & BLOCK_SPANS))))
 		return;
-	if (k->targets.smp)
-		put_jump(e.p, CODE_BASE + to->host);
-	else
-		e_jmp(&e, CODE_BASE + to->host);
+	put_jump(k, CODE_BASE + from->cold, CODE_BASE + to->host);
 }
 
 bool cache_full(const struct cache *k)

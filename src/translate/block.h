@@ -13,7 +13,7 @@
  *      does not span into the next; every other user transfer goes through a per-carrier slot or table.
  *  B2  A frame with a live block is flagged FRAME_CODE and no carrier that runs maps it writable.
  *  B3  Every host instruction that can fault lies in a block's hot part and has an insn record.
- *  B4  With several vCPUs code that can be run is changed only by stores of at most 8 aligned bytes, which replace
+ *  B4  With several vCPUs or threads code that can be run is changed only by stores of at most 8 aligned bytes, which replace
  *      either an operand within one instruction or one whole instruction: a block begins with a NOP for that,
  *      its cold part with an instruction as long.  Others run the old code or the new.
  *  B5  A block dies before a processor changes its guest bytes: as long as it is not dead they are what it was
@@ -69,7 +69,7 @@ struct block {
 	u32 records;      /* first of n_records in the record array */
 	u16 n_records, guest_len;
 	u8 mode, flags;
-	u8 entry[6];      /* what the dead jump replaced */
+	u8 entry[ENTRY_JUMP]; /* what the dead jump replaced */
 	u32 indirect;     /* offset of the verifying entry stub, 0: none */
 	u32 instance, instance_next; /* numbers + 1, user blocks only */
 	u32 exits, relocs, moves;/* first of its own */
@@ -222,11 +222,11 @@ void block_kill(struct cache *k, struct block *b);
 /* Where the X_SLOT exit is noted (number + 1) whose slot a branch of the block to `target` can use; 0 there: none is. */
 u32 *slot_owner(struct cache *k, const struct block *b, u64 target);
 /* The entry of a dead block leads straight to `to`. */
-void block_redirect(struct block *from, const struct block *to);
+void block_redirect(struct cache *k, struct block *from, const struct block *to);
 /* An instruction at the head of a block that killed its own block has to be finished first: its bytes
  * come back for that long. */
-void block_entry_restore(struct block *b);
-void block_entry_kill(struct block *b);
+void block_entry_restore(struct cache *k, struct block *b);
+void block_entry_kill(struct cache *k, struct block *b);
 /* Kills every block with code in the frame; clears FRAME_CODE. */
 void block_kill_frame(struct cache *k, u64 frame);
 /* Kills the blocks that contain the instruction at physical address pa. */
@@ -279,6 +279,9 @@ void block_publish(struct cache *k, struct block *b);
 /* Takes back what block_kill() and block_forward() wrote. */
 void block_restore(struct cache *k, struct block *b);
 static inline u64 block_host(const struct block *b) { return (u64)CODE_BASE + b->host; }
+
+/* Whether threads may run translations while others change them (B4). */
+static inline bool cache_shared(const struct cache *k) { return EXEC || k->targets.smp; }
 
 /* Sites that must be translated as both-ways accessors; pa | SITE_DEVICE: those that reach device memory, which C
  * executes without the detour of a fault. */

@@ -23,8 +23,6 @@ void block_known(const struct block *b);
 struct tx;
 /* The transfer to the address in tx_target(), whose own value is in the spill page. */
 void env_indirect(struct tx *t);
-/* Before the first expansion. */
-void env_prologue(struct tx *t);
 /* Whether the block goes on behind a call, which returns into its middle. */
 bool env_returns_here(const struct tx *t);
 /* Whether calls and returns of the block's are the host's too. */

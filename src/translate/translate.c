@@ -154,12 +154,6 @@ static u32 target_slot(struct tx *t, u64 target)
 
 /* Pads, so that the displacement behind `opcode` bytes lies in one cache line: other threads may run it while
  * it is patched. */
-static void tx_patchable(struct tx *t, unsigned opcode)
-{
-	while (EXEC && (((u64)t->hot.p + opcode) & 63) > 60)
-		e8(&t->hot, 0x90);
-}
-
 /* One instruction of n bytes that does nothing. */
 static void nop(struct emit *e, u32 n)
 {
@@ -175,7 +169,7 @@ static void nop(struct emit *e, u32 n)
  * run it: it must not lie across a boundary of eight bytes (B4).  The prefix means nothing to it. */
 static void align_operand(struct tx *t, int at, int size)
 {
-	while (t->k->targets.smp && ((u64)t->hot.p + (u64)at) % 8 > 8u - (u32)size)
+	while (cache_shared(t->k) && ((u64)t->hot.p + (u64)at) % 8 > 8u - (u32)size)
 		e8(&t->hot, 0x2e);
 }
 
@@ -188,6 +182,9 @@ void tx_branch(struct tx *t, int cond, u64 target)
 
 	const u8 *known = EXEC ? env_find(t, target) : NULL;
 
+	/* What is known may become part of a region. */
+	if (known)
+		align_operand(t, cond < 0 ? 1 : 2, 4);
 	if (known && cond < 0) {
 		e_jmp(&t->hot, known);
 	} else if (known) {
@@ -202,7 +199,6 @@ void tx_branch(struct tx *t, int cond, u64 target)
 	} else if (EXEC || t->kernel || ((target ^ t->b->pc) & PAGE_MASK) == 0) {
 		u32 n = t->k->n_exits;
 
-		tx_patchable(t, cond < 0 ? 1 : 2);
 		u8 *stub = tx_exit(t, X_LINK, target, 0);
 
 		align_operand(t, cond < 0 ? 1 : 2, 4);
@@ -762,17 +758,16 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 {
 	struct block *b = &k->blocks[k->n_blocks];
 	static struct tx t;
-	u32 pad = EXEC ? ENTRY_JUMP : 0;
+	u32 pad = 0;
 
 	if (cache_full(k))
 		return NULL;
 	/* The same alignment as the guest's keeps what its compiler arranged. */
-	if (k->targets.smp) {
+	if (cache_shared(k)) {
 		pad = (r->pc - 5) % 8 <= 3 ? 5 : 9;
-	}
-	/* The dead stub's head is replaced while others may be about to run it. */
-	if (k->targets.smp || EXEC)
+		/* The dead stub's head is replaced while others may be about to run it. */
 		k->cold = ALIGN_UP(k->cold, 8u);
+	}
 	*b = (struct block){
 		.pc = r->pc, .pa = r->pa, .cold = k->cold, .mode = r->mode,
 		.records = k->n_records, .exits = k->n_exits, .relocs = k->n_relocs,
@@ -791,9 +786,6 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	t.called = false;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
 	t.n = t.n_calls = 0;
-	/* Another thread may stand behind the first instruction, which is a NOP as long as the jump that kills the block. */
-	if (EXEC)
-		env_prologue(&t);
 	if (!decode(&t))
 		return NULL;
 	tx_exit(&t, X_DEAD, r->pc, 0);

@@ -3,7 +3,10 @@
 # The programs of exec.sh with the hot tier, which here records after every 20 exits to C, beside its samples.
 # TIMEOUT: 280
 set -u
-runtime_words() { echo "tier=2 count=20"; }
+runtime_words() {
+	local limit=${PENUMBRA_TEST_KNOBS:-hot=0}
+	echo "tier=2 count=20 limit=${limit#hot=}"
+}
 . "$(dirname "$0")/../lib/exec.sh"
 
 # Passes in other combinations, with a recording after every 5 exits.
