@@ -63,8 +63,11 @@ static void check_leaf(struct cpu *c, const struct leaf *l, bool flushed, bool w
 	bool moved = (pde & PTE_COMPARE) != l->pde;
 
 	if (l->large) {
-		if (l->mapped[0])
-			check_key(l, 0);
+		if (!l->mapped[0])
+			return;
+		if (space_reserved(l->va + (l->va ? 0 : PAGE_SIZE)) || space_reserved(l->va + LEAF_SIZE - PAGE_SIZE))
+			broken("S4", l, 0);
+		check_key(l, 0);
 		return;
 	}
 	if (moved && (flushed || (l->watched && !l->low && whole && !S->upper_written)))

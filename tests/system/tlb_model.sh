@@ -50,6 +50,9 @@ plant "S3: kernel pages without a key" lazy $space 's/S->key = KEY_KERNEL + 1/S-
 plant "S5: user pages where kernel pages are folded keep no key" lazy $space 's/S->key = contested ? KEY_CONTESTED + 1 : 0/S->key = 0/'
 plant "S3: kernel pages without a key, and the invariant is checked" lazy $space 's/S->key = KEY_KERNEL + 1/S->key = 0/' check=1
 plant "S5: as above, checked" lazy $space 's/S->key = contested ? KEY_CONTESTED + 1 : 0/S->key = 0/' check=1
+plant "S4: a page where the monitor is" lazy $space 's/if (reserved(fold(first), length))/if (0)/' check=1
+plant "S4: a large page where the monitor is" lazy $space 's/ || reserved(fold(l->va) + skip, LEAF_SIZE - skip))/)/' check=1
+plant "S4: a stretch of large pages where the monitor is" lazy $space 's/if (reserved(fold(start), end - start))/if (0)/' check=1
 plant "leaves that give way stay mapped" lazy $room '/^void room_evict/,/^}/s/leaf_unmap(l);//' vmas=24
 plant "a carrier keeps the mappings of the root that it had" lazy $compare '/^void space_recycle/,/^}/s/leaves_drop_user();//' carriers=6
 plant "a table that goes as a whole stays mapped" auto $compare '/p->drop_whole(l, gone/,/return/s/leaf_unmap(l);//' contrary=3

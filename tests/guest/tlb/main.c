@@ -18,7 +18,7 @@
 #define EPOCH 4096
 #define HOT 28
 #define DROPS 256
-#define UPPER 6 /* slots from there on belong to the upper half, in a root */
+#define UPPER 7 /* slots from there on belong to the upper half, in a root */
 
 /* Called by start.S. */
 _Noreturn void tlb_main(u32 start_info);
@@ -178,13 +178,13 @@ static void choose_profile(void)
 
 static void choose_hot(void)
 {
-	u32 a[2] = { below(6), 6 + below(4) }, b = below(SLOTS), c = below(SLOTS);
+	u32 a[2] = { below(UPPER), UPPER + below(SLOTS - UPPER) }, b = below(SLOTS), c = below(SLOTS);
 
 	for (u32 i = 0; i < HOT; i++) {
 		u32 d = below(SLOTS);
 
 		if (chance(10))
-			a[i & 1] = i & 1 ? 6 + below(4) : below(6);
+			a[i & 1] = i & 1 ? UPPER + below(SLOTS - UPPER) : below(UPPER);
 		if (chance(15))
 			b = below(SLOTS);
 		if (chance(20))

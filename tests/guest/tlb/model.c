@@ -11,7 +11,7 @@
 #define LOADS 48
 #define INVALIDATIONS 192
 
-const u16 slot_index[SLOTS] = { 0, 1, 2, 3, 246, 247, 508, 509, 510, 511 };
+const u16 slot_index[SLOTS] = { 0, 1, 2, 3, 246, 247, 248, 508, 509, 510, 511 };
 const u16 block_number[BLOCKS] = { 246, 247, 508, 509 };
 const u16 pcids[PCIDS] = { 0, 1, 2, 7, 4095 };
 u8 table_frame[TABLES];

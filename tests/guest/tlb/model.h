@@ -11,8 +11,9 @@
 #include "base/types.h"
 #include "x86/paging.h"
 
-/* ---- the world: 40 page frames in four blocks of 2 MiB, at indices that a large page shares with them ---- */
-#define SLOTS 10        /* indices that are used, of every table, on every level */
+/* ---- the world: 44 page frames in four blocks of 2 MiB, at indices that a large page shares with them.  What lies at
+ * indices 508 to 511 of a root a translator may keep at 244 to 247, and itself at 248: all of these are used ---- */
+#define SLOTS 11        /* indices that are used, of every table, on every level */
 #define BLOCKS 4
 #define FRAMES (SLOTS * BLOCKS)
 #define ROOTS 3

@@ -14,7 +14,7 @@
 #define MSR_LSTAR 0xc0000082
 #define MSR_SFMASK 0xc0000084
 #define PML4_INDEX(va) ((va) >> 39 & 511)
-#define ALIAS_FRAMES 40
+#define ALIAS_FRAMES 44
 
 extern u8 stubs[], trap_stack_top[], syscall_entry[];
 extern u64 gdt[8];
