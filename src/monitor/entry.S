@@ -263,12 +263,13 @@ lookup_second:
 	mov	$0, %edx
 	crc32q	%r11, %rdx
 	pext	%gs:CONST_DISP + CN_SECOND_MASK, %rdx, %rdx
+	lea	(%rdx, %rdx), %rdx
 	mov	%gs:USECOND_DISP(, %rdx, 8), %rcx
 	lea	(%rcx, %r11), %rcx
 	jrcxz	1f
 	mov	%gs:SPILL_U_DISP + SP_REG + 16, %rdx
 	jmp	lookup_miss_user
-1:	mov	%gs:USECOND_HOST_DISP(, %rdx, 8), %rcx
+1:	mov	%gs:USECOND_DISP + 8(, %rdx, 8), %rcx
 	mov	%rcx, %gs:SPILL_U_DISP + SP_TARGET
 	mov	%gs:SPILL_U_DISP + SP_REG + 16, %rdx
 	mov	%r10, %rcx

@@ -69,7 +69,7 @@ static u32 lookup_hash(u64 target, u64 mask)
 static void note_filled(u32 i)
 {
 	if (my.n_filled < FILLED_MAX) /* a number of lookup_clear() */
-		my.filled[my.n_filled++] = (u16)i;
+		my.filled[my.n_filled++] = i;
 	else
 		my.n_filled = FILLED_MAX + 1;
 }
@@ -101,10 +101,9 @@ void lookup_enter(u64 target, const struct block *b)
 	} else if (ULOOKUP[i] == (u64)lookup_miss_user) {
 		note_filled(i);
 		ULOOKUP[i] = entry;
-	} else if (USECOND_HOST[second] == (u64)lookup_miss_user && ULOOKUP[i] != entry) {
+	} else if (!USECOND[second].minus && ULOOKUP[i] != entry) {
 		note_filled(BIT(ULOOKUP_BITS) + second);
-		USECOND[second] = -target;
-		USECOND_HOST[second] = block_host(b);
+		USECOND[second] = (struct second_target){ -target, block_host(b) };
 	} else {
 		ULOOKUP[i] = entry;
 	}
@@ -121,8 +120,7 @@ static void lookup_clear(u32 n)
 	if (n < BIT(ULOOKUP_BITS)) {
 		ULOOKUP[n] = (u64)lookup_miss_user;
 	} else {
-		USECOND[n - BIT(ULOOKUP_BITS)] = 0;
-		USECOND_HOST[n - BIT(ULOOKUP_BITS)] = (u64)lookup_miss_user;
+		USECOND[n - BIT(ULOOKUP_BITS)] = (struct second_target){ 0, (u64)lookup_miss_user };
 	}
 }
 

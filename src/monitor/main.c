@@ -77,7 +77,7 @@ static void setup_keys(void)
 	}
 	protect(RAM_DISP, SHADOW->ram_size, rw, (int)k[KEY_MONITOR]);
 	vcpu_protect_spill();
-	protect(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, rw, (int)k[KEY_TABLE]);
+	protect(SLOT_DISP, JUMPS_SIZE, rw, (int)k[KEY_TABLE]);
 	protect(PROBE_DISP, PROBE_AREA, rw, (int)k[KEY_TABLE]);
 	protect(KLOOKUP_DISP, 0x80000, rw, (int)k[KEY_FOLDS]);
 	protect(FOLDS_DISP, FOLDS_SIZE, rw, (int)k[KEY_FOLDS]);
@@ -109,7 +109,7 @@ void monitor_setup(u64 *stack)
 	map(RAM_DISP, SHADOW->ram_size, PROT_READ | PROT_WRITE, FD_RAM, 0);
 	map(VCPU_DISP, VCPU_AREA, PROT_READ | PROT_WRITE, FD_SHARED, OFF_VCPUS);
 	map(SPILL_DISP, SPILL_PAGES, PROT_READ | PROT_WRITE, FD_SHARED, OFF_VCPUS + VCPU_SPILL);
-	map(SLOT_DISP, KLOOKUP_DISP - SLOT_DISP, PROT_READ | PROT_WRITE, -1, 0);
+	map(SLOT_DISP, JUMPS_SIZE, PROT_READ | PROT_WRITE, -1, 0);
 	map(PROBE_DISP, PROBE_AREA, PROT_READ | PROT_WRITE, -1, 0);
 	map(FOLDS_DISP, FOLDS_SIZE, PROT_READ | PROT_WRITE, FD_SHARED, OFF_FOLDS);
 	map(KLOOKUP_DISP, 0x80000, PROT_READ | PROT_WRITE, FD_SHARED, OFF_KLOOKUP);
@@ -134,6 +134,7 @@ static _Noreturn void carrier_main(u32 vcpu, u32 number)
 	my.pinned = ~0u;
 	my.code_epoch = SHADOW->code_epoch;
 	my.folds_epoch = SHADOW->folds_epoch;
+	my.rights_epoch = VCPU->rights_epoch; /* nothing is mapped yet */
 	sys2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
 	if (sys0(__NR_getppid) != zygote)
 		sys1(__NR_exit_group, 106); /* it died before the line above */
@@ -345,6 +346,9 @@ _Noreturn void monitor_main(void)
 	translations_flush();
 	if (SH->store.size)
 		cache_restore(CACHE, &SH->store);
+	/* Carriers begin with the zygote's slots, and have memory of their own only for those that they change. */
+	SH->slots_ready = CACHE->n_slots;
+	slots_catch_up();
 	zygote = sys0(__NR_getpid);
 	if (zygote == 1 && !SH->knobs.no_numbers) /* of a PID namespace */
 		SH->flags |= MON_OWN_NUMBERS;

@@ -24,7 +24,7 @@ struct mine {
 	u64 armed;              /* deadline for which the timer is set, ns; 0: none */
 	int timer;
 	u32 n_filled, n_slots_filled; /* more than FILLED_MAX: not all are listed */
-	u16 filled[FILLED_MAX];
+	u32 filled[FILLED_MAX];
 	u32 slots_filled[FILLED_MAX];
 	u32 pinned;             /* host processor that it keeps to, ~0: any */
 	u32 placed;             /* events since it last let the host choose */

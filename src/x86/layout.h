@@ -9,7 +9,8 @@
  *   0 .. 4 TiB                    guest user only
  *   4 TiB .. 124 TiB              guest user, and folded guest kernel (protection keys tell them apart)
  *   FOLD_OFF - 2 MiB              spill area: no Linux maps anything at the last 2 MiB of the kernel half
- *   FOLD_OFF .. + 2 GiB           monitor, shared state, code cache (never accessible to guest code)
+ *   FOLD_OFF .. + 2 GiB           targets of jumps (guest code reads them), monitor, shared state, code cache
+ *                                 (never accessible to guest code)
  *   RAM_BASE                      all of guest RAM, for the monitor
  *
  * Included by assembly. */
@@ -31,16 +32,7 @@
 #define SPILL_U_DISP SPILL_DISP             /* key S: user world's spill page */
 #define SPILL_K_DISP (SPILL_DISP + 0x1000)  /* key K: kernel world's */
 #define CONST_DISP (SPILL_DISP + 0x2000)    /* key T: constants that guest code may read, not write */
-#define SPILL_PAGES 0x3000                 /* nothing lies between them and the slots */
-#define SLOT_DISP (SPILL_DISP + 0x10000)    /* per carrier: targets of cross-page user jumps */
-#define SLOT_MAX 131072
-/* Per carrier: indirect targets in user code.  By the low bits of an address a stub that checks it; behind it, by a
- * hash, what found no place there: addresses with the opposite sign, then host addresses. */
-#define ULOOKUP_DISP (SPILL_DISP + 0x110000)
-#define ULOOKUP_BITS 14
-#define USECOND_DISP (ULOOKUP_DISP + (8 << ULOOKUP_BITS))
-#define USECOND_BITS 13
-#define USECOND_HOST_DISP (USECOND_DISP + (8 << USECOND_BITS))
+#define SPILL_PAGES 0x3000
 #define KLOOKUP_DISP (SPILL_DISP + 0x150000)
 #define KLOOKUP_BITS 15
 /* A byte for each table page that may be watched, by the low bits of its number: shared, as KLOOKUP, behind which it lies. */
@@ -58,6 +50,16 @@
 #define PROBE_MASK TABLES_INDEX_MASK /* of an address: what chooses its byte */
 #define UGUARDED_DISP (PROBE_DISP + PROBE_SIZE) /* as KGUARDED for user code, per carrier */
 #define PROBE_AREA (PROBE_SIZE + (8 << GUARDED_BITS))
+
+/* Key T, per carrier: targets of cross-page user jumps; indirect targets in user code by the low bits of an address, each a
+ * stub that checks it; and by a hash what found no place there (struct second_target). */
+#define SLOT_DISP 0x8000000
+#define SLOT_MAX 262144
+#define ULOOKUP_DISP (SLOT_DISP + 8 * SLOT_MAX)
+#define ULOOKUP_BITS 16
+#define USECOND_DISP (ULOOKUP_DISP + (8 << ULOOKUP_BITS))
+#define USECOND_BITS 14
+#define JUMPS_SIZE (USECOND_DISP + (16 << USECOND_BITS) - SLOT_DISP) /* from SLOT_DISP on */
 
 #define MONITOR_DISP 0x10000000
 #define VCPU_DISP 0x18000000 /* the area of the carrier's own vCPU: its state, and its spill pages once more */
@@ -177,6 +179,8 @@ struct spill {
 	u64 cr2;
 	u64 table, table_return, table_flags, table_r8;
 };
+/* The guest address with the opposite sign (0: free), and where its translation is. */
+struct second_target { u64 minus, host; };
 struct constants {
 	u64 fold;           /* mask: FOLD_OFF */
 	u64 fold_index;     /* mask: the bits of an address that choose its word in FOLDS */
@@ -220,8 +224,7 @@ _Static_assert(offsetof(struct spill, save) == SP_SAVE, "spill");
 #define FOLD_INDEX_MASK 0xffffc0000000ull
 #define FOLD_INDEX(a) ((a) >> 30 & 0x3ffff)
 #define ULOOKUP ((u64 *)HOST(ULOOKUP_DISP))
-#define USECOND ((u64 *)HOST(USECOND_DISP))
-#define USECOND_HOST ((u64 *)HOST(USECOND_HOST_DISP))
+#define USECOND ((struct second_target *)HOST(USECOND_DISP))
 #define KLOOKUP ((u64 *)HOST(KLOOKUP_DISP))
 #define KGUARDED ((u64 *)HOST(KGUARDED_DISP))
 #define UGUARDED ((u64 *)HOST(UGUARDED_DISP))

@@ -58,8 +58,10 @@ guest/build.sh overlay "$initrd" "$tmp/initrd-crowd" crowd.sh=tests/guest/memory
 initrd=$tmp/initrd-crowd
 for cpus in 1 2; do
 	terminal_start "$quiet penumbra.run=/crowd.sh" --cpus $cpus --timeout 90
-	terminal_await "crowd gone"
+	terminal_await "crowd there"
 	most=$(carriers)
+	terminal_type '\n'
+	terminal_await "crowd gone"
 	for ((i = 0; i < 40; i++)); do
 		few=$(carriers)
 		[ "$few" -gt 30 ] || break

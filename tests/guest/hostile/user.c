@@ -76,7 +76,7 @@ static int is_mapped(uint64_t a) { return !msync((void *)(a & ~(PAGE - 1)), PAGE
 static int is_scratch(uint64_t a) { return a - AT(SPILL_U_DISP) < PAGE; }
 static int is_readable(uint64_t a)
 {
-	return is_scratch(a) || a - AT(CONST_DISP) < PAGE || a - AT(SLOT_DISP) < (uint64_t)(KLOOKUP_DISP - SLOT_DISP) ||
+	return is_scratch(a) || a - AT(CONST_DISP) < PAGE || a - AT(SLOT_DISP) < (uint64_t)JUMPS_SIZE ||
 	       a - AT(PROBE_DISP) < PROBE_AREA;
 }
 static int is_shared_with_translator(uint64_t a) { return is_readable(a); }
@@ -109,7 +109,7 @@ static void probe(uint64_t a)
 }
 
 static const int64_t landmarks[] = {
-	SPILL_DISP, SPILL_K_DISP, SLOT_DISP, ULOOKUP_DISP, KLOOKUP_DISP, KGUARDED_DISP, PROBE_DISP, SPILL_DISP + SPILL_AREA_SIZE, 0, MONITOR_DISP, SHARED_DISP, CODE_DISP, COLD_DISP, PRIVATE_DISP,
+	SPILL_DISP, SPILL_K_DISP, SLOT_DISP, ULOOKUP_DISP, SLOT_DISP + JUMPS_SIZE, KLOOKUP_DISP, KGUARDED_DISP, PROBE_DISP, SPILL_DISP + SPILL_AREA_SIZE, 0, MONITOR_DISP, SHARED_DISP, CODE_DISP, COLD_DISP, PRIVATE_DISP,
 	ALTSTACK_DISP, CARRIER_DISP, FOLDS_DISP, RAM_DISP, RAM_DISP + 0x8000000, RAM_DISP + 0x20000000, -0x80000000ll,
 	-0x7f000000ll, -0x400000000000ll,
 };
