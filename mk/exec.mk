@@ -8,7 +8,7 @@ EXEC_OBJS := $(patsubst src/%,$(BUILD)/exec/%.o,$(basename $(EXEC_SRCS)))
 EXEC_CFLAGS = $(COMMON_CFLAGS) -DPENUMBRA_EXEC -ffreestanding -fno-pie -fvisibility=hidden -mgeneral-regs-only -mbmi2 -mpopcnt \
 	-mcrc32 -mno-red-zone -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-fno-tree-loop-distribute-patterns -mfsgsbase -mmemset-strategy=unrolled_loop:128:noalign,rep_8byte:-1:noalign
-EXEC_LDFLAGS := -nostdlib -static -no-pie -Wl,-Ttext-segment=0x60000000,--build-id=none,-z,noexecstack,-z,max-page-size=4096
+EXEC_LDFLAGS := -nostdlib -static -no-pie -Wl,-Ttext-segment=0x60000000,--build-id=sha1,-z,noexecstack,-z,max-page-size=4096
 EXEC_RUNTIME := $(BUILD)/penumbra-exec
 EXEC_BLOB := $(BUILD)/obj/exec-image.o
 

@@ -139,16 +139,56 @@ static bool make_key(struct bt_store *s)
 	return good && read_key(s);
 }
 
+/* What tells kinds of processors apart. */
+static void processor(u32 leaf[8])
+{
+	__get_cpuid(1, &leaf[0], &leaf[1], &leaf[2], &leaf[3]);
+	leaf[1] = 0; /* on which processor this runs */
+	leaf[2] &= ~BIT(27);
+	__get_cpuid_count(7, 0, &leaf[4], &leaf[5], &leaf[6], &leaf[7]);
+}
+
+u64 bt_store_processor(void)
+{
+	u8 digest[SHA256_DIGEST_SIZE];
+	u32 leaf[8] = { 0 };
+	struct sha256_ctx c;
+	u64 n;
+
+	processor(leaf);
+	sha256_init(&c);
+	sha256_update(&c, sizeof leaf, (const u8 *)leaf);
+	sha256_digest(&c, sizeof digest, digest);
+	memcpy(&n, digest, sizeof n);
+	return n >> 1; /* a positive number */
+}
+
+bool bt_store_directory(const char *directory, char path[PATH_MAX], char note_to[STORE_NOTE_MAX])
+{
+	struct bt_store s = { .dir = open_directory(directory, note_to) };
+	char link[40];
+	bool good;
+	ssize_t n;
+
+	if (s.dir < 0)
+		return false;
+	good = read_key(&s) || make_key(&s);
+	if (!good)
+		note(note_to, "--translation-cache: no key can be read or made there: %s", strerror(errno));
+	snprintf(link, sizeof link, "/proc/self/fd/%d", s.dir);
+	n = readlink(link, path, PATH_MAX - 1);
+	path[n > 0 ? n : 0] = 0;
+	close(s.dir);
+	return good && path[0] == '/';
+}
+
 static void digest_build(struct bt_store *s, const struct store_setting *setting)
 {
 	u64 words[3] = { STORE_VERSION, setting->smp, setting->insns };
 	u32 leaf[8] = { 0 };
 	struct sha256_ctx c;
 
-	__get_cpuid(1, &leaf[0], &leaf[1], &leaf[2], &leaf[3]);
-	leaf[1] = 0; /* on which processor this runs */
-	leaf[2] &= ~BIT(27);
-	__get_cpuid_count(7, 0, &leaf[4], &leaf[5], &leaf[6], &leaf[7]);
+	processor(leaf);
 	sha256_init(&c);
 	sha256_update(&c, sizeof words, (const u8 *)words);
 	sha256_update(&c, sizeof leaf, (const u8 *)leaf);

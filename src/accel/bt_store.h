@@ -10,10 +10,10 @@
 #ifndef PENUMBRA_ACCEL_BT_STORE_H
 #define PENUMBRA_ACCEL_BT_STORE_H
 
+#include "accel/store_directory.h"
 #include "base/err.h"
 #include "translate/store.h"
 
-#define STORE_NOTE_MAX 256
 #define STORE_FILES 8 /* in a directory; the oldest go */
 
 struct bt_store {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "accel/store_directory.h"
 #include "bench/exec_report.h"
 #include "cli/commands.h"
 #include "optimise/passes.h"
@@ -22,7 +24,7 @@
 extern const unsigned char exec_image[], exec_image_end[];
 
 struct exec_values {
-	const char *tier, *report, *passes;
+	const char *tier, *report, *passes, *translation_cache;
 	bool native;
 };
 
@@ -30,6 +32,8 @@ struct exec_values {
 static const struct option_row exec_options[] = {
 	{ "tier", "NUMBER", OPTION_CHOICE, FIELD(tier), "how far code is optimised", "1", "1|2" },
 	{ "passes", "LIST", OPTION_TEXT, FIELD(passes), "passes of tier 2: all, none, NAME, -NAME, separated by commas", NULL, NULL },
+	{ "translation-cache", "DIR|off", OPTION_TEXT, FIELD(translation_cache),
+	  "where translations are kept for later runs; auto is penumbra in $XDG_CACHE_HOME, or in ~/.cache", "auto", NULL },
 	{ "report", "FILE", OPTION_TEXT, FIELD(report), "write there, at the program's end, what the translator did, as JSON, or as a picture where it ends in .svg", NULL, NULL },
 	{ "native", NULL, OPTION_FLAG, FIELD(native), "run the program natively first, without input and output, for the report to compare with", NULL, NULL },
 };
@@ -193,9 +197,24 @@ static enum cli_status start_reported(const struct exec_values *v, int fd, const
 	return end_as(status);
 }
 
+/* Where the runtime keeps translations, as one of its words; none where there is no such place. */
+static void keep_words(const char *directory, char *words, size_t size)
+{
+	char path[PATH_MAX], note[STORE_NOTE_MAX] = "";
+	size_t n = strlen(words);
+
+	if (!strcmp(directory, "off"))
+		return;
+	if (bt_store_directory(directory, path, note))
+		snprintf(words + n, size - n, " keep=%llu:%zu:%s", (unsigned long long)bt_store_processor(), strlen(path), path);
+	/* What goes wrong in the usual place is not worth a word among the program's. */
+	else if (note[0] && strcmp(directory, "auto"))
+		report(&command_exec, note);
+}
+
 static enum cli_status start(const struct exec_values *v, unsigned passes, int argc, char **argv)
 {
-	char found[4096], words[4200];
+	char found[4096], words[2 * PATH_MAX + 256];
 	const char *program = find_program(argv[0], found, sizeof found);
 	const char **args = calloc((size_t)argc + 4, sizeof *args);
 	enum cli_status status = STATUS_FAILED;
@@ -210,6 +229,7 @@ static enum cli_status start(const struct exec_values *v, unsigned passes, int a
 		fd = image_fd(&e);
 	if (fd >= 0) {
 		snprintf(words, sizeof words, "tier=%s limit=%lu passes=%u", v->tier, cache_limit(), passes);
+		keep_words(v->translation_cache, words, sizeof words);
 		args[0] = "penumbra-exec";
 		args[1] = words;
 		args[2] = program;

@@ -5,12 +5,17 @@
  * code_lock, which the caller holds. */
 #include "exec/exec.h"
 #include "exec/hot.h"
+#include "exec/keep.h"
 #include "translate/targets.h"
 #include "x86/emit.h"
 
 #define FRAMES 65536
 #define FRAME_HASH 32768
 #define MADV_DONTNEED 4
+#define MADV_POPULATE_WRITE 23 /* refused before Linux 5.14: the faults come one by one */
+#ifndef FILL
+#define FILL 0x4000ull /* bytes of targets that are filled together */
+#endif
 #define GRANULE 0x10000ull /* of code, whose targets are mapped together */
 
 _Atomic u32 code_lock;
@@ -21,6 +26,7 @@ struct code_page {
 	u64 page;
 	u32 blocks, next;
 	bool watched;
+	bool far; /* a branch of it goes through far_lookup */
 	u8 known[PAGE_SIZE / 8]; /* a bit for each byte: an instruction that can be entered */
 };
 static struct code_page frames[FRAMES];
@@ -116,12 +122,19 @@ void frame_add(u64 frame, u32 block)
 
 /* Entry in the middle needs R11 in its place, a page that cannot be rewritten block by block, and room for the jump
  * that kills the block. */
-bool code_enterable(const struct block *b, const struct insn_record *r)
+static bool record_enterable(const struct insn_record *r)
+{
+	return (r->borrowed >> R11 & 1) && r->host >= ENTRY_BYTES && !(r->flags & REC_MIDDLE);
+}
+
+static bool block_enterable(const struct block *b)
 {
 	const struct exec_range *range = memory_find(b->pc);
 
-	return (r->borrowed >> R11 & 1) && r->host >= ENTRY_BYTES && !(r->flags & REC_MIDDLE) && range && !(range->prot & PROT_WRITE);
+	return range && !(range->prot & PROT_WRITE);
 }
+
+bool code_enterable(const struct block *b, const struct insn_record *r) { return record_enterable(r) && block_enterable(b); }
 
 static void note_known(struct cache *k, const struct block *b)
 {
@@ -130,17 +143,15 @@ static void note_known(struct cache *k, const struct block *b)
 	if (b->mode != TM_USER)
 		return;
 
-	for (u32 i = 0; i < b->n_records; i++) {
-		const struct insn_record *r = &k->records[b->records + i];
-		u64 at = (b->pc & ~PAGE_MASK) + r->guest;
+	bool enterable = block_enterable(b);
 
-		if (at < PAGE_SIZE && r->guest < b->guest_len && (!r->guest || code_enterable(b, r)))
-			f->known[at / 8] |= (u8)BIT(at % 8);
-	}
 	for (u32 i = 0; i < b->n_records; i++) {
 		struct insn_record *r = &k->records[b->records + i];
+		u64 at = (b->pc & ~PAGE_MASK) + r->guest;
 
-		if (!(r->flags & REC_RETURN) || (!(r->flags & REC_END) && !code_enterable(b, r)))
+		if (at < PAGE_SIZE && r->guest < b->guest_len && (!r->guest || (enterable && record_enterable(r))))
+			f->known[at / 8] |= (u8)BIT(at % 8);
+		if (!(r->flags & REC_RETURN) || (!(r->flags & REC_END) && !(enterable && record_enterable(r))))
 			continue;
 		/* The jump at the end is right whatever becomes of the block. */
 		if (!(r->flags & REC_END))
@@ -230,13 +241,19 @@ static bool has_target(u64 pc) { return pc < LOW_END && covered[pc / GRANULE]; }
 
 void targets_fill(u64 pc)
 {
-	u64 *page = (u64 *)((u64)target_word(pc) & PAGE_MASK);
+	u64 *at = (u64 *)ALIGN_DOWN((u64)target_word(pc), FILL);
 
 	if (!has_target(pc) || *target_word(pc))
 		return;
-	for (size_t i = 0; i < PAGE_SIZE / 8; i++)
-		if (!page[i])
-			page[i] = (u64)lookup_miss;
+	/* Code that runs has more that runs around it, and many pages at once cost a fraction of as many faults. */
+	sys3(__NR_madvise, at, FILL, MADV_POPULATE_WRITE);
+	for (u64 *page = at; page < at + FILL / 8; page += PAGE_SIZE / 8) {
+		u64 n = PAGE_SIZE / 8, *to = page;
+
+		if (!*page)
+			__asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(lookup_miss) : "memory");
+	}
+	stats.filled++;
 }
 
 static void far_reset(void)
@@ -251,6 +268,13 @@ static u32 far_index(u64 pc)
 
 	__asm__("crc32q %1, %0" : "+r"(h) : "r"(pc));
 	return (u32)(h % FAR_TARGETS);
+}
+
+bool code_has_far_sites(u64 pc)
+{
+	const struct code_page *f = far_used ? frame_at(pc >> PAGE_SHIFT, false) : NULL;
+
+	return f && f->far;
 }
 
 bool code_is_target(u64 pc)
@@ -269,19 +293,20 @@ u64 code_landing(u64 pc)
 
 void code_enter_target(u64 pc, u64 entry)
 {
-	u32 i = far_index(pc);
-
 	if (has_target(pc)) {
 		targets_fill(pc);
 		__atomic_store_n(target_word(pc), entry, __ATOMIC_RELEASE);
 	}
-	if (far_used) {
-		u64 stub = env_far_stub(pc, entry, far_hosts[i]);
-
-		if (stub)
-			__atomic_store_n(&far_hosts[i], stub, __ATOMIC_RELEASE);
-	}
 	stats.targets++;
+}
+
+void code_enter_far(u64 pc, u64 entry)
+{
+	u32 i = far_index(pc);
+	u64 stub = far_used ? env_far_stub(pc, entry, far_hosts[i]) : 0;
+
+	if (stub)
+		__atomic_store_n(&far_hosts[i], stub, __ATOMIC_RELEASE);
 }
 
 /* Signal information of a fetch that fails. */
@@ -314,7 +339,11 @@ static u32 checksum(const struct block *b)
 	const u8 *p = (const u8 *)b->pc;
 	u64 h = b->guest_len;
 
-	for (u32 i = 0; i < b->guest_len; i++)
+	u32 i = 0;
+
+	for (; i + 8 <= b->guest_len; i += 8)
+		__asm__("crc32q %1, %0" : "+r"(h) : "m"(*(const u64 *)(p + i)));
+	for (; i < b->guest_len; i++)
 		__asm__("crc32b %1, %k0" : "+r"(h) : "rm"(p[i]));
 	return (u32)h;
 }
@@ -338,6 +367,9 @@ static struct block *translate(u64 pc, u8 mode, struct siginfo *info)
 	for (;;) {
 		if (n_frames + 2 > FRAMES || n_nodes + 2 > ARRAY_SIZE(nodes))
 			code_flush();
+		b = mode == TM_USER ? keep_adopt(pc) : NULL;
+		if (b)
+			break;
 		/* Watched before the bytes are read: what is written after this is seen. */
 		memory_watch(page);
 		b = translate_block(CACHE, &r);
@@ -492,8 +524,10 @@ void code_far_site(u64 pc)
 		far_used = true;
 		far_reset();
 	}
-	if (f)
+	if (f) {
+		f->far = true;
 		kill_frame(f);
+	}
 }
 
 void code_flush(void)

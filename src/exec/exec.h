@@ -177,10 +177,14 @@ const u8 *code_find(u64 pc);
 bool code_enterable(const struct block *b, const struct insn_record *r);
 /* Whether the table has led to the block at pc. */
 bool code_is_target(u64 pc);
+/* Whether an indirect branch of the page goes through far_lookup. */
+bool code_has_far_sites(u64 pc);
 /* The place behind a call's translation that the table leads to for pc, where the processor foretells returns to go; 0: none. */
 u64 code_landing(u64 pc);
 /* An indirect branch to pc leads to the host address. */
 void code_enter_target(u64 pc, u64 host);
+/* The same for those that go through far_lookup. */
+void code_enter_far(u64 pc, u64 host);
 void code_kill_range(u64 begin, u64 end);
 /* While a page may be written, its blocks are asleep; made executable again, those whose bytes are what they
  * were go on, the others are dead. */
@@ -202,6 +206,8 @@ u64 env_far_stub(u64 pc, u64 host, u64 next);
  * each translation. */
 bool env_pairs_due(void);
 void env_pairs_begin(void);
+/* Whether calls in a block at pc are made so. */
+bool env_pairs_on(u64 pc);
 bool env_is_indirect_jump(const u8 *host);
 
 /* memory.c: what the program has mapped executable. */
@@ -291,7 +297,7 @@ bool text_equal(const char *a, const char *b);
 size_t text_format(char *out, size_t room, const char *format, ...);
 
 struct exec_stats {
-	u64 exits, links, lookups, targets, syscalls, signals, steps, writes, started;
+	u64 exits, links, lookups, targets, syscalls, signals, steps, writes, filled, started;
 };
 extern struct exec_stats stats;
 

@@ -38,9 +38,10 @@ void env_indirect(struct tx *t)
 
 	if (t->b->mode & TM_STEP)
 		e_jmp(&t->hot, lookup_miss);
-	else if (site_is_both(t->k, pc))
+	else if (site_is_both(t->k, pc)) {
+		t->unkept = true;
 		e_jmp(&t->hot, far_lookup);
-	else
+	} else
 		jump_through_targets(&t->hot);
 }
 
@@ -72,7 +73,7 @@ static bool pairs;
 
 bool env_pairs_due(void)
 {
-	u64 n = CACHE->stats.translated;
+	u64 n = CACHE->stats.translated + CACHE->stats.restored;
 
 	if (pairs || options.returns == 1)
 		return false;
@@ -83,7 +84,9 @@ bool env_pairs_due(void)
 
 void env_pairs_begin(void) { pairs = true; }
 
-bool env_pairs(const struct tx *t) { return pairs && !(t->b->mode & TM_STEP) && t->b->pc < LOW_END; }
+bool env_pairs_on(u64 pc) { return pairs && pc < LOW_END; }
+
+bool env_pairs(const struct tx *t) { return !(t->b->mode & TM_STEP) && env_pairs_on(t->b->pc); }
 
 bool env_returns_here(const struct tx *t)
 {
@@ -100,6 +103,7 @@ void env_call(struct tx *t, u64 target, u64 back)
 	t->kept_here = 0;
 	if (!pairs) {
 		e_push_imm(&t->hot, (s32)back);
+		tx_fix(t, FIX_ADDRESS, t->hot.p - 4, back);
 		if (target)
 			tx_branch(t, -1, target);
 		else
@@ -122,6 +126,7 @@ void env_tails(struct tx *t)
 		e_patch(c->at, e->p);
 		e_bytes(e, (const u8 *)"\x48\xc7\x04\x24", 4); /* mov qword [rsp], imm32 */
 		e32(e, (u32)c->back);
+		tx_fix(t, FIX_ADDRESS, e->p - 4, c->back);
 		if (c->target)
 			tx_branch(t, -1, c->target);
 		else
@@ -182,11 +187,12 @@ static void tx_syscall(struct tx *t, const struct tx_insn *ti)
 	e_bytes(e, (const u8 *)"\x89\xc1\x0f\xb7\xc9\x0f\xb6\x89", 8);
 	e32(e, (u32)(u64)syscall_class);
 	e_bytes(e, (const u8 *)"\xe3\x05", 2);
-	e_jmp(e, tx_exit(t, X_INSN, ti->pc, 0));
+	tx_fix(t, FIX_INSN, e_jmp(e, tx_exit(t, X_INSN, ti->pc, 0)), ti->pc);
 	if (e->p - start != SYSCALL_EXPANSION)
 		__builtin_trap();
 	e_bytes(e, (const u8 *)"\x0f\x05", 2);
 	e_mov_imm(e, RCX, ti->pc + ti->in.len);
+	tx_fix(t, FIX_ADDRESS, e->p - 4, ti->pc + ti->in.len);
 	e_store_gs(e, spill_reg(t, R11), R11);
 }
 

@@ -6,6 +6,7 @@
  * Sources: System V ABI (AMD64 supplement) 3.4, elf(5), execve(2). */
 #include "exec/exec.h"
 #include "exec/hot.h"
+#include "exec/keep.h"
 
 #define AT_FDCWD (-100)
 #define AT_EMPTY_PATH 0x1000
@@ -160,6 +161,8 @@ static void load_segment(struct image *im, const struct phdr *p, s64 fd, const c
 		__builtin_memset((void *)file_end, 0, mapped - file_end);
 	if (prot & PROT_EXEC)
 		memory_note(begin, end, prot, false);
+	if ((prot & PROT_EXEC) && !(prot & PROT_WRITE) && p->filesz)
+		keep_module(begin, mapped, fd, p->offset - skew);
 	if (p->offset <= im->eh.phoff && im->eh.phoff < p->offset + p->filesz)
 		im->phdr = im->bias + p->vaddr + im->eh.phoff - p->offset;
 }
@@ -217,10 +220,17 @@ static const char *read_number(const char *s, u32 *n)
 	return s;
 }
 
+static const char *read_long(const char *s, u64 *n)
+{
+	for (*n = 0; *s >= '0' && *s <= '9'; s++)
+		*n = *n * 10 + (u64)(*s - '0');
+	return s;
+}
+
 static void read_options(const char *s)
 {
 	while (*s) {
-		static const char tier[] = "tier=", passes[] = "passes=", count[] = "count=", limit[] = "limit=", report[] = "report=", shut[] = "close=",
+		static const char keep[] = "keep=", room[] = "room=", tier[] = "tier=", passes[] = "passes=", count[] = "count=", limit[] = "limit=", report[] = "report=", shut[] = "close=",
 			returns[] = "returns=";
 
 		if (!__builtin_memcmp(s, tier, sizeof tier - 1)) {
@@ -236,11 +246,26 @@ static void read_options(const char *s)
 				CACHE->limit_hot = MIN(MAX(options.limit, LIMIT_MIN), (u32)CODE_SIZE / 2);
 		} else if (!__builtin_memcmp(s, returns, sizeof returns - 1)) {
 			s = read_number(s + sizeof returns - 1, &options.returns);
-		} else if (!__builtin_memcmp(s, shut, sizeof shut - 1)) {
-			u64 fd = 0;
+		} else if (!__builtin_memcmp(s, room, sizeof room - 1)) {
+			u64 bytes;
 
-			for (s += sizeof shut - 1; *s >= '0' && *s <= '9'; s++)
-				fd = fd * 10 + (u64)(*s - '0');
+			s = read_long(s + sizeof room - 1, &bytes);
+			keep_set_room(bytes);
+		} else if (!__builtin_memcmp(s, keep, sizeof keep - 1)) {
+			/* The processor's number, how long the path is, and the path. */
+			u64 host, length;
+
+			s = read_long(s + sizeof keep - 1, &host);
+			s = read_long(s + (*s == ':'), &length);
+			s += *s == ':';
+			if (length > text_length(s))
+				return;
+			keep_setup(s, length, host);
+			s += length;
+		} else if (!__builtin_memcmp(s, shut, sizeof shut - 1)) {
+			u64 fd;
+
+			s = read_long(s + sizeof shut - 1, &fd);
 			options.close_fd = fd + 1;
 		} else if (!__builtin_memcmp(s, report, sizeof report - 1)) {
 			/* The last one: takes the rest. */
@@ -436,7 +461,7 @@ static void ignore_signals(const struct thread *th, bool on)
 /* Starts the runtime with the new program; args is the program's vector, NULL-terminated. */
 static s64 restart(struct thread *th, const char *path, u64 argv, u64 envp, u64 close_fd)
 {
-	char words[PATH_MAX + 64];
+	char words[2 * PATH_MAX + 256];
 	u64 n = 0, word = 1, size, *v;
 	s64 r;
 
@@ -459,6 +484,7 @@ static s64 restart(struct thread *th, const char *path, u64 argv, u64 envp, u64 
 		at += text_format(words + at, sizeof words - at, " limit=%d", options.limit);
 	if (close_fd)
 		at += text_format(words + at, sizeof words - at, " close=%ld", close_fd - 1);
+	at += keep_words(words + at, sizeof words - at);
 	if (options.report[0] && !th->vforked)
 		text_format(words + at, sizeof words - at, " report=%s", options.report);
 	v[0] = (u64)"penumbra-exec";
@@ -468,6 +494,11 @@ static s64 restart(struct thread *th, const char *path, u64 argv, u64 envp, u64 
 		r = -EFAULT;
 	else
 		r = 0;
+	if (!r && !th->vforked) {
+		lock_take(&code_lock);
+		keep_save();
+		lock_drop(&code_lock);
+	}
 	ignore_signals(th, true);
 	if (!r)
 		r = GUEST_CALL(__NR_execve, (u64)"/proc/self/exe", (u64)v, envp);

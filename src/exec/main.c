@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Set-up of the runtime, and the program's end. */
 #include "exec/exec.h"
+#include "exec/keep.h"
 #include "optimise/passes.h"
 
 struct options options = { .passes = OPT_ALL };
@@ -37,6 +38,11 @@ void exec_main(u64 *sp)
 
 _Noreturn void exec_end(int status)
 {
+	if (!here()->vforked) {
+		lock_take(&code_lock);
+		keep_save();
+		lock_drop(&code_lock);
+	}
 	if (options.report[0] && !here()->vforked) {
 		stats.started = now() - stats.started;
 		report_write(status);

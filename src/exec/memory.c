@@ -4,6 +4,7 @@
  *
  * The host never maps the program's code executable.  code_lock covers all state here. */
 #include "exec/exec.h"
+#include "exec/keep.h"
 
 #define RANGES_MAX 16384
 #define MAP_32BIT 0x40
@@ -236,8 +237,11 @@ static s64 do_mmap(u64 *a)
 		forget_watches((u64)r, (u64)r + size);
 		code_kill_range((u64)r, (u64)r + size);
 		memory_forget((u64)r, (u64)r + size);
+		keep_module_gone((u64)r, (u64)r + size);
 		if (exec)
 			memory_note((u64)r, (u64)r + size, (u32)prot, (flags & 15) != MAP_PRIVATE);
+		if (exec && !(prot & PROT_WRITE) && !(flags & MAP_ANONYMOUS) && (flags & 15) == MAP_PRIVATE)
+			keep_module((u64)r, (u64)r + size, (s32)a[4], a[5]);
 	}
 	lock_drop(&code_lock);
 	return r;
@@ -256,6 +260,7 @@ static s64 do_munmap(u64 *a)
 		forget_watches(a[0], end);
 		code_kill_range(a[0], end);
 		memory_forget(a[0], end);
+		keep_module_gone(a[0], end);
 	}
 	lock_drop(&code_lock);
 	return r;
@@ -315,6 +320,8 @@ static s64 do_mremap(u64 *a)
 		memory_forget(a[0], a[0] + old);
 		code_kill_range((u64)r, (u64)r + size);
 		memory_forget((u64)r, (u64)r + size);
+		keep_module_gone(a[0], a[0] + old);
+		keep_module_gone((u64)r, (u64)r + size);
 		if (prot) {
 			host_mprotect((u64)r, size, (int)host_prot(prot));
 			memory_note((u64)r, (u64)r + size, prot, shared);

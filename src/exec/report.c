@@ -3,6 +3,7 @@
  * with the code that they were made of and their own, in hexadecimal. */
 #include "exec/exec.h"
 #include "exec/hot.h"
+#include "exec/keep.h"
 
 #define O_WRONLY 1
 #define O_CREAT 0100
@@ -119,6 +120,7 @@ void report_write(int status)
 	    "  \"code_writes\": %ld,\n", options.program, (u32)status, options.tier, stats.started, c->translated, c->guest_insns,
 	    c->code_bytes, c->killed, c->flushes, stats.exits, stats.links, stats.lookups, stats.targets, stats.syscalls,
 	    stats.signals, stats.steps, stats.writes);
+	PUT("  \"filled\": %ld,\n  \"kept_used\": %ld,\n  \"kept_refused\": %ld,\n  \"kept_new\": %ld,\n", stats.filled, keep_stats.adopted, keep_stats.refused, keep_stats.captured);
 	PUT("  \"samples\": %ld,\n  \"samples_in_regions\": %ld,\n  \"recordings\": %ld,\n  \"regions\": %ld,\n  \"declined\": %ld,\n"
 	    "  \"region_instructions\": %ld,\n  \"region_bytes\": %ld,\n  \"hot\": [", hot_stats.samples, hot_stats.inside,
 	    hot_stats.recorded, hot_stats.regions, hot_stats.declined, hot_stats.guest_insns, hot_stats.bytes);

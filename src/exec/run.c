@@ -53,6 +53,8 @@ static u64 find(struct thread *th, bool indirect, struct siginfo *info)
 		u64 landing = code_landing(th->rip);
 
 		code_enter_target(th->rip, landing ? landing : host);
+		if (indirect)
+			code_enter_far(th->rip, landing ? landing : host);
 	}
 	return host;
 }

@@ -12,6 +12,7 @@
  * While one waits, all others are blocked. */
 #include "exec/exec.h"
 #include "exec/hot.h"
+#include "exec/keep.h"
 
 #define TRAP_STEP 1
 #define TRAP_PF 14
@@ -473,6 +474,8 @@ static bool own_fault(struct thread *th, const struct siginfo *info, struct ucon
 		if (done)
 			return true;
 	}
+	if (info->signo == SIGBUS && uc->rip >= RUNTIME_BASE && uc->rip < RUNTIME_END && keep_fault(info->address))
+		return true;
 	if (in_copy(uc->rip)) {
 		uc->rip = (u64)guest_copy_fault;
 		return true;

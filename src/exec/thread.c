@@ -3,6 +3,7 @@
  * a fork keeps its copy of the maker's. */
 #include "exec/exec.h"
 #include "exec/hot.h"
+#include "exec/keep.h"
 
 #define CLONE_VM 0x100u
 #define CLONE_SIGHAND 0x800u
@@ -178,6 +179,7 @@ static void after_fork(struct thread *th)
 			used[i] = 0;
 	running = 1;
 	hot_forget(th, false);
+	keep_forked();
 	areas_lock = 0;
 	options.report[0] = 0;
 	thread_name(th);

@@ -20,6 +20,17 @@ struct tx_call {
 	u16 guest;
 };
 
+/* exec: four bytes of the hot part that depend on where the block and its guest code lie (exec/keep.c). */
+enum fix_kind {
+	FIX_BRANCH,  /* displacement to a block; `target`, less the block's pc */
+	FIX_INSN,    /* displacement to the stub that leaves to have the instruction at `target` executed */
+	FIX_NEAR,    /* displacement to what lies as far from the guest code wherever that is */
+	FIX_ADDRESS, /* address that moves with the guest code */
+	FIX_KINDS
+};
+struct tx_fix { s32 target; u16 at; u8 kind, unused; };
+#define FIXES_MAX (4 * BLOCK_INSNS)
+
 struct tx {
 	struct cache *k;
 	struct translate_request *r;
@@ -31,6 +42,9 @@ struct tx {
 	u16 kept;                   /* registers that live in the spill page: see TX_KEPT */
 	u16 kept_here, kept_dirty;  /* those of them that are in their registers, and newer there than in the spill page */
 	int n, n_calls;
+	bool unkept;                /* exec: contains what no fix describes */
+	int n_fixes;
+	struct tx_fix fixes[FIXES_MAX];
 	struct tx_call calls[BLOCK_INSNS];
 	struct tx_insn insns[BLOCK_INSNS];
 };
@@ -62,6 +76,17 @@ void tx_return(struct tx *t, int reg);
 
 /* Notes a place to adjust when the block is moved or copied (user blocks). */
 void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target, u32 exit);
+/* Notes four bytes at `at`; `target` is a guest address. */
+static inline void tx_fix(struct tx *t, enum fix_kind kind, const u8 *at, u64 target)
+{
+	if (!EXEC)
+		return;
+	if (t->n_fixes == FIXES_MAX) {
+		t->unkept = true;
+		return;
+	}
+	t->fixes[t->n_fixes++] = (struct tx_fix){ (s32)(target - t->b->pc), (u16)(at - (CODE_BASE + t->b->host)), (u8)kind, 0 };
+}
 /* reg = a guest code or data address that moves with the page. */
 void tx_address(struct tx *t, int reg, u64 address);
 /* Begins the expansion of one instruction; returns its record. */

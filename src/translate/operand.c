@@ -168,8 +168,9 @@ void tx_opcode(struct emit *e, const struct tx_insn *ti, int reg, int x, int b)
 }
 
 /* The instruction with its operands rewritten. */
-static void e_rewritten(struct emit *e, const struct tx_insn *ti, const struct rewrite *w)
+static void e_rewritten(struct tx *t, const struct tx_insn *ti, const struct rewrite *w)
 {
+	struct emit *e = &t->hot;
 	const struct insn *in = &ti->in;
 	const u8 *raw = ti->raw;
 	int reg = w->reg >= 0 ? w->reg : (in->modrm >> 3 & 7) | (in->rex & 4) << 1;
@@ -191,6 +192,7 @@ static void e_rewritten(struct emit *e, const struct tx_insn *ti, const struct r
 		tx_opcode(e, ti, reg, x, b);
 		e8(e, (u8)(0x05 | (reg & 7) << 3));
 		e32(e, (u32)(rip_target(ti) - (u64)(e->p + 4 + in->imm_size)));
+		tx_fix(t, FIX_NEAR, e->p - 4, rip_target(ti));
 	} else {
 		tx_opcode(e, ti, reg, x, b);
 		e8(e, (u8)((in->modrm & 0xc7) | (reg & 7) << 3));
@@ -480,6 +482,7 @@ static void plain_lea(struct tx *t, const struct tx_insn *ti)
 			e8(e, 0x41);
 		e8(e, 0xb8 | (reg & 7));
 		e16(e, (u16)rip_target(ti));
+		t->unkept = true;
 		t->b->flags |= BLOCK_FIXED;
 	} else if (rsp_in && !rsp_out && in->index == REG_NONE) {
 		e_mov_imm(e, reg, (u64)in->disp - FOLD_OFF);
@@ -512,7 +515,7 @@ static void plain_rsp(struct tx *t, const struct tx_insn *ti, bool in_reg, bool 
 	if (in_rm)
 		w.rm = s;
 	prepare(t, ti, &w, &taken);
-	e_rewritten(&t->hot, ti, &w);
+	e_rewritten(t, ti, &w);
 	/* Comparisons and stores leave it; folding it again is harmless then. */
 	if (!(in_reg && !in_rm && in->map == MAP_1B && (in->op == 0x88 || in->op == 0x89)))
 		e_fold_rsp(t, s);
@@ -653,7 +656,7 @@ static void table_store(struct tx *t, const struct tx_insn *ti)
 	tx_exit(t, X_TABLE, ti->pc, 0);
 	e_jmp(e, stub);
 	e_load_gs(e, w.base, SPILL_K_DISP + SP_TABLE);
-	e_rewritten(e, ti, &w);
+	e_rewritten(t, ti, &w);
 	e_gate(t, t->k->targets.table_close, e->p + GATE_BYTES);
 	e8(e, 0xeb);
 	done = e->p;
@@ -661,7 +664,7 @@ static void table_store(struct tx *t, const struct tx_insn *ti)
 	*plain = (u8)(e->p - plain - 1);
 	tx_return(t, RCX);
 	w.gs = true;
-	e_rewritten(e, ti, &w);
+	e_rewritten(t, ti, &w);
 	*done = (u8)(e->p - done - 1);
 	tx_return(t, w.base);
 }
@@ -725,16 +728,19 @@ void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
 	if (w.form == F_SAME)
 		e_bytes(e, ti->raw, in->len);
 	else
-		e_rewritten(e, ti, &w);
+		e_rewritten(t, ti, &w);
 	finish(t, taken);
 }
 
-static void e_load_rip(struct emit *e, int reg, u64 address)
+static void load_rip(struct tx *t, int reg, u64 address)
 {
+	struct emit *e = &t->hot;
+
 	e_rex(e, 1, reg, 0, 0);
 	e8(e, 0x8b);
 	e8(e, (u8)(0x05 | (reg & 7) << 3));
 	e32(e, (u32)(address - (u64)(e->p + 4)));
+	tx_fix(t, FIX_NEAR, e->p - 4, address);
 }
 
 /* reg must be spilled by the caller, who notes it as borrowed. */
@@ -759,7 +765,7 @@ void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
 	if (!t->kernel && ti->in.base == REG_RIP && ti->in.seg == SEG_NONE) {
 		tx_current(t)->access = AK_IDENT;
 		if (tx_reaches(t, rip_target(ti))) {
-			e_load_rip(&t->hot, reg, rip_target(ti));
+			load_rip(t, reg, rip_target(ti));
 			return;
 		}
 		tx_address(t, reg, rip_target(ti));
@@ -771,7 +777,7 @@ void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg)
 	prepare(t, &load, &w, &taken);
 	if (w.form == F_RIP) { /* FS with RIP */
 		e8(&t->hot, 0x64);
-		e_load_rip(&t->hot, reg, rip_target(ti));
+		load_rip(t, reg, rip_target(ti));
 	} else if (w.form == F_PAIR) {
 		if (ti->in.seg == SEG_FS || w.fs)
 			e8(&t->hot, 0x64);
@@ -944,6 +950,6 @@ void tx_xsave(struct tx *t, const struct tx_insn *ti)
 	e_pext_gs(&t->hot, RAX, RAX, CONST_DISP + CN_XCR0);
 	e_pdep_gs(&t->hot, RAX, RAX, CONST_DISP + CN_XCR0);
 	e_mov_imm(&t->hot, RDX, 0);
-	e_rewritten(&t->hot, ti, &w);
+	e_rewritten(t, ti, &w);
 	finish(t, taken | mask);
 }

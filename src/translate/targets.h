@@ -38,4 +38,7 @@ void env_return(struct tx *t);
 bool env_known(const struct tx *t, u64 pc);
 const u8 *env_find(struct tx *t, u64 pc);
 
+/* The block is ready, and nothing has been linked to or from it yet. */
+void env_keep(const struct tx *t);
+
 #endif

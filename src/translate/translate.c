@@ -101,6 +101,10 @@ void tx_reloc(struct tx *t, enum reloc_kind kind, const u8 *at, const u8 *target
 void tx_address(struct tx *t, int reg, u64 address)
 {
 	e_mov_imm(&t->hot, reg, address);
+	if (address <= 0xffffffff)
+		tx_fix(t, FIX_ADDRESS, t->hot.p - 4, address);
+	else
+		t->unkept = true;
 	if (address <= 0xffffffff || (s64)address == (s32)address)
 		t->b->flags |= BLOCK_FIXED;
 	else
@@ -128,7 +132,10 @@ void tx_execute(struct tx *t, const struct tx_insn *ti)
 
 	u8 *stub = tx_exit(t, X_INSN, ti->pc, 0);
 
-	tx_reloc(t, RL_HOT_COLD, e_jmp(&t->hot, stub), stub, t->b->exits);
+	u8 *where = e_jmp(&t->hot, stub);
+
+	tx_reloc(t, RL_HOT_COLD, where, stub, t->b->exits);
+	tx_fix(t, FIX_INSN, where, ti->pc);
 	t->ended = true;
 }
 
@@ -152,8 +159,6 @@ static u32 target_slot(struct tx *t, u64 target)
 	return slot;
 }
 
-/* Pads, so that the displacement behind `opcode` bytes lies in one cache line: other threads may run it while
- * it is patched. */
 /* One instruction of n bytes that does nothing. */
 static void nop(struct emit *e, u32 n)
 {
@@ -185,10 +190,12 @@ void tx_branch(struct tx *t, int cond, u64 target)
 	/* What is known may become part of a region. */
 	if (known)
 		align_operand(t, cond < 0 ? 1 : 2, 4);
-	if (known && cond < 0) {
-		e_jmp(&t->hot, known);
-	} else if (known) {
-		e_jcc(&t->hot, cond, known);
+	if (known) {
+		u8 *where = cond < 0 ? e_jmp(&t->hot, known) : e_jcc(&t->hot, cond, known);
+
+		/* Within the block it stays as it is. */
+		if (known < CODE_BASE + t->b->host || known >= t->hot.p)
+			tx_fix(t, FIX_BRANCH, where, target);
 	} else if (step) {
 		u8 *stub = tx_exit(t, X_STEPPED, target, 0);
 
@@ -205,6 +212,7 @@ void tx_branch(struct tx *t, int cond, u64 target)
 		u8 *where = cond < 0 ? e_jmp(&t->hot, stub) : e_jcc(&t->hot, cond, stub);
 
 		tx_reloc(t, RL_HOT_COLD, where, stub, t->b->exits);
+		tx_fix(t, FIX_BRANCH, where, target);
 
 		t->k->exits[n].patch = (u32)(where - CODE_BASE);
 	} else {
@@ -224,6 +232,7 @@ void tx_branch(struct tx *t, int cond, u64 target)
 /* `held`: the target of an indirect call is in its register. */
 static void push_return(struct tx *t, u64 address, bool held)
 {
+	t->unkept = true;
 	int scratch = held && t->kernel ? RCX : held ? R10 : R11;
 
 	tx_current(t)->access = t->kernel ? AK_STACK : AK_IDENT;
@@ -653,6 +662,7 @@ static bool decode(struct tx *t)
 		if (rc < 0) {
 			ti->in.klass = IC_INVALID;
 			ti->in.len = INSN_MAX;
+			t->unkept = true;
 		}
 		ti->pc = r->pc + at;
 		at += ti->in.len;
@@ -785,7 +795,8 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	t.kept_here = t.kept_dirty = 0;
 	t.called = false;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
-	t.n = t.n_calls = 0;
+	t.n = t.n_calls = t.n_fixes = 0;
+	t.unkept = false;
 	if (!decode(&t))
 		return NULL;
 	tx_exit(&t, X_DEAD, r->pc, 0);
@@ -807,6 +818,8 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	__atomic_store_n(&k->n_blocks, k->n_blocks + 1, __ATOMIC_RELEASE);
 	if (!EXEC && k->sources)
 		keep_source(&t);
+	if (EXEC)
+		env_keep(&t);
 	k->stats.translated++;
 	k->stats.guest_insns += (u64)t.n;
 	k->stats.code_bytes += b->host_end - b->host + b->cold_end - b->cold;
