@@ -20,6 +20,14 @@ PENUMBRA_TEST_KNOBS=contrary=3,check=1 tlb_run "auto changes its mind" "seed=$se
 # Few host mappings, and fewer carriers than roots: leaves give way, carriers are made anew.
 PENUMBRA_TEST_KNOBS=vmas=24,check=1 tlb_run "24 mappings" "seed=$seed steps=4096" --accel translate
 PENUMBRA_TEST_KNOBS=carriers=6,check=1 tlb_run "2 carriers for 4 roots" "seed=$seed steps=4096" --accel translate
+# A second processor with a TLB, tables and rights of its own: it accesses, writes tables and invalidates, in turn with the
+# first, at the same time, and when it is interrupted for that.
+for paging in flush lazy writeprotect intercept auto; do
+	tlb_run "2 processors, $paging" "seed=$seed steps=$((steps / 4)) cpus=2" --cpus 2 --accel translate --paging "$paging"
+done
+PENUMBRA_TEST_KNOBS=contrary=3 tlb_run "2 processors, auto changes its mind" "seed=$seed steps=4096 cpus=2" --cpus 2 --accel translate
+PENUMBRA_TEST_KNOBS=vmas=24 tlb_run "2 processors, 24 mappings" "seed=$seed steps=4096 cpus=2" --cpus 2 --accel translate
+PENUMBRA_TEST_KNOBS=carriers=6 tlb_run "2 processors, 2 carriers for 4 roots" "seed=$seed steps=4096 cpus=2" --cpus 2 --accel translate
 # A disk writes tables while the guest keeps interrupts off.
 truncate -s 4096 "$tmp/disk"
 for paging in lazy intercept auto; do
@@ -29,14 +37,15 @@ done
 [ -n "${PLANT:-}" ] || exit 0
 
 mkdir "$tmp/plant" && cp -a Makefile mk src guest bench tests "$tmp/plant" || exit 1
-plant() { # what, paging, file, sed-expression, knobs, "disk"
-	local disk=()
-	[ -z "${6:-}" ] || disk=(--disk "$tmp/disk")
+plant() { # what, paging, file, sed-expression, knobs, "disk" or "two"
+	local options=() append="seed=$seed steps=100000"
+	[ "${6:-}" != disk ] || options=(--disk "$tmp/disk") append+=" disk=1"
+	[ "${6:-}" != two ] || options=(--cpus 2) append="seed=$seed steps=40000 cpus=2"
 	[ "$PLANT" = 1 ] || [[ $1 == *$PLANT* ]] || return
 	sed -i "$4" "$tmp/plant/$3"
 	if cmp -s "$3" "$tmp/plant/$3" || ! make -s -C "$tmp/plant" BUILD="$tmp/plant/b" "$tmp/plant/b/penumbra" >"$tmp/err" 2>&1; then
 		echo "not ok - planted: $1: it cannot be planted: $(tail -n 3 "$tmp/err" | tr '\n' '|')"
-	elif PENUMBRA_TEST_KNOBS=${5:-} PENUMBRA=$tmp/plant/b/penumbra tlb_run planted "seed=$seed steps=100000${6:+ disk=1}" --accel translate --paging "$2" "${disk[@]}" | grep -q '^not ok'; then
+	elif PENUMBRA_TEST_KNOBS=${5:-} PENUMBRA=$tmp/plant/b/penumbra tlb_run planted "$append" --accel translate --paging "$2" "${options[@]}" | grep -q '^not ok'; then
 		echo "ok - planted: $1, after $(grep -o 'TLB failed.* step [0-9]*' "$tmp/tlb.log" | grep -o 'step.*'; grep -o 'invariant S[0-9]' "$tmp/tlb.log")"
 	else
 		echo "not ok - planted: $1: nobody notices"
@@ -58,6 +67,9 @@ plant "a carrier keeps the mappings of the root that it had" lazy $compare '/^vo
 plant "a table that goes as a whole stays mapped" auto $compare '/p->drop_whole(l, gone/,/return/s/leaf_unmap(l);//' contrary=3
 plant "what a device writes to tables goes unseen" intercept src/device/dma.c 's/#define FRAME_FLAGGED 3/#define FRAME_FLAGGED 1/' "" disk
 plant "roots with another upper half run the kernel's translations" lazy src/monitor/home.c 's/^\t\t\treturn false;/\t\t\tbreak;/'
+plant "what another processor writes to tables goes unseen" intercept src/shadow/tables.c 's/take_entry(log->entry/if (log == TABLE_LOG) take_entry(log->entry/' "" two
+plant "INVPCID of the other processor is missed" lazy $mmu '/^void mmu_invpcid/,/^}/s/^	if (type == 2) {/	if (c->apic_id) return; else if (type == 2) {/' "" two
+plant "INVLPG of the other processor is missed" lazy $mmu '/^void mmu_invlpg/,/^}/s/	space_invalidate(c, address.v);/	if (!c->apic_id) space_invalidate(c, address.v);/' "" two
 plant "INVLPG is missed" lazy $mmu '/^void mmu_invlpg/,/^}/s/space_invalidate(c, address.v);//'
 plant "a #PF invalidates nothing" lazy $mmu '/^void mmu_page_fault/,/^}/s/space_invalidate(c, va);//'
 plant "a flush of everything is missed" lazy $mmu 's/	space_flush_all(c);//'

@@ -49,15 +49,15 @@ void access_print(const struct access *a)
 	text(" operand ");
 	number(a->operand);
 	text(" root ");
-	decimal((u64)control.root);
+	decimal((u64)control->root);
 	text(" pcid ");
-	decimal(pcids[control.pcid]);
-	text(control.wp ? " wp" : " -");
-	text(control.nxe ? " nxe" : " -");
-	text(control.smep ? " smep" : " -");
-	text(control.smap ? " smap" : " -");
-	text(control.pge ? " pge" : " -");
-	text(control.pcide ? " pcide" : " -");
+	decimal(pcids[control->pcid]);
+	text(control->wp ? " wp" : " -");
+	text(control->nxe ? " nxe" : " -");
+	text(control->smep ? " smep" : " -");
+	text(control->smap ? " smap" : " -");
+	text(control->pge ? " pge" : " -");
+	text(control->pcide ? " pcide" : " -");
 }
 
 static void print_outcome(const struct outcome *o)
@@ -140,17 +140,6 @@ int access_query(const struct access *a, struct query q[2])
 	return 2;
 }
 
-static u8 may_touch(const struct query *q, int n, int frame, int slot)
-{
-	u8 bits = 0;
-
-	for (int i = 0; i < n; i++)
-		for (u32 k = 0; k < q[i].n_touched; k++)
-			if (q[i].touched[k].frame == frame && q[i].touched[k].slot == slot)
-				bits |= q[i].touched[k].bits;
-	return bits;
-}
-
 /* The access, its bytes on each page, and what they were in each place that may be meant. */
 struct trial {
 	const struct access *a;
@@ -160,14 +149,14 @@ struct trial {
 	u64 value;
 	u8 before[2][OUTCOMES][MOST];
 };
-static struct trial trial;
+static struct trial trials[PROCESSORS];
 
 /* Accessed and dirty bits of entries that walks use may change under an access. */
 static u8 unsure(const struct trial *t, u64 pa)
 {
 	int f = frame_at(pa), s = slot_of(pa >> 3 & 511);
 
-	return f >= 0 && frame_is_table[f] && !(pa & 7) && s >= 0 ? may_touch(t->q, (int)t->parts, f, s) : 0;
+	return f >= 0 && frame_is_table[f] && !(pa & 7) && s >= 0 ? model_may_touch(t->q, (int)t->parts, f, s) : 0;
 }
 
 static bool same(const struct trial *t, u64 pa, const u8 *a, const u8 *b, u32 n)
@@ -294,11 +283,11 @@ static bool half_done(const struct trial *t)
  * reserved bit it does not say that the entry was present. */
 static bool near(const struct trial *t, u32 part, u32 i)
 {
-	if (control.lenient && (trapped[1] & 9) == 8)
+	if (control->lenient && (trapped[1] & 9) == 8)
 		trapped[1] |= 1;
 	if (t->q[part].out[i].error == trapped[1])
 		return true;
-	return control.lenient && t->q[part].out[i].error == (trapped[1] | 2) && t->a->kind >= KIND_xchg && t->a->kind <= KIND_cmpxchg16;
+	return control->lenient && t->q[part].out[i].error == (trapped[1] | 2) && t->a->kind >= KIND_xchg && t->a->kind <= KIND_cmpxchg16;
 }
 
 /* A fault on a page of the access: of the right kind, and nothing else was done. */
@@ -345,7 +334,7 @@ static u64 path_step(u64 va, int level, u64 *table)
 /* The entries that lead to the address now. */
 static void print_path(u64 va)
 {
-	u64 table = frame_pa(table_frame[control.root]);
+	u64 table = frame_pa(table_frame[control->root]);
 
 	text("  entries of ");
 	number(va);
@@ -366,7 +355,7 @@ bool access_severs_itself(const struct access *a, const struct query *q, int par
 	if (!(kinds[a->kind].what & IS_WRITE) || (parts == 1 && !(kinds[a->kind].what & IS_STEPWISE)))
 		return false;
 	for (int end = 0; end < 2; end++) {
-		u64 va = end ? last : a->va, table = frame_pa(table_frame[control.root]);
+		u64 va = end ? last : a->va, table = frame_pa(table_frame[control->root]);
 
 		for (int level = 4; table; path_step(va, level--, &table))
 			for (int part = 0; part < parts; part++)
@@ -432,7 +421,7 @@ static bool entry_check(const struct query *q, int n, int frame, int slot)
 
 	if (is == was)
 		return true;
-	if ((is ^ was) & ~((u64)may_touch(q, n, frame, slot) & ~was)) {
+	if ((is ^ was) & ~((u64)model_may_touch(q, n, frame, slot) & ~was)) {
 		text("WRONG entry at ");
 		number(frame_pa(frame) + 8 * slot_index[slot]);
 		text(": was ");
@@ -466,30 +455,68 @@ static void learn(const struct trial *t, u32 parts)
 
 			if (f < 0 || !frame_is_table[f] || s < 0)
 				continue;
-			model_set(f, s, model_get(f, s) | may_touch(t->q, (int)t->parts, f, s));
+			model_set(f, s, model_get(f, s) | model_may_touch(t->q, (int)t->parts, f, s));
 			model_set(f, s, table_word(f, s));
 		}
 	}
 }
 
-bool access_check(const struct access *a, struct query q[2])
+void access_prepare(int processor, const struct access *a, const struct query *q, int parts)
 {
-	struct trial *t = &trial;
-	int n = access_query(a, q);
+	trial_begin(&trials[processor], a, q, parts);
+}
 
-	trial_begin(t, a, q, n);
-	t->value = access_run(kinds[a->kind].function, a->va, a->operand, a->expected, a->user, a->ac);
+struct order access_ask(int processor)
+{
+	const struct access *a = trials[processor].a;
+
+	return access_order(processor, kinds[a->kind].function, a->va, a->operand, a->expected, a->user, a->ac);
+}
+
+bool access_judge(int processor)
+{
+	struct trial *t = &trials[processor];
+
+	model_on(processor);
+	t->value = access_result(processor);
 	if (!(trapped[0] == NO_TRAP ? good_result(t) : good_fault(t))) {
 		complain(t);
 		return false;
 	}
 	if (t->what & IS_WRITE)
 		learn(t, trapped[0] == NO_TRAP ? t->parts : half_done(t));
+	return true;
+}
+
+bool access_conclude(int processor, const struct query *q, int n)
+{
+	const struct trial *t = &trials[processor];
+
+	model_on(processor);
+	access_result(processor);
 	if (!tables_check(q, n)) {
 		complain(t);
 		return false;
 	}
-	if (trapped[0] != NO_TRAP && !control.lenient)
-		model_invalidate(INV_FAULT, control.pcid, trapped[2]);
+	return true;
+}
+
+void access_invalidated(int processor)
+{
+	model_on(processor);
+	access_result(processor);
+	if (trapped[0] != NO_TRAP && !control->lenient)
+		model_invalidate(INV_FAULT, control->pcid, trapped[2]);
+}
+
+bool access_check(const struct access *a, struct query q[2])
+{
+	int n = access_query(a, q);
+
+	access_prepare(acting, a, q, n);
+	access_run(kinds[a->kind].function, a->va, a->operand, a->expected, a->user, a->ac);
+	if (!access_judge(acting) || !access_conclude(acting, q, n))
+		return false;
+	access_invalidated(acting);
 	return true;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * One access under test: run, and its result compared with what the model allows.
  *
- * Source of the rules: model.h.  One processor; no lock. */
+ * Source of the rules: model.h.  Owner: the first processor. */
 #ifndef TESTS_GUEST_TLB_ACCESS_H
 #define TESTS_GUEST_TLB_ACCESS_H
 
 #include "model.h"
+#include "world.h"
 
 /* ---- kinds of accesses, functions of start.S ---- */
 #define IS_READ 1
@@ -76,8 +77,17 @@ int access_query(const struct access *a, struct query q[2]);
 /* It stores in several steps, one of them into tables that lead to where another goes: that may fault or not, as the TLB
  * has it, and a bit that the walk of one sets may be overwritten by the other. */
 bool access_severs_itself(const struct access *a, const struct query *q, int parts);
-/* Runs it and compares.  False: the model does not allow what came, or the tables; printed. */
+/* Runs it on the processor that acts and compares.  False: the model does not allow what came, or the tables; printed. */
 bool access_check(const struct access *a, struct query q[2]);
+/* The same in steps, for accesses of several processors at once; `a` and `q` (of `parts` pages) stay until the end: what the
+ * memory is before, the order, whether the result is allowed, whether the tables are what the n questions allow. */
+void access_prepare(int processor, const struct access *a, const struct query *q, int parts);
+struct order access_ask(int processor);
+bool access_judge(int processor);
+bool access_conclude(int processor, const struct query *q, int n);
+/* The model learns what its fault has invalidated: where nothing was written and no PCID loaded meanwhile, since what came
+ * first is not known. */
+void access_invalidated(int processor);
 void access_print(const struct access *a);
 /* The exception that the last access ended with: vector, error code, CR2. */
 void trap_print(void);

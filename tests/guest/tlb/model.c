@@ -7,8 +7,9 @@
  * never cached (4.10.2.3). */
 #include "model.h"
 
-#define VERSIONS 24
-#define LOADS 48
+#define VERSIONS 32
+#define AT_ONCE 8 /* values of an entry that one step may bring */
+#define LOADS 56
 #define INVALIDATIONS 192
 
 const u16 slot_index[SLOTS] = { 0, 1, 2, 3, 246, 247, 248, 508, 509, 510, 511 };
@@ -16,16 +17,21 @@ const u16 block_number[BLOCKS] = { 246, 247, 508, 509 };
 const u16 pcids[PCIDS] = { 0, 1, 2, 7, 4095 };
 u8 table_frame[TABLES];
 bool frame_is_table[FRAMES];
-struct control control;
 
 struct version { u64 value; u32 from; };
 static struct { u8 n; struct version v[VERSIONS]; } slots[FRAMES][SLOTS];
-static struct { s8 root, pcid; u32 from; } loads[LOADS];
-static u32 n_loads;
-static struct { u64 va; u32 at; u8 kind; s8 pcid; } invalidations[INVALIDATIONS];
-static u32 n_invalidations;
-static u32 now, flushed_all, flushed_contexts, flushed_pcid[PCIDS], structures[PCIDS];
-static bool crowded;
+struct tlb {
+	struct control control;
+	struct { s8 root, pcid; u32 from; } loads[LOADS];
+	u32 n_loads;
+	struct { u64 va; u32 at; u8 kind; s8 pcid; } invalidations[INVALIDATIONS];
+	u32 n_invalidations;
+	u32 flushed_all, flushed_contexts, flushed_pcid[PCIDS], structures[PCIDS];
+};
+static struct tlb tlbs[MODELLED], *tlb = tlbs;
+struct control *control = &tlbs[0].control;
+static int n_tlbs;
+static u32 now, crowded_at;
 
 int slot_of(u64 index)
 {
@@ -52,11 +58,31 @@ int frame_at(u64 pa)
 
 /* ---- history ---- */
 
-void model_begin(void)
+void model_on(int processor)
+{
+	tlb = &tlbs[processor];
+	control = &tlb->control;
+}
+
+void model_begin(int processors)
 {
 	__builtin_memset(slots, 0, sizeof slots);
-	n_loads = 0;
-	model_flush_all();
+	n_tlbs = processors;
+	crowded_at = 0;
+	for (int i = processors; i-- > 0;) {
+		model_on(i);
+		model_flush_all();
+	}
+}
+
+/* Before that nothing is cached by anybody. */
+static u32 oldest_flush(void)
+{
+	u32 r = tlbs[0].flushed_all;
+
+	for (int i = 1; i < n_tlbs; i++)
+		r = MIN(r, tlbs[i].flushed_all);
+	return r;
 }
 
 u64 model_get(int frame, int slot)
@@ -73,45 +99,51 @@ void model_set(int frame, int slot, u64 value)
 		return;
 	now++;
 	/* Values that ended before everything was flushed are cached nowhere. */
-	while (drop + 1 < n && v[drop + 1].from <= flushed_all)
+	while (drop + 1 < n && v[drop + 1].from <= oldest_flush())
 		drop++;
 	for (int i = drop; i < n; i++)
 		v[i - drop] = v[i];
 	n -= drop;
 	v[n] = (struct version){ value, now };
 	slots[frame][slot].n = (u8)(n + 1);
-	if (n + 2 >= VERSIONS)
-		crowded = true;
+	if (n + AT_ONCE >= VERSIONS)
+		crowded_at = now;
 }
 
-bool model_crowded(void) { return crowded || n_loads > LOADS - 4; }
+bool model_crowded(void)
+{
+	bool loads = false;
+
+	for (int i = 0; i < n_tlbs; i++)
+		loads |= tlbs[i].n_loads > LOADS - 8;
+	return loads || crowded_at > oldest_flush();
+}
 
 static void note_load(int root, int pcid)
 {
-	loads[n_loads].root = (s8)root;
-	loads[n_loads].pcid = (s8)pcid;
-	loads[n_loads++].from = now;
+	tlb->loads[tlb->n_loads].root = (s8)root;
+	tlb->loads[tlb->n_loads].pcid = (s8)pcid;
+	tlb->loads[tlb->n_loads++].from = now;
 }
 
 void model_flush_all(void)
 {
-	flushed_all = ++now;
-	n_invalidations = 0;
-	crowded = false;
-	n_loads = 0;
-	note_load(control.root, control.pcid);
+	tlb->flushed_all = ++now;
+	tlb->n_invalidations = 0;
+	tlb->n_loads = 0;
+	note_load(control->root, control->pcid);
 }
 
-void model_flush_contexts(void) { flushed_contexts = ++now; }
-void model_flush_pcid(int pcid) { flushed_pcid[pcid] = ++now; }
+void model_flush_contexts(void) { tlb->flushed_contexts = ++now; }
+void model_flush_pcid(int pcid) { tlb->flushed_pcid[pcid] = ++now; }
 
 void model_loaded_root(int root, int pcid, bool flush)
 {
 	now++;
-	control.root = root;
-	control.pcid = pcid;
+	control->root = root;
+	control->pcid = pcid;
 	if (flush)
-		flushed_pcid[pcid] = now;
+		tlb->flushed_pcid[pcid] = now;
 	note_load(root, pcid);
 }
 
@@ -119,16 +151,16 @@ void model_invalidate(enum inv_kind kind, int pcid, u64 va)
 {
 	now++;
 	if (kind == INV_PAGE)
-		structures[pcid] = now;
-	if (n_invalidations == INVALIDATIONS) { /* the oldest is forgotten: more is allowed then */
-		for (u32 i = 1; i < n_invalidations; i++)
-			invalidations[i - 1] = invalidations[i];
-		n_invalidations--;
+		tlb->structures[pcid] = now;
+	if (tlb->n_invalidations == INVALIDATIONS) { /* the oldest is forgotten: more is allowed then */
+		for (u32 i = 1; i < tlb->n_invalidations; i++)
+			tlb->invalidations[i - 1] = tlb->invalidations[i];
+		tlb->n_invalidations--;
 	}
-	invalidations[n_invalidations].va = va;
-	invalidations[n_invalidations].at = now;
-	invalidations[n_invalidations].kind = (u8)kind;
-	invalidations[n_invalidations++].pcid = (s8)pcid;
+	tlb->invalidations[tlb->n_invalidations].va = va;
+	tlb->invalidations[tlb->n_invalidations].at = now;
+	tlb->invalidations[tlb->n_invalidations].kind = (u8)kind;
+	tlb->invalidations[tlb->n_invalidations++].pcid = (s8)pcid;
 }
 
 /* ---- the walk ---- */
@@ -148,10 +180,10 @@ static u32 later(u32 a, u32 b) { return a > b ? a : b; }
 /* Whether the PCID (-1: any) was current at a time of [from, to). */
 static bool active(int pcid, u32 from, u32 to)
 {
-	for (u32 i = 0; i < n_loads; i++) {
-		u32 end = i + 1 < n_loads ? loads[i + 1].from : ~0u;
+	for (u32 i = 0; i < tlb->n_loads; i++) {
+		u32 end = i + 1 < tlb->n_loads ? tlb->loads[i + 1].from : ~0u;
 
-		if ((pcid < 0 || loads[i].pcid == pcid) && loads[i].from < to && end > from)
+		if ((pcid < 0 || tlb->loads[i].pcid == pcid) && tlb->loads[i].from < to && end > from)
 			return true;
 	}
 	return false;
@@ -192,7 +224,7 @@ static void fault(struct walker *w, u32 error)
 	struct outcome o = { .fault = true, .cached = w->pass != PASS_WALK };
 
 	o.error = error | (access & ACC_W ? 2 : 0) | (access & ACC_U ? 4 : 0);
-	if ((access & ACC_X) && (control.nxe || control.smep))
+	if ((access & ACC_X) && (control->nxe || control->smep))
 		o.error |= 16;
 	add(w->q, &o);
 }
@@ -205,16 +237,16 @@ static bool permitted(const struct walker *w)
 	if (access & ACC_U)
 		return w->user && (!(access & ACC_W) || w->write) && (!(access & ACC_X) || w->exec);
 	if (access & ACC_X)
-		return w->exec && !(w->user && control.smep);
-	if (w->user && control.smap && !(access & ACC_AC))
+		return w->exec && !(w->user && control->smep);
+	if (w->user && control->smap && !(access & ACC_AC))
 		return false;
-	return !(access & ACC_W) || w->write || !control.wp;
+	return !(access & ACC_W) || w->write || !control->wp;
 }
 
 /* 4.5: bits that must be clear. */
 static u64 reserved_bits(int level, u64 e)
 {
-	u64 r = control.reserved | (control.nxe ? 0 : PTE_NX);
+	u64 r = control->reserved | (control->nxe ? 0 : PTE_NX);
 
 	if (level == 4)
 		return r | PTE_PS;
@@ -261,7 +293,7 @@ static void entry(struct walker *w, int level, u64 e, bool fresh, bool above_fre
 	if (!(e & PTE_P) || (e & reserved_bits(level, e))) {
 		if (w->pass == PASS_WALK && fresh)
 			fault(w, e & PTE_P ? 9 : 0);
-		if (control.lenient && fresh && (e & PTE_P) && w->path[level].slot >= 0)
+		if (control->lenient && fresh && (e & PTE_P) && w->path[level].slot >= 0)
 			touch(w->q, w->path[level].frame, w->path[level].slot, PTE_A);
 		return;
 	}
@@ -271,7 +303,7 @@ static void entry(struct walker *w, int level, u64 e, bool fresh, bool above_fre
 		return;
 	if (w->pass != PASS_WALK && is_leaf && level != w->leaf_level)
 		return;
-	if (w->pass == PASS_GLOBAL && is_leaf && !((e & PTE_G) && control.pge))
+	if (w->pass == PASS_GLOBAL && is_leaf && !((e & PTE_G) && control->pge))
 		return;
 	if (fresh && w->path[level].slot >= 0)
 		touch(w->q, w->path[level].frame, w->path[level].slot, PTE_A);
@@ -293,7 +325,7 @@ static void entry(struct walker *w, int level, u64 e, bool fresh, bool above_fre
 static void explore(struct walker *w, int level, int frame, bool above_fresh)
 {
 	int s = slot_of(w->q->va >> (12 + 9 * (level - 1)) & 511);
-	int pcid = w->pass == PASS_GLOBAL ? -1 : control.pcid;
+	int pcid = w->pass == PASS_GLOBAL ? -1 : control->pcid;
 
 	if (w->q->too_many)
 		return;
@@ -327,14 +359,14 @@ static void pass(struct query *q, enum pass which, int leaf_level, u32 since)
 	struct walker w = { .q = q, .pass = which, .leaf_level = leaf_level, .since = since };
 	u32 seen = 0;
 
-	for (u32 i = n_loads; i-- > 0;) {
-		bool current = i + 1 == n_loads;
-		u32 end = current ? ~0u : loads[i + 1].from;
-		int root = loads[i].root;
+	for (u32 i = tlb->n_loads; i-- > 0;) {
+		bool current = i + 1 == tlb->n_loads;
+		u32 end = current ? ~0u : tlb->loads[i + 1].from;
+		int root = tlb->loads[i].root;
 
-		if ((which != PASS_GLOBAL && loads[i].pcid != control.pcid) || end <= since || (seen >> root & 1))
+		if ((which != PASS_GLOBAL && tlb->loads[i].pcid != control->pcid) || end <= since || (seen >> root & 1))
 			continue;
-		if (which == PASS_WALK && !current && root == control.root)
+		if (which == PASS_WALK && !current && root == control->root)
 			continue;
 		seen |= 1u << root;
 		w.write = w.user = w.exec = true;
@@ -351,23 +383,56 @@ void model_query(struct query *q, u64 va, u32 access)
 	q->n = q->n_touched = 0;
 	q->too_many = false;
 	for (int l = 1; l <= 3; l++) {
-		global[l] = flushed_all;
-		context[l] = later(flushed_all, later(flushed_contexts, flushed_pcid[control.pcid]));
+		global[l] = tlb->flushed_all;
+		context[l] = later(tlb->flushed_all, later(tlb->flushed_contexts, tlb->flushed_pcid[control->pcid]));
 	}
-	for (u32 i = 0; i < n_invalidations; i++)
+	for (u32 i = 0; i < tlb->n_invalidations; i++)
 		for (int l = 1; l <= 3; l++) {
-			if ((invalidations[i].va ^ va) >> (12 + 9 * (l - 1)))
+			if ((tlb->invalidations[i].va ^ va) >> (12 + 9 * (l - 1)))
 				continue;
-			if (invalidations[i].kind == INV_PAGE)
-				global[l] = later(global[l], invalidations[i].at);
-			if (invalidations[i].pcid == control.pcid)
-				context[l] = later(context[l], invalidations[i].at);
+			if (tlb->invalidations[i].kind == INV_PAGE)
+				global[l] = later(global[l], tlb->invalidations[i].at);
+			if (tlb->invalidations[i].pcid == control->pcid)
+				context[l] = later(context[l], tlb->invalidations[i].at);
 		}
-	walk = later(context[1], structures[control.pcid]);
+	walk = later(context[1], tlb->structures[control->pcid]);
 	pass(q, PASS_WALK, 0, walk);
 	for (int l = 1; l <= 3; l++) {
 		pass(q, PASS_CONTEXT, l, context[l]);
-		if (control.pge)
+		if (control->pge)
 			pass(q, PASS_GLOBAL, l, global[l]);
 	}
+}
+
+void model_merge(struct query *q, const struct query *more)
+{
+	for (u32 i = 0; i < more->n; i++)
+		add(q, &more->out[i]);
+	for (u32 i = 0; i < more->n_touched; i++)
+		touch(q, more->touched[i].frame, more->touched[i].slot, more->touched[i].bits);
+	q->too_many |= more->too_many;
+}
+
+void model_excuse(struct query *q, int frame, int slot)
+{
+	for (u32 i = 0; i < q->n; i++) {
+		struct outcome *o = &q->out[i];
+		u8 n = 0;
+
+		for (u8 k = 0; k < o->needs; k++)
+			if (o->need[k].frame != frame || o->need[k].slot != slot)
+				o->need[n++] = o->need[k];
+		o->needs = n;
+	}
+}
+
+u8 model_may_touch(const struct query *q, int n, int frame, int slot)
+{
+	u8 bits = 0;
+
+	for (int i = 0; i < n; i++)
+		for (u32 k = 0; k < q[i].n_touched; k++)
+			if (q[i].touched[k].frame == frame && q[i].touched[k].slot == slot)
+				bits |= q[i].touched[k].bits;
+	return bits;
 }

@@ -2,9 +2,10 @@
  * What a processor may do with an address, by the manual (Intel SDM vol. 3A, 4.5 to 4.10).
  *
  * The model knows the entries of all tables under test, each with its values since the last invalidation of
- * everything, and what was invalidated when.  It says which results an access may have: those of a walk of the tables
- * as they are, with upper levels perhaps from the paging-structure caches, and those of each translation that may
- * still be cached.  Owner: the only processor of the test's guest. */
+ * everything, and what each processor invalidated when.  It says which results an access may have: those of a walk of
+ * the tables as they are, with upper levels perhaps from the paging-structure caches, and those of each translation that
+ * the processor may still have cached.  Processors cache nothing for each other, and invalidate nothing for each other
+ * (4.10.5).  Owner: the first processor of the test's guest, which models both. */
 #ifndef TESTS_GUEST_TLB_MODEL_H
 #define TESTS_GUEST_TLB_MODEL_H
 
@@ -39,10 +40,12 @@ struct control {
 	bool lenient;           /* an oracle's flaws are to be overlooked */
 	u64 reserved;           /* address bits that the processor does not have */
 };
-extern struct control control;
+extern struct control *control; /* of the processor that is modelled */
 
 /* ---- the history ---- */
-void model_begin(void);                                 /* nothing cached, no values */
+#define MODELLED 2 /* processors at most */
+void model_begin(int processors);                       /* nothing cached, no values */
+void model_on(int processor);                           /* whose TLB and registers the rest is about */
 void model_set(int frame, int slot, u64 value);         /* an entry was written */
 u64 model_get(int frame, int slot);
 bool model_crowded(void);                               /* everything should be flushed before going on */
@@ -79,5 +82,10 @@ struct query {
 	u32 n_touched;
 };
 void model_query(struct query *q, u64 va, u32 access);
+/* What either of the two allows. */
+void model_merge(struct query *q, const struct query *more);
+/* Another processor writes to this entry meanwhile: bits that are set there may get lost. */
+void model_excuse(struct query *q, int frame, int slot);
+u8 model_may_touch(const struct query *q, int n, int frame, int slot);
 
 #endif

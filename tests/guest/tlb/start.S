@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The guest of the TLB test: entry by PVH, exception stubs, the way into an access and out of it again.
+ * The guest of the TLB test: entry by PVH, and of the second processor from real mode; exception stubs, the way into an
+ * access and out of it again.  Each processor's GS base is its struct processor (world.h).
  *
  * An access is a short function at CPL 0 or 3 that touches memory once, run_access() calls it.  It ends by its
  * return, at CPL 3 by SYSCALL, or by an exception; all three come back to the caller of run_access(). */
@@ -10,6 +11,15 @@
 #define SEL_KERNEL_SS 0x10
 #define SEL_USER_SS 0x1b
 #define SEL_USER_CS 0x23
+#define SEL_BOOT_CS 0x48
+#define MSR_EFER 0xc0000080
+#define MSR_GS_BASE 0xc0000101
+/* Offsets in struct processor. */
+#define CPU_SAVED_RSP 0
+#define CPU_TRAPPED 8
+#define CPU_HIGH 40
+#define CPU_VALUE 48
+#define CPU_SIZE 64
 
 	.section .note.pvh, "a", @note
 	.balign	4
@@ -22,17 +32,18 @@
 	.globl	start32
 start32:
 	cli
-	mov	$PHYS(boot_pml4), %eax
+	xor	%esi, %esi		/* number of the processor */
+enter:	mov	$PHYS(boot_pml4), %eax
 	mov	%eax, %cr3
 	mov	%cr4, %eax
 	or	$0x620, %eax		/* PAE, OSFXSR, OSXMMEXCPT */
 	mov	%eax, %cr4
-	mov	$0xc0000080, %ecx
+	mov	$MSR_EFER, %ecx
 	rdmsr
 	or	$0x101, %eax		/* LME, SCE */
 	wrmsr
 	mov	%cr0, %eax
-	and	$~0xe, %eax
+	and	$~0x6000000e, %eax	/* as INIT leaves it, the caches are off */
 	or	$0x80010023, %eax	/* PG, WP, NE, MP, PE */
 	mov	%eax, %cr0
 	lgdt	PHYS(gdtr_low)
@@ -50,16 +61,55 @@ start64:
 	jmp	*%rax
 
 	.text
-high:	lea	stack_top(%rip), %rsp
-	lgdt	gdtr(%rip)
-	mov	%ebx, %edi
+high:	lgdt	gdtr(%rip)
+	mov	%esi, %eax
+	shl	$6, %eax
+	lea	processors(%rip), %rdx
+	add	%rdx, %rax
+	mov	%rax, %rdx
+	shr	$32, %rdx
+	mov	$MSR_GS_BASE, %ecx
+	wrmsr
 	xor	%ebp, %ebp
+	test	%esi, %esi
+	jnz	2f
+	lea	stack_top(%rip), %rsp
+	mov	%ebx, %edi
 	call	tlb_main
 1:	cli
 	hlt
 	jmp	1b
+2:	lea	other_stack_top(%rip), %rsp
+	call	other_main
+	jmp	1b
 
-	/* u64 run_access(const struct run *r): see world.h */
+	/* Copied to 0x8000, where the second processor starts. */
+	.code16
+	.globl	other_start, other_start_end
+other_start:
+	cli
+	xor	%ax, %ax
+	mov	%ax, %ds
+	lgdtl	0x8000 + (other_gdtr - other_start)
+	mov	%cr0, %eax
+	or	$1, %al
+	mov	%eax, %cr0
+	ljmpl	$SEL_BOOT_CS, $PHYS(other32)
+other_gdtr:
+	.word	10 * 8 - 1
+	.long	PHYS(gdt)
+other_start_end:
+	.code32
+other32:
+	mov	$SEL_KERNEL_SS, %eax
+	mov	%eax, %ss
+	mov	%eax, %ds
+	mov	%eax, %es
+	mov	$1, %esi
+	jmp	enter
+	.code64
+
+	/* void run_access(const struct run *r): see world.h */
 	.globl	run_access
 run_access:
 	push	%rbx
@@ -68,8 +118,8 @@ run_access:
 	push	%r13
 	push	%r14
 	push	%r15
-	movq	$-1, trapped(%rip)
-	mov	%rsp, saved_rsp(%rip)
+	movq	$-1, %gs:CPU_TRAPPED
+	mov	%rsp, %gs:CPU_SAVED_RSP
 	mov	%rdi, %r10
 	mov	(%r10), %r11		/* function */
 	mov	8(%r10), %rdi		/* address */
@@ -79,9 +129,15 @@ run_access:
 	mov	40(%r10), %r9		/* stack at CPL 3, 0 at CPL 0 */
 	test	%r9, %r9
 	jnz	1f
-	push	%r8
-	popfq
-	call	*%r11
+	/* Without POPFQ, for which a translator may leave guest code: what another processor has done since then would not
+	 * be met here. */
+	bt	$18, %r8
+	jnc	2f
+	stac
+2:	bt	$9, %r8
+	jnc	3f
+	sti
+3:	call	*%r11
 	jmp	access_end
 1:	pushq	$SEL_USER_SS
 	push	%r9
@@ -93,11 +149,15 @@ run_access:
 	.globl	syscall_entry
 syscall_entry:
 access_end:
-	mov	saved_rsp(%rip), %rsp
-	movq	$0, saved_rsp(%rip)
-	pushq	$2
-	popfq
-	mov	%rdx, access_high(%rip)
+	mov	%gs:CPU_SAVED_RSP, %rsp
+	movq	$0, %gs:CPU_SAVED_RSP
+	cli
+	cld
+	cmpb	$0, has_smap(%rip)
+	je	1f
+	clac
+1:	mov	%rdx, %gs:CPU_HIGH
+	mov	%rax, %gs:CPU_VALUE
 	pop	%r15
 	pop	%r14
 	pop	%r13
@@ -111,18 +171,43 @@ access_end:
 	/* On the trap stack: vector, error code, RIP, CS, RFLAGS, RSP, SS. */
 trap:	push	%rax
 	mov	%cr2, %rax
-	mov	%rax, trapped+16(%rip)
+	mov	%rax, %gs:CPU_TRAPPED+16
 	mov	8(%rsp), %rax
-	mov	%rax, trapped(%rip)
+	mov	%rax, %gs:CPU_TRAPPED
 	mov	16(%rsp), %rax
-	mov	%rax, trapped+8(%rip)
+	mov	%rax, %gs:CPU_TRAPPED+8
 	mov	24(%rsp), %rax
-	mov	%rax, trapped+24(%rip)
+	mov	%rax, %gs:CPU_TRAPPED+24
 	mov	(%rsp), %rax
 	cld
-	cmpq	$0, saved_rsp(%rip)
+	cmpq	$0, %gs:CPU_SAVED_RSP
 	jne	access_end
 	call	tlb_panic
+
+	/* The interrupt by which one processor asks the other for something, also within an access. */
+	.globl	message_entry
+message_entry:
+	push	%rax
+	push	%rcx
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	push	%r8
+	push	%r9
+	push	%r10
+	push	%r11
+	cld
+	call	other_interrupted
+	pop	%r11
+	pop	%r10
+	pop	%r9
+	pop	%r8
+	pop	%rdi
+	pop	%rsi
+	pop	%rdx
+	pop	%rcx
+	pop	%rax
+	iretq
 
 	/* ---- the accesses: RDI address, RSI operand, RDX what CMPXCHG expects; result in RAX, its upper half in
 	 * RDX.  Copied to a user page as they are. */
@@ -264,6 +349,8 @@ access_begin:
 access_end_of_all:
 
 	.data
+	.globl	has_smap
+has_smap: .byte	0
 	.balign	16
 	.globl	gdt
 gdt:	.quad	0
@@ -271,11 +358,12 @@ gdt:	.quad	0
 	.quad	0x00cf93000000ffff
 	.quad	0x00cff3000000ffff
 	.quad	0x00affb000000ffff
-	.quad	0, 0, 0
+	.quad	0, 0, 0, 0
+	.quad	0x00cf9b000000ffff
 gdtr_low:
-	.word	8 * 8 - 1
+	.word	10 * 8 - 1
 	.long	PHYS(gdt)
-gdtr:	.word	8 * 8 - 1
+gdtr:	.word	10 * 8 - 1
 	.quad	gdt
 	.balign	4096
 boot_pml4:
@@ -292,17 +380,15 @@ boot_pd:
 	.quad	i * 0x200000 + 0x83
 	.set	i, i + 1
 	.endr
-	.globl	saved_rsp, trapped, access_high
-	.balign	8
-saved_rsp:	.quad 0
-trapped:	.skip 4 * 8
-access_high:	.quad 0
 
 	.bss
+	.globl	processors
+	.balign	64
+processors:
+	.skip	2 * CPU_SIZE
 	.balign	4096
 	.skip	32768
 stack_top:
-	.globl	trap_stack_top
-	.skip	16384
-trap_stack_top:
+	.skip	32768
+other_stack_top:
 	.section .note.GNU-stack, "", @progbits
