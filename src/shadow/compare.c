@@ -78,21 +78,25 @@ _Static_assert(WINDOW == 16, "WINDOW_STARTS");
  * pieces what stays mapped would come back if it went too. */
 struct stretches { u32 n, kept; };
 
+/* By stretches, not by pages: most often one page has changed. */
 static struct stretches stretches_of(const struct leaf *l, const u64 *gone)
 {
 	struct stretches r = { 0, 0 };
-	bool within = false;
+	bool apart = true; /* a page that stays lies before, since the last one that goes; or none goes before */
 
 	for (int word = 0; word < 8; word++) {
-		u64 stay = l->mapped[word] & ~gone[word];
+		u64 goes = gone[word], stay = l->mapped[word] & ~goes, done = 0;
 
 		r.kept += (u32)__builtin_popcountll(stay & (~(stay << 1) | WINDOW_STARTS));
-		for (u64 m = gone[word] | stay; m; m &= m - 1) {
-			bool goes = gone[word] & m & -m;
+		for (u64 from = goes & ~(goes << 1); from; from &= from - 1) {
+			int first = __builtin_ctzll(from);
+			u64 above = ~goes & ~(BIT(first) - 1); /* the first of these ends the stretch */
 
-			r.n += goes && !within;
-			within = goes;
+			r.n += apart || (stay & (BIT(first) - 1) & ~done);
+			apart = false;
+			done = above ? (above & -above) - 1 : ~0ull;
 		}
+		apart |= (stay & ~done) != 0;
 	}
 	return r;
 }
