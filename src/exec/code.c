@@ -13,9 +13,8 @@
 #define FRAME_HASH 32768
 #define MADV_DONTNEED 4
 #define MADV_POPULATE_WRITE 23 /* refused before Linux 5.14: the faults come one by one */
-#ifndef FILL
 #define FILL 0x4000ull /* bytes of targets that are filled together */
-#endif
+#define FILL_CACHE 0x10000ull /* bytes of the cache and its records */
 #define GRANULE 0x10000ull /* of code, whose targets are mapped together */
 
 _Atomic u32 code_lock;
@@ -350,6 +349,26 @@ static u32 checksum(const struct block *b)
 
 bool code_has_room(u32 n) { return n_frames + n < FRAMES && n_nodes + n < ARRAY_SIZE(nodes); }
 
+/* Many pages at once cost a fraction of as many faults: what the next blocks will fill is there. */
+static void populate(void)
+{
+	const struct cache *k = CACHE;
+	const u64 ends[] = {
+		(u64)&k->blocks[k->n_blocks + 1], (u64)&k->records[k->n_records + 4 * BLOCK_INSNS], (u64)&k->exits[k->n_exits + BLOCK_INSNS],
+		(u64)CODE_BASE + k->hot + PAGE_SIZE, (u64)CODE_BASE + k->cold + PAGE_SIZE,
+	};
+	static u64 ready[ARRAY_SIZE(ends)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		u64 begin = MAX(ready[i], ALIGN_DOWN(ends[i], FILL_CACHE));
+
+		if (likely(ends[i] <= ready[i]))
+			continue;
+		ready[i] = ALIGN_UP(ends[i], FILL_CACHE);
+		sys3(__NR_madvise, begin, ready[i] - begin, MADV_POPULATE_WRITE);
+	}
+}
+
 static struct block *translate(u64 pc, u8 mode, struct siginfo *info)
 {
 	struct translate_request r = { .pc = pc, .pa = pc, .mode = mode, .bytes = (const u8 *)pc };
@@ -360,6 +379,7 @@ static struct block *translate(u64 pc, u8 mode, struct siginfo *info)
 		info->address = pc;
 		return NULL;
 	}
+	populate();
 	if (mode == TM_USER && unlikely(env_pairs_due())) {
 		code_flush();
 		env_pairs_begin();
@@ -554,6 +574,8 @@ void code_setup(void)
 
 	if (a < 0 || b < 0)
 		fatal("no memory for the code cache: error %ld", a < 0 ? -a : -b);
+	/* Few blocks touch nearly all of it. */
+	sys3(__NR_madvise, ALIGN_DOWN((u64)CACHE->hash, PAGE_SIZE), ALIGN_UP(sizeof CACHE->hash, PAGE_SIZE), MADV_POPULATE_WRITE);
 	cache_init(CACHE);
 	CACHE->targets = (struct translate_targets){ .exit_user = exit_user, .exit_kernel = exit_user,
 						     .lookup_miss_user = lookup_miss, .lookup_miss_kernel = lookup_miss };

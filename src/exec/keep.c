@@ -114,7 +114,8 @@ static bool fits(const struct template *t, u64 pc)
 {
 	struct parts p = parts_of(t);
 
-	if (((t->pc ^ pc) & ~PAGE_MASK) || !steady(pc, t->guest_len) || !readable(pc) || !readable(pc + t->guest_len - 1) || !same_bytes(p.guest, (const u8 *)pc, t->guest_len))
+	if (((t->pc ^ pc) & ~PAGE_MASK) || !steady(pc, t->guest_len) || !readable(pc) || !readable(pc + t->guest_len - 1) ||
+	    !same_bytes(p.guest, (const u8 *)pc, t->guest_len))
 		return false;
 	/* An indirect branch that has to be made otherwise since. */
 	for (u32 i = 0; code_has_far_sites(pc) && i < t->n_records; i++)

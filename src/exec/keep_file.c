@@ -15,6 +15,8 @@
 #define FILES_MAX 512
 #define PLACES_MAX 2048
 #define NEW_MAX (64ull << 20)       /* bytes of templates that a process makes */
+#define NEW_STEP 0x20000ull        /* of which the memory is made at once */
+#define MADV_POPULATE_WRITE 23
 #define FILE_MAX (64ull << 20)      /* bytes of a file */
 #define ROOM (512ull << 20)         /* bytes of all files in the directory, if the words do not say otherwise */
 #define COUNT_MAX 2048u             /* files */
@@ -80,7 +82,7 @@ static u32 n_files, n_places;
 static struct { u64 begin, size; } mapped[FILES_MAX + 1];
 static u32 n_mapped;
 static u8 *new_templates;
-static u64 new_used, new_begin;
+static u64 new_used, new_begin, new_ready;
 
 /* ---- seals ---- */
 
@@ -356,6 +358,10 @@ struct template *keep_room(size_t size)
 	}
 	if (!new_templates || new_used + sizeof(struct new_head) + size > NEW_MAX)
 		return NULL;
+	if (new_used + sizeof(struct new_head) + size > new_ready) {
+		sys3(__NR_madvise, new_templates + new_ready, NEW_STEP, MADV_POPULATE_WRITE);
+		new_ready += NEW_STEP;
+	}
 	return (struct template *)(new_templates + new_used + sizeof(struct new_head));
 }
 
