@@ -123,7 +123,7 @@ void frame_add(u64 frame, u32 block)
  * that kills the block. */
 static bool record_enterable(const struct insn_record *r)
 {
-	return (r->borrowed >> R11 & 1) && r->host >= ENTRY_BYTES && !(r->flags & REC_MIDDLE);
+	return (r->borrowed >> R11 & 1) && r->host >= ENTRY_JUMP && !(r->flags & REC_MIDDLE);
 }
 
 static bool block_enterable(const struct block *b)
@@ -131,6 +131,19 @@ static bool block_enterable(const struct block *b)
 	const struct exec_range *range = memory_find(b->pc);
 
 	return range && !(range->prot & PROT_WRITE);
+}
+
+static bool rewritable(u64 page)
+{
+	const struct exec_range *r = memory_find(page);
+
+	return r && (r->prot & PROT_WRITE);
+}
+
+/* By another thread, or by a write of its own; else only from C, with all of the program outside. */
+bool env_killed_inside(u64 pc)
+{
+	return threads_shared() || rewritable(pc) || rewritable((pc & PAGE_MASK) + PAGE_SIZE);
 }
 
 bool code_enterable(const struct block *b, const struct insn_record *r) { return record_enterable(r) && block_enterable(b); }

@@ -258,6 +258,8 @@ _Noreturn void exec_end(int status);
 /* thread.c */
 struct thread *area_make(void);
 u32 threads_running(void);
+/* Whether there ever was a second thread that ran beside the first: translations made before are gone. */
+bool threads_shared(void);
 _Noreturn void thread_begin(void);
 s64 thread_call(struct thread *th, u64 nr, u64 *a);
 void thread_exit(struct thread *th, u64 status);

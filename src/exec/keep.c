@@ -41,13 +41,15 @@ static bool steady(u64 pc, u64 len)
 	return r && !(r->prot & PROT_WRITE) && !r->shared && pc + len <= r->end && pc + len <= LOW_END;
 }
 
+static u8 mode_of(bool pairs, u64 pc) { return (u8)((pairs ? KEEP_PAIRS : 0) | (env_killed_inside(pc) ? KEEP_PADDED : 0)); }
+
 void env_keep(const struct tx *t)
 {
 	const struct block *b = t->b;
 	struct template head = {
 		.pc = b->pc, .host = b->host, .guest_len = b->guest_len, .hot_len = (u16)(b->host_end - b->host),
 		.n_records = b->n_records, .n_fixes = (u16)t->n_fixes, .n_insns = (u16)t->n,
-		.mode = env_pairs(t) ? KEEP_PAIRS : 0, .spans = !!(b->flags & BLOCK_SPANS),
+		.mode = mode_of(env_pairs(t), b->pc), .spans = !!(b->flags & BLOCK_SPANS),
 	};
 	struct template *out;
 	struct parts p;
@@ -205,7 +207,7 @@ static struct block *adopt(u64 pc)
 {
 	struct cache *k = CACHE;
 	struct block *b = &k->blocks[k->n_blocks];
-	const struct template *t = cache_full(k) ? NULL : keep_find(pc, env_pairs_on(pc) ? KEEP_PAIRS : 0);
+	const struct template *t = cache_full(k) ? NULL : keep_find(pc, mode_of(env_pairs_on(pc), pc));
 
 	if (!t)
 		return NULL;

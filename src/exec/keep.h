@@ -20,7 +20,8 @@
 #include "exec/exec.h"
 #include "translate/internal.h"
 
-#define KEEP_PAIRS 1 /* calls and returns are the host's */
+#define KEEP_PAIRS 1  /* calls and returns are the host's */
+#define KEEP_PADDED 2 /* begins with a NOP: env_killed_inside() */
 
 struct template {
 	u64 seal, unused; /* seal: of all that follows */

@@ -272,7 +272,10 @@ static void reprotected(u64 begin, u64 end, u32 prot, bool shared)
 	forget_watches(begin, end);
 	if (prot & PROT_EXEC) {
 		memory_note(begin, end, prot, shared);
-		code_verify_range(begin, end);
+		if (prot & PROT_WRITE) /* nothing watches it yet, and what was translated is not fit for that */
+			code_kill_range(begin, end);
+		else
+			code_verify_range(begin, end);
 		return;
 	}
 	memory_forget(begin, end);

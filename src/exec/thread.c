@@ -20,6 +20,7 @@ struct clone_args {
 static _Atomic u32 used[AREAS_MAX];
 static u8 mapped[AREAS_MAX];
 static _Atomic u32 running = 1;
+static bool shared;
 static u32 areas_top;
 static _Atomic u32 areas_lock;
 
@@ -30,6 +31,7 @@ static _Atomic u32 stopping;
 #define KICK_AGAIN 1000000 /* nanoseconds: the signal may have met another one */
 
 u32 threads_running(void) { return running; }
+bool threads_shared(void) { return shared; }
 
 void thread_name(struct thread *th)
 {
@@ -228,6 +230,11 @@ static s64 make(struct thread *th, u64 nr, u64 flags, u64 stack, const u64 *x)
 			return -EAGAIN;
 		if (!running++ || !(flags & CLONE_VFORK)) {
 			lock_take(&code_lock);
+			/* What was made for one thread cannot be changed while others run it. */
+			if (!shared && !(flags & CLONE_VFORK)) {
+				shared = true;
+				code_flush();
+			}
 			hot_unshare();
 			lock_drop(&code_lock);
 		}

@@ -8,12 +8,13 @@
 
 #define INDIRECT_STUB 64
 
-/* As long as a jump; where others may run it, within eight aligned bytes and at once (B4). */
+/* As long as a jump; where others may run it, within eight aligned bytes and at once (B4).  It crosses them where nobody does:
+ * env_killed_inside(). */
 static void put_head(const struct cache *k, u8 *at, const u8 *head)
 {
 	u64 *word = (u64 *)((u64)at & ~7ull), v = *word;
 
-	if (!cache_shared(k)) {
+	if (!cache_shared(k) || (EXEC && ((u64)at & 7) > 8 - ENTRY_JUMP)) {
 		__builtin_memcpy(at, head, ENTRY_JUMP);
 		return;
 	}

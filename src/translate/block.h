@@ -15,7 +15,8 @@
  *  B3  Every host instruction that can fault lies in a block's hot part and has an insn record.
  *  B4  With several vCPUs or threads code that can be run is changed only by stores of at most 8 aligned bytes, which replace
  *      either an operand within one instruction or one whole instruction: a block begins with a NOP for that,
- *      its cold part with an instruction as long.  Others run the old code or the new.
+ *      its cold part with an instruction as long.  Others run the old code or the new.  A program that has had one
+ *      thread only needs no NOP (env_killed_inside()).
  *  B5  A block dies before a processor changes its guest bytes: as long as it is not dead they are what it was
  *      made from. */
 #ifndef PENUMBRA_TRANSLATE_BLOCK_H

@@ -25,6 +25,8 @@ struct tx;
 void env_indirect(struct tx *t);
 /* Whether the block goes on behind a call, which returns into its middle. */
 bool env_returns_here(const struct tx *t);
+/* Whether a block at pc may be killed while control is inside of its first bytes, which then have to be one instruction. */
+bool env_killed_inside(u64 pc);
 /* Whether calls and returns of the block's are the host's too. */
 bool env_pairs(const struct tx *t);
 /* Whether env_call() makes the block's calls. */

@@ -774,7 +774,8 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 		return NULL;
 	/* The same alignment as the guest's keeps what its compiler arranged. */
 	if (cache_shared(k)) {
-		pad = (r->pc - 5) % 8 <= 3 ? 5 : 9;
+		if (!EXEC || env_killed_inside(r->pc))
+			pad = (r->pc - 5) % 8 <= 3 ? 5 : 9;
 		/* The dead stub's head is replaced while others may be about to run it. */
 		k->cold = ALIGN_UP(k->cold, 8u);
 	}

@@ -135,6 +135,28 @@ static void write_code(unsigned char *p, int value)
 	p[5] = 0xc3;
 }
 
+/* A block that was translated while nobody could write to it, and then writes to its own page from its first bytes on. */
+static void made_writable(void)
+{
+	/* push rcx; mov [rdi], esi; pop rcx; mov eax, imm32; ret */
+	static const unsigned char own[] = { 0x51, 0x89, 0x37, 0x59, 0xb8, 0, 0, 0, 0, 0xc3 };
+	unsigned char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int (*call)(void *, int) = (int (*)(void *, int))p;
+	long sum = 0;
+	int elsewhere;
+
+	memcpy(p, own, sizeof own);
+	for (int i = 0; i < 50; i++) {
+		mprotect(p, 4096, PROT_READ | PROT_EXEC);
+		sum += call(&elsewhere, i);
+		mprotect(p, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+		for (int k = 0; k < 3; k++)
+			sum += call(p + 5, i + k);
+	}
+	printf("made writable %ld\n", sum);
+	munmap(p, 4096);
+}
+
 static void changing_code(void)
 {
 	unsigned char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -249,7 +271,9 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IONBF, 0);
 	if (argc > 1)
 		return 0;
+	made_writable();
 	threads();
+	made_writable();
 	signalled_threads();
 	processes();
 	changing_code();
