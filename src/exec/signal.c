@@ -408,13 +408,21 @@ static void step_done(struct thread *th, struct ucontext *uc)
 	uc->fpstate = fp;
 }
 
-/* A write to a page with translations: once more, and if the instruction is in a block that died, no further. */
+/* A write to a page with translations: once more, and if the instruction is in a block that died, no further.  In a region
+ * what comes behind it may have been done with it: it is made by a plain translation. */
 static void write_done(struct thread *th, struct ucontext *uc)
 {
 	struct place p = place_of(uc->rip);
+	u64 fp = uc->fpstate;
+	bool entry;
 
 	if (!p.b || !(p.b->flags & BLOCK_DEAD))
 		return;
+	if ((p.b->flags & BLOCK_REGION) && region_state(th, uc, p.b, true, &entry)) {
+		resume_through(th, uc);
+		uc->fpstate = fp;
+		return;
+	}
 	th->to_loop = true;
 	step(th, uc);
 }
