@@ -310,6 +310,7 @@ static bool kexec_good(struct cpu *c, u32 n)
 
 static void kexec_forget(u32 n)
 {
+	__atomic_fetch_add(&SH->kexec_epoch, 1, __ATOMIC_SEQ_CST);
 	kexec_mark(NULL, n, false);
 	SH->low_kexec -= !is_kernel_half(SH->kexec[n].va);
 	SH->giant_kexec -= SH->kexec[n].giant;
@@ -378,6 +379,21 @@ void kernel_local_code_check(struct cpu *c, enum kexec_set which)
 	itlb_clear();
 }
 
+/* The page is noted for all vCPUs, not in the leaves of this carrier. */
+static bool is_shared_code(const struct cpu *c, u64 va) { return is_kernel_half(va) || c->cpl != 3; }
+
+/* Another vCPU, whose invalidation found that a page may be executed no more, has forgotten it for all.  This one may go on with
+ * it, but has to note it again: else its own invalidation would not find it. */
+static void itlb_catch_up(void)
+{
+	u32 epoch = __atomic_load_n(&SH->kexec_epoch, __ATOMIC_ACQUIRE);
+
+	if (my.kexec_epoch == epoch)
+		return;
+	my.kexec_epoch = epoch;
+	itlb_clear();
+}
+
 /* Physical address of the code byte at va; raises #PF where it may not be fetched. */
 int fetch_address(struct cpu *c, u64 va, u64 *pa)
 {
@@ -386,6 +402,8 @@ int fetch_address(struct cpu *c, u64 va, u64 *pa)
 	struct walk w;
 	u32 error;
 
+	if (is_shared_code(c, va))
+		itlb_catch_up();
 	if (known->key == key) {
 		*pa = known->pa | (va & ~PAGE_MASK);
 		return 0;
@@ -404,7 +422,7 @@ int fetch_address(struct cpu *c, u64 va, u64 *pa)
 		return -1;
 	}
 	/* Where it stays as long as what was noted does. */
-	if (is_kernel_half(va) || c->cpl != 3)
+	if (is_shared_code(c, va))
 		kernel_code_note(c, va, &w);
 	else if (!space_note_exec(c, va, &w))
 		key = 0;
@@ -545,6 +563,10 @@ static struct block *make_block(struct cpu *c, struct translate_request *r, u32 
 
 	if (!cache_lock_if(generation))
 		return NULL;
+	if (is_shared_code(c, pc) && my.kexec_epoch != SH->kexec_epoch) {
+		cache_unlock();
+		return NULL;
+	}
 	b = block_find(CACHE, r->pa, pc, r->mode);
 	if (b || (r->mode == TM_USER && instance_adopt(CACHE, r->pa, pc, r->mode))) {
 		cache_unlock();

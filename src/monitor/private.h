@@ -65,6 +65,7 @@ struct mine {
 	/* Pages that code was fetched from, [0] of the guest's user half, [1] of the kernel's, and pages of the
 	 * kernel's data that C has reached: physical addresses, as the processor's TLB would hold them. */
 	struct page_entry { u64 key, pa; } itlb[2][ITLB_SIZE], ktlb[KTLB_SIZE];
+	u32 kexec_epoch;        /* as of which itlb knows pages that are noted for all */
 	bool ktlb_local;        /* some of the latter go with the next load of CR3 */
 };
 extern struct mine my;

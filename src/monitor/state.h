@@ -110,6 +110,7 @@ struct shared {
 	u64 host_xcr0;
 	u32 n_kexec;            /* kernel pages with translations */
 	u32 low_kexec;          /* of these in the lower half */
+	u32 kexec_epoch;        /* bumped when one is forgotten: what carriers know of such pages is to be noted anew */
 	u32 local_kexec;        /* ... and those in the upper one that are not global */
 	struct { u64 va, pa; u32 next; bool local, giant, user, kernel, apart; } kexec[MAX_KEXEC];
 	u64 home[256];          /* see home.c: upper half of the root that the kernel's translations belong to */

@@ -42,9 +42,13 @@ faults() { # rounds
 	guest_run faults "$quiet penumbra.exec=/bin/touch,$1" --initrd "$tmp/initrd" --timeout 60 --stats "$tmp/stats"
 	grep -oP '"faults": *\K[0-9]+' "$tmp/stats"
 }
-few=$(faults 2) many=$(faults 12)
-((many - few < 1000))
-result $? "known stores fault no more" "$few faults with 512 pages, $many with 3072"
+if [ "${PAGING:-}" = writeprotect ]; then
+	echo "ok - known stores fault no more # SKIP with writeprotect those to page tables do"
+else
+	few=$(faults 2) many=$(faults 12)
+	((many - few < 1000))
+	result $? "known stores fault no more" "$few faults with 512 pages, $many with 3072"
+fi
 
 # Processes of the host that stood for a crowd of the guest's end after it.
 carriers() {
