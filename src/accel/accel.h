@@ -80,6 +80,8 @@ enum vm_end {
 	S(table_traps, "count", "writes to such tables that trapped")             \
 	S(table_stores, "count", "writes to such tables by checked stores, without a trap") \
 	S(table_updates, "count", "shadowed entries brought up to date because they were written") \
+	S(soft_sites, "count", "times an instruction of user code was made to use the software TLB") \
+	S(soft_misses, "count", "misses of the software TLB")                   \
 	S(faults, "count", "host faults taken in guest code")                     \
 	S(exceptions, "count", "exceptions injected into the guest")              \
 	S(page_faults, "count", "page faults injected into the guest")            \

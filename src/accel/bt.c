@@ -502,6 +502,8 @@ static void collect_stats(struct vm *vm, struct bt *bt)
 	s->table_traps = shadow.table_traps;
 	s->table_stores = shadow.table_stores;
 	s->table_updates = shadow.table_updates;
+	s->soft_sites = shadow.soft_sites;
+	s->soft_misses = shadow.soft_misses;
 	s->faults = m->faults;
 	s->exceptions = m->exceptions;
 	s->page_faults = m->page_faults;

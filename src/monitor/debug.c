@@ -10,6 +10,7 @@
  * Owner: the running carrier.  Nothing here costs anything while DR7 enables nothing. */
 #include "base/sys.h"
 #include "monitor/private.h"
+#include "shadow/shadow.h"
 #include "x86/system.h"
 
 #define DR6_BS BIT(14)
@@ -51,6 +52,7 @@ bool debug_watched(const struct cpu *c, u64 va)
 
 void debug_close(const struct cpu *c)
 {
+	soft_flush();
 	for (int i = 0; i < 4; i++)
 		if (is_data(c, i))
 			host_mprotect(c->dr[i] & PAGE_MASK, PAGE_SIZE, 0);

@@ -355,6 +355,101 @@ table_close:
 wrpkru_table_close:
 	wrpkru
 	TABLE_RETURN
+
+	/* An access of user code through the software TLB (translate/soft.c): guest address in SP_TABLE, SP_SOFT_LAST, and
+	 * where to go on in SP_TABLE_RETURN, all written just before.  soft_read and soft_write open the monitor's memory and
+	 * put into SP_TABLE where the operand lies in RAM; an access that the TLB does not know goes on at the jump before
+	 * the return address, one that is to be made as it stands at the jump before that.  soft_close closes the monitor's
+	 * memory.  Registers and flags stay. */
+	.macro	SOFT_RETURN
+	mov	%gs:SPILL_U_DISP + SP_TABLE_FLAGS, %rax
+	add	$0x7f, %al	/* overflows where OF is set */
+	sahf
+	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
+	mov	%gs:SPILL_U_DISP + SP_SAVE + 8, %rcx
+	mov	%gs:SPILL_U_DISP + SP_SAVE + 16, %rdx
+	jmp	*%gs:SPILL_U_DISP + SP_TABLE_RETURN
+	.endm
+	.macro	SOFT_OPEN how
+	mov	%rax, %gs:SPILL_U_DISP + SP_SAVE
+	mov	%rcx, %gs:SPILL_U_DISP + SP_SAVE + 8
+	mov	%rdx, %gs:SPILL_U_DISP + SP_SAVE + 16
+	lahf
+	seto	%al
+	mov	%rax, %gs:SPILL_U_DISP + SP_TABLE_FLAGS
+	xor	%eax, %eax
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+	.globl	wrpkru_soft_\how
+wrpkru_soft_\how:
+	wrpkru
+	mov	%gs:SPILL_U_DISP + SP_TABLE, %rcx
+	mov	%gs:SPILL_U_DISP + SP_SOFT_LAST, %rax
+	add	%rcx, %rax
+	xor	%rcx, %rax
+	test	$-0x1000, %rax
+	jne	7f		/* on two pages */
+	mov	%rcx, %rdx
+	shr	$8, %rdx
+	and	$(SOFT_SIZE - SOFT_ENTRY), %edx
+	mov	%rcx, %rax
+	and	$-0x1000, %rax
+	or	%gs:CARRIER_DISP + SG_SOFT, %rax
+	cmp	%rax, %gs:SOFT_DISP(%rdx)
+	jne	6f
+	subl	$1, %gs:SOFT_DISP + 12(%rdx)
+	js	6f
+	mov	%gs:SOFT_DISP + 8(%rdx), %eax
+	test	%eax, %eax
+	js	7f		/* SOFT_PLAIN */
+	btr	$30, %eax	/* SOFT_WRITE */
+	.ifc	\how, write
+	jnc	6f
+	movl	$1, %gs:VCPU_DISP + VCPU_LOG + TL_GATE
+	cmpb	$0, %gs:SHARED_DISP + OFF_FRAMES(%rax)
+	jne	6f
+	.endif
+	shl	$12, %rax
+	and	$0xfff, %ecx
+	or	%rcx, %rax
+	movabs	$(FOLD_OFF + RAM_DISP), %rcx
+	add	%rcx, %rax
+	mov	%rax, %gs:SPILL_U_DISP + SP_TABLE
+	SOFT_RETURN
+	.endm
+
+	.globl	soft_read, soft_write, soft_close
+soft_read:
+	SOFT_OPEN read
+soft_write:
+	SOFT_OPEN write
+7:	subq	$5, %gs:SPILL_U_DISP + SP_TABLE_RETURN
+6:	subq	$5, %gs:SPILL_U_DISP + SP_TABLE_RETURN
+	movl	$0, %gs:VCPU_DISP + VCPU_LOG + TL_GATE
+	.globl	pkru_soft, wrpkru_soft
+	mov	$0x55, %eax
+pkru_soft = . - 4
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+wrpkru_soft:
+	wrpkru
+	SOFT_RETURN
+soft_close:
+	mov	%rax, %gs:SPILL_U_DISP + SP_SAVE
+	mov	%rcx, %gs:SPILL_U_DISP + SP_SAVE + 8
+	mov	%rdx, %gs:SPILL_U_DISP + SP_SAVE + 16
+	movl	$0, %gs:VCPU_DISP + VCPU_LOG + TL_GATE
+	.globl	pkru_soft_close, wrpkru_soft_close
+	mov	$0x55, %eax
+pkru_soft_close = . - 4
+	mov	$0, %ecx
+	mov	$0, %edx
+wrpkru_soft_close:
+	wrpkru
+	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
+	mov	%gs:SPILL_U_DISP + SP_SAVE + 8, %rcx
+	mov	%gs:SPILL_U_DISP + SP_SAVE + 16, %rdx
+	jmp	*%gs:SPILL_U_DISP + SP_TABLE_RETURN
 gates_end:
 
 	.globl	run_loop_fresh

@@ -15,7 +15,7 @@ static void prefill(struct cpu *c)
 	struct walk w;
 
 	my.fault_pending = false;
-	if (debug_on(c) || test_unmapped(va))
+	if (debug_on(c) || test_unmapped(va) || SH->knobs.soft)
 		return;
 	if (c->rip != my.guest_fault_rip || (my.guest_fault_error & PF_I) || !mmu_peek(c, va, &e))
 		return;

@@ -14,6 +14,7 @@
 #define WNOHANG 1
 
 extern u8 rdpkru_table[], wrpkru_table_open[], wrpkru_table_close[], wrpkru_syscall[], wrpkru_sysret[], pkru_syscall[], pkru_sysret[];
+extern u8 wrpkru_soft_read[], wrpkru_soft_write[], wrpkru_soft[], wrpkru_soft_close[], pkru_soft[], pkru_soft_close[];
 extern u8 wrpkru_leave_0[], wrpkru_leave_1[], wrpkru_enter_0[], wrpkru_enter_1[], wrpkru_signal[];
 extern u8 __executable_start[], etext[], _end[];
 
@@ -40,7 +41,8 @@ static void setup_keys(void)
 {
 	s64 k[KEYS];
 	u8 *sites[] = { wrpkru_syscall, wrpkru_sysret, wrpkru_leave_0, wrpkru_leave_1, wrpkru_enter_0, wrpkru_enter_1, wrpkru_signal,
-			rdpkru_table, wrpkru_table_open, wrpkru_table_close };
+			rdpkru_table, wrpkru_table_open, wrpkru_table_close, wrpkru_soft_read, wrpkru_soft_write, wrpkru_soft,
+			wrpkru_soft_close };
 	int rw = PROT_READ | PROT_WRITE, rwx = rw | PROT_EXEC;
 	u64 image = (u64)__executable_start & PAGE_MASK;
 	u64 text_end = ALIGN_UP((u64)etext, PAGE_SIZE), end = ALIGN_UP((u64)_end, PAGE_SIZE);
@@ -84,6 +86,8 @@ static void setup_keys(void)
 	need(host_mprotect(image, text_end - image, rwx), 103);
 	__builtin_memcpy(pkru_syscall, &SH->pkru_kernel, 4);
 	__builtin_memcpy(pkru_sysret, &SH->pkru_user, 4);
+	__builtin_memcpy(pkru_soft, &SH->pkru_user, 4);
+	__builtin_memcpy(pkru_soft_close, &SH->pkru_user, 4);
 	need(host_pkey_mprotect(image, text_end - image, PROT_READ | PROT_EXEC, (int)k[KEY_MONITOR]), 104);
 	for (u64 at = text_end; at < end; at += PAGE_SIZE)
 		host_pkey_mprotect(at, PAGE_SIZE, rw, (int)k[KEY_MONITOR]);
@@ -252,6 +256,7 @@ static void test_knobs_apply(struct cache *k)
 		k->limit_cold = CODE_SIZE / 2 + (u32)MIN(t->cold, (u64)CODE_SIZE / 2);
 	if (t->insns)
 		k->max_insns = (u32)MIN(t->insns, (u64)k->max_insns);
+	k->soft_all = t->soft;
 	if (!t->to)
 		t->to = 0x100000000ull;
 	t->seed = t->seed * 2 + 1;
@@ -327,6 +332,7 @@ _Noreturn void monitor_main(void)
 	CACHE->targets = (struct translate_targets){
 		.exit_user = exit_user, .exit_kernel = exit_kernel,
 		.table_open = table_open, .table_close = table_close,
+		.soft_read = soft_read, .soft_write = soft_write, .soft_close = soft_close,
 		.lookup_second = lookup_second, .lookup_miss_user = lookup_miss_user, .lookup_miss_kernel = lookup_miss_kernel,
 		.pkru_kernel = SH->pkru_kernel, .pkru_access = SH->pkru_access,
 		.protection_keys = SHADOW->keys & 1,

@@ -138,6 +138,13 @@ void home_set(const struct cpu *c);      /* with the cache's lock */
 void home_loaded(struct cpu *c, bool flush); /* CR3 was written */
 void home_look(struct cpu *c);           /* before a look-up of code */
 void home_invalidated(struct cpu *c);    /* INVPCID */
+/* soft.c */
+/* Another page is mapped for the access of user code at physical address pa: whether that is worth the software TLB, if
+ * the instruction can use it (soft_try()). */
+bool soft_due(u64 pa, u64 va);
+void soft_try(u64 pa);
+/* The access of the site to user address va misses the software TLB; `what`: see X_SOFT. */
+void soft_exit(struct cpu *c, u64 site, u64 va, u32 what);
 /* confine.c */
 void confine_zygote(void);
 void confine_carrier(void);

@@ -502,7 +502,7 @@ _Noreturn void exit_dispatch(u32 id)
 	my.left_generation = generation;
 	my.left_killed = false;
 	c->rip = x.target;
-	if (debug_on(c) && x.kind != X_INSN && x.kind != X_TABLE && x.kind != X_STEPPED && x.kind != X_PREDICT)
+	if (debug_on(c) && x.kind != X_INSN && x.kind != X_TABLE && x.kind != X_STEPPED && x.kind != X_PREDICT && x.kind != X_SOFT)
 		run_loop(); /* nothing may lead past its look at each address */
 	if (x.kind == X_PREDICT) {
 		exit_predict(c, id, generation);
@@ -540,6 +540,13 @@ _Noreturn void exit_dispatch(u32 id)
 	case X_PROBE:
 		probe_missed(c);
 		break;
+	case X_SOFT: {
+		const struct block *from = &CACHE->blocks[x.block];
+		u64 page = (x.target ^ from->pc) & PAGE_MASK ? from->pa2 : from->pa & PAGE_MASK;
+
+		soft_exit(c, page | (x.target & ~PAGE_MASK), SPILL_U->table, x.patch);
+		break;
+	}
 	case X_PAUSE:
 		give_way();
 		break;

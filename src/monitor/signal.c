@@ -408,6 +408,19 @@ static void foreign_string(const struct cpu *c, struct block *b, struct insn_rec
 		site_change(b, rec, SITE_FOREIGN);
 }
 
+/* The site goes through the software TLB from now on, instead of having another page mapped. */
+static bool soften(struct block *b, struct insn_record *rec, u64 va)
+{
+	u64 pa = site_address(b, rec);
+	struct insn in;
+
+	if (rec->access != AK_IDENT || (b->mode & (TM_COMPAT | TM_STEP)) || !soft_due(pa, va) || record_insn(b, rec, &in) ||
+	    !soft_fits(&in))
+		return false;
+	soft_try(pa);
+	return true;
+}
+
 /* A fault on memory.  True: the access can be tried again where it was. */
 static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, struct insn_record *rec)
 {
@@ -500,6 +513,8 @@ static bool memory_fault(struct cpu *c, struct ucontext *uc, struct block *b, st
 	if (write && (frame_flags(ram_offset(w.pa) >> PAGE_SHIFT) & FRAME_TABLE) &&
 	    table_store(b, rec, ram_offset(w.pa) >> PAGE_SHIFT))
 		return false;
+	if (user && soften(b, rec, va))
+		return false;
 	if (my.fault_rip == c->rip && my.fault_address == va) {
 		if (++my.fault_repeats > 8) {
 			my.fault_repeats = 0;
@@ -556,6 +571,10 @@ static void guest_fault(int sig, struct ucontext *uc)
 	bool retry = false;
 
 	VCPU->count.faults++;
+	/* A store through the software TLB that has an exception of its own is not under way any more (frames.c). */
+	__atomic_store_n(&TABLE_LOG->gate, 0, __ATOMIC_RELEASE);
+	if (sig == SIGBUS && uc->trapno == 14 && uc->cr2 - (u64)RAM_BASE < SHADOW->ram_size)
+		die(uc, sig, "the host has no memory");
 	if (!rec)
 		die(uc, sig, "fault outside a block");
 	state_from(c, uc, b, rec);

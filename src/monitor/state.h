@@ -73,6 +73,7 @@ struct monitor_counters {
 	K(check)        /* the invariants of the shadow page tables are looked at, once in so many occasions */ \
 	K(paging)       /* the maintainer, its number in shadow/paging.h + 1; over --paging */ \
 	K(vmas)         /* host mappings of the guest that a carrier may have; over the host's limit */ \
+	K(soft)         /* user code goes through the software TLB wherever it can; a page is mapped after so many accesses */ \
 	K(contrary)     /* of the decisions of the maintainer auto, one in so many is yes whatever speaks for it */ \
 	K(carriers)     /* of each vCPU; at least 6 */                                  \
 	K(smp)          /* one vCPU runs as one of several would */                     \
@@ -219,6 +220,7 @@ u64 now_ns(void);
 _Noreturn void enter_user(void);
 _Noreturn void enter_kernel(void);
 extern const u8 exit_user[], exit_kernel[], lookup_second[], lookup_miss_user[], lookup_miss_kernel[];
+extern const u8 soft_read[], soft_write[], soft_close[];
 extern const u8 table_open[], table_close[], syscall_gate[], sysret_gate[], iret_gate[], gates_begin[], gates_end[];
 extern const u8 enter_begin[], enter_end[], run_loop_fresh[];
 extern const u8 monitor_text_begin[], monitor_text_end[];

@@ -111,4 +111,6 @@ void space_check(struct cpu *c, bool user_flushed)
 	}
 	for (u32 i = 0; i < S->n_runs; i++)
 		check_run(&S->runs[i]);
+	if (user_flushed)
+		soft_check();
 }

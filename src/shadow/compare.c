@@ -247,6 +247,7 @@ void space_invalidate(struct cpu *c, u64 va)
 {
 	struct leaf *l = leaf_find(va);
 
+	soft_invalidate(va);
 	if (l && l->watched) {
 		tables_drain(c);
 		l = leaf_find(va); /* which may have lost its watch by that, unseen */
@@ -311,6 +312,7 @@ void leaves_drop_user(void)
 
 void space_flush_user(struct cpu *c)
 {
+	soft_flush();
 	paging_chosen()->flush_user(c);
 	forget_unnoted();
 	space_flush_local(c);
@@ -335,6 +337,7 @@ void space_flush_local(struct cpu *c)
 
 void space_flush_all(struct cpu *c)
 {
+	soft_flush();
 	paging_chosen()->flush_user(c);
 	forget_unnoted();
 	check_ways(c, true);
@@ -346,6 +349,7 @@ void space_flush_all(struct cpu *c)
 /* Roots most often share their kernel half. */
 void space_recycle(struct cpu *c)
 {
+	soft_flush();
 	leaves_drop_user();
 	tables_forget();
 	S->low_supervisor = false;

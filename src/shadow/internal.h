@@ -50,6 +50,9 @@ struct run {
 struct space {
 	/* For checked stores (monitor/entry.S): a run in which tables lie; length 0: none is known. */
 	struct { u64 va, length, ram, offset; u32 pkru; } gate;
+	u64 soft_age;           /* soft.c: of its entries that count */
+	bool soft_used;         /* there are some */
+	u64 soft_pressed;       /* fills until which there was no room for mappings a short while ago */
 	u64 root;               /* whose user half it shadows */
 	u32 n_leaves, free;
 	u32 n_runs;
@@ -80,7 +83,7 @@ struct space {
 #define S ((struct space *)HOST(CARRIER_DISP))
 _Static_assert(offsetof(struct space, gate.va) == SG_VA && offsetof(struct space, gate.length) == SG_LENGTH &&
 	       offsetof(struct space, gate.ram) == SG_RAM && offsetof(struct space, gate.offset) == SG_OFFSET &&
-	       offsetof(struct space, gate.pkru) == SG_PKRU, "gate");
+	       offsetof(struct space, gate.pkru) == SG_PKRU && offsetof(struct space, soft_age) == SG_SOFT, "gate");
 
 #define PTE_COMPARE (PTE_P | PTE_W | PTE_U | PTE_NX | PTE_ADDR | PTE_A | PTE_PS)
 #define RUN_COMPARE (PTE_P | PTE_W | PTE_U | PTE_NX | PTE_A | PTE_PS)
@@ -124,6 +127,11 @@ bool tables_read(void);
 /* Compares what the logs name. */
 void tables_drain(struct cpu *c);
 /* Nothing is watched for this carrier any more. */
+
+/* ---- soft.c ---- */
+void soft_unmapped(u64 va, u64 length);
+void soft_invalidate(u64 va);
+void soft_check(void);
 
 /* ---- compare.c ---- */
 /* Compares the leaf with the guest's entries (`only`: with these; NULL: all that are mapped), and drops what

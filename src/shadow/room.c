@@ -104,9 +104,12 @@ void room_evict(void)
 		leaf_unmap(l);
 		leaf_drop(l);
 		SHADOW_COUNT->evicted++;
+		S->soft_pressed = SHADOW_COUNT->fills + SHADOW->vma_budget;
 		return;
 	}
 }
+
+bool space_pressed(void) { return SHADOW_COUNT->fills < S->soft_pressed; }
 
 void room_make(void)
 {

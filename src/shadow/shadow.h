@@ -14,6 +14,7 @@
  *  S5  While a folded kernel page may lie in a GiB of host addresses, every user page in it, or beside it,
  *      carries a key that kernel code has no access to, and kernel code that is given a user address there
  *      leaves to C: it can neither take a kernel page for the user's nor the user's for its own.
+ *  S6  The same as S1 holds for what user code reaches through the software TLB: see soft.c.
  *  S4  Nothing of the guest is mapped at FOLD_OFF - 2 MiB and above within the monitor's ranges. */
 #ifndef PENUMBRA_SHADOW_SHADOW_H
 #define PENUMBRA_SHADOW_SHADOW_H
@@ -72,6 +73,25 @@ bool space_low_supervisor(void);
 bool space_code_changed(void);
 /* Host mappings that the guest's pages take in this carrier, at most. */
 u32 space_vmas(void);
+
+/* There was no room for all mappings a short while ago. */
+bool space_pressed(void);
+
+/* ---- soft.c ---- */
+/* What a miss of the software TLB is: a page met for the first time, or one that was flushed since; an access that the entry
+ * does not permit; the last one of those that an entry, or one that leaves the page to the host's mappings, allows.  *left:
+ * how many more it does. */
+enum soft_miss { SOFT_NEW, SOFT_AGAIN, SOFT_OTHERWISE, SOFT_SPENT, SOFT_SPENT_PLAIN };
+enum soft_miss soft_missed(u64 va, s32 *left);
+/* The user address is mapped. */
+bool soft_mapped(u64 va, bool write);
+/* A page beside it is known, and one fill would have mapped both. */
+bool soft_beside(u64 va, const struct walk *w);
+/* From now on the page is reached through the TLB, in RAM, until C is asked after `left` accesses; or as any other. */
+void soft_enter(u64 va, const struct walk *w, bool write, s32 left);
+void soft_leave(u64 va, s32 left);
+/* Nothing of it is valid. */
+void soft_flush(void);
 
 /* ---- tables.c ---- */
 /* C code has written n bytes of RAM, within a page, as the guest does. */

@@ -32,6 +32,7 @@ void space_init(void)
 {
 	probes_forget(0, PROBE_SIZE * PAGE_SIZE);
 	S->low_supervisor = false;
+	S->soft_age = 1;
 	S->n_leaves = S->free = S->n_runs = 0;
 	__builtin_memset(S->hash, 0, sizeof S->hash);
 	for (u64 i = 0; i < FOLDS_SIZE / 16; i++)
@@ -70,6 +71,7 @@ void settle(void)
 
 void space_drop_all(void)
 {
+	soft_flush();
 	lose();
 	settle();
 }
@@ -87,6 +89,7 @@ struct leaf *leaf_find(u64 va)
 void unmap(u64 va, u64 length)
 {
 	probes_forget(va, length);
+	soft_unmapped(va, length);
 	if (host_munmap(fold(va), length) < 0)
 		lose();
 	SHADOW_COUNT->unmapped += length >> PAGE_SHIFT;

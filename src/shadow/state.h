@@ -23,6 +23,8 @@ struct shadow_counters {
 	u64 table_updates;      /* entries brought up to date because they were written */
 	u64 tables_watched, tables_released;
 	u64 evicted;            /* leaves that gave way to others */
+	u64 soft_misses;        /* of the software TLB */
+	u64 soft_sites;         /* times a site was made to use it */
 };
 
 /* What was written to watched tables by one vCPU; each carrier reads on from where it left off.  An entry is the

@@ -432,6 +432,17 @@ bool site_is_both(struct cache *k, u64 pa)
 	return false;
 }
 
+#define SITE_NONE (~0ull) /* was one */
+
+void site_clear(struct cache *k, u64 pa)
+{
+	u32 h = (u32)(pa * 0x9e3779b97f4a7c15ull >> 48);
+
+	for (u32 i = 0; i < 16; i++)
+		if (k->sites[(h + i) & (SITE_SIZE - 1)] == pa + 1)
+			k->sites[(h + i) & (SITE_SIZE - 1)] = SITE_NONE;
+}
+
 void site_set_both(struct cache *k, u64 pa)
 {
 	u32 h = (u32)(pa * 0x9e3779b97f4a7c15ull >> 48);
@@ -441,7 +452,7 @@ void site_set_both(struct cache *k, u64 pa)
 	for (u32 i = 0; i < 16; i++) {
 		u64 *s = &k->sites[(h + i) & (SITE_SIZE - 1)];
 
-		if (!*s) {
+		if (!*s || *s == SITE_NONE) {
 			*s = pa + 1;
 			return;
 		}

@@ -145,6 +145,7 @@ enum exit_kind {
 	X_PREDICT,   /* target of an indirect branch of the kernel, in RDX: predict it at `patch` */
 	X_TABLE,     /* a checked store at `target` that the gate leaves to C */
 	X_PROBE,     /* the store at `target` is to a page that may not be mapped */
+	X_SOFT,      /* the access at `target`, to as many bytes as `patch` says (SOFT_*), misses the software TLB */
 	X_PAUSE,     /* PAUSE has been executed many times; the guest stands behind it */
 	X_GO,        /* continue at `target` through C: another mode or a page that needs a check */
 	X_KINDS
@@ -177,6 +178,7 @@ struct cache_stats { u64 translated, flushes, killed, guest_insns, code_bytes, m
 struct translate_targets {
 	const u8 *exit_user, *exit_kernel;               /* exit number in the spill page */
 	const u8 *table_open, *table_close;              /* around a checked store */
+	const u8 *soft_read, *soft_write, *soft_close;   /* around an access through the software TLB */
 	const u8 *lookup_second;                         /* another look for user code, as lookup_miss_user */
 	const u8 *lookup_miss_user, *lookup_miss_kernel; /* target in R11, the guest's RCX in R10; in RCX, RCX and RDX spilled */
 	u32 pkru_kernel, pkru_access;                    /* kernel world with AC clear, set */
@@ -192,6 +194,7 @@ struct cache {
 	u32 generation;           /* bumped by each flush */
 	u32 limit_hot, limit_cold;/* test knobs: a tiny cache flushes all the time */
 	u32 max_insns;
+	bool soft_all;            /* test: whatever can goes through the software TLB */
 	struct cache_stats stats;
 	/* See translate/store.h. */
 	u8 *sources;              /* NULL: they are not kept */
@@ -298,7 +301,14 @@ bool table_store_fits(const struct insn *in);
 /* pa | SITE_FOREIGN: string instructions that reached user memory of an address space whose carrier did not run: they
  * leave for C before they fault. */
 #define SITE_FOREIGN (1ull << 57)
+/* pa | SITE_SOFT: accesses of user code that go through the software TLB. */
+#define SITE_SOFT (1ull << 56)
+/* The instruction can do so: its only access to memory is the operand, which can lie at another address. */
+bool soft_fits(const struct insn *in);
+#define SOFT_EXIT_WRITE 0x100 /* in the `patch` of an X_SOFT exit; below it the length, 1 to 64 */
+#define SOFT_EXIT_PAGE 0x200  /* ... nothing but its page and its alignment decides whether it faults there */
 bool site_is_both(struct cache *k, u64 pa);
+void site_clear(struct cache *k, u64 pa);
 void site_set_both(struct cache *k, u64 pa);
 
 /* Translates the code at pc, whose bytes at physical address pa are at `bytes` (to the end of the page)

@@ -38,6 +38,7 @@ struct tx {
 	struct emit hot, cold;
 	s32 spill;          /* displacement of this world's spill page */
 	bool kernel, user_access, sti_shadow, check_event, ended;
+	bool soft;                  /* some of it goes through the software TLB */
 	bool called;                /* exec: the last instruction was a call */
 	u16 kept;                   /* registers that live in the spill page: see TX_KEPT */
 	u16 kept_here, kept_dirty;  /* those of them that are in their registers, and newer there than in the spill page */
@@ -113,6 +114,18 @@ void tx_plain(struct tx *t, const struct tx_insn *ti, int index);
 /* u = FOLD_OFF where a is a kernel address, else 0. */
 void tx_fold_select(struct tx *t, int u, int a);
 void tx_load_operand(struct tx *t, const struct tx_insn *ti, int reg);
+/* Physical address of the instruction, which sites are known by. */
+u64 tx_site(const struct tx *t, const struct tx_insn *ti);
+/* reg = guest address of the operand; the instruction with its operand at [base]. */
+void tx_operand_address(struct tx *t, const struct tx_insn *ti, int reg);
+void tx_on_base(struct tx *t, const struct tx_insn *ti, int base);
+/* To a gate of entry.S, which comes back to `back` behind GATE_BYTES of code, or to a jump before that. */
+void tx_to_gate(struct tx *t, const u8 *gate, const u8 *back);
+#define GATE_BYTES (12 + 12 + 5)
+#define JMP_BYTES 5
+/* soft.c: accesses of user code through the software TLB. */
+bool tx_is_soft(const struct tx *t, const struct tx_insn *ti);
+void tx_soft(struct tx *t, const struct tx_insn *ti);
 void tx_string(struct tx *t, const struct tx_insn *ti);
 void tx_xsave(struct tx *t, const struct tx_insn *ti);
 void tx_moffs(struct tx *t, const struct tx_insn *ti);

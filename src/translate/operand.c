@@ -227,7 +227,7 @@ static void fold_lookup(struct tx *t, int u, int a)
 	e_load_gs_index(&t->hot, u, u, FOLDS_DISP);
 }
 
-static u64 site_of(const struct tx *t, const struct tx_insn *ti)
+u64 tx_site(const struct tx *t, const struct tx_insn *ti)
 {
 	u64 page = ((ti->pc ^ t->r->pc) & PAGE_MASK) ? t->r->pa2 : (t->r->pa & PAGE_MASK);
 
@@ -236,7 +236,7 @@ static u64 site_of(const struct tx *t, const struct tx_insn *ti)
 
 bool tx_reaches_device(struct tx *t, const struct tx_insn *ti)
 {
-	return t->kernel && ti->in.has_mem && site_is_both(t->k, site_of(t, ti) | SITE_DEVICE);
+	return t->kernel && ti->in.has_mem && site_is_both(t->k, tx_site(t, ti) | SITE_DEVICE);
 }
 
 /* A store that has faulted before on pages that the guest did not have yet first asks whether its page is mapped: an
@@ -293,7 +293,7 @@ static bool is_simple_store(const struct tx_insn *ti)
 
 static bool is_probed(const struct tx *t, const struct tx_insn *ti)
 {
-	u64 site = site_of(t, ti);
+	u64 site = tx_site(t, ti);
 
 	return !EXEC && !t->kernel && !(t->b->mode & (TM_COMPAT | TM_STEP)) && is_simple_store(ti) &&
 	       site_is_both(t->k, site | SITE_PROBED) && !site_is_both(t->k, site | SITE_BUSY);
@@ -309,7 +309,7 @@ static bool operand_both(struct tx *t, const struct tx_insn *ti)
 		return true;
 	if (in->base == REG_RIP && (s64)rip_target(ti) != (s32)rip_target(ti))
 		return true;
-	return site_is_both(t->k, site_of(t, ti));
+	return site_is_both(t->k, tx_site(t, ti));
 }
 
 /* The general register that a load writes in whole and does not read, so that it can hold the address of its
@@ -603,20 +603,25 @@ bool table_store_fits(const struct insn *in)
 /* A store that has met a watched page table, and can be made at another address than its own. */
 static bool is_table_store(struct tx *t, const struct tx_insn *ti)
 {
-	return !EXEC && t->kernel && table_store_fits(&ti->in) && site_is_both(t->k, site_of(t, ti) | SITE_TABLE) &&
+	return !EXEC && t->kernel && table_store_fits(&ti->in) && site_is_both(t->k, tx_site(t, ti) | SITE_TABLE) &&
 	       !operand_both(t, ti);
 }
 
-static void e_gate(struct tx *t, const u8 *gate, const u8 *back)
+void tx_to_gate(struct tx *t, const u8 *gate, const u8 *back)
 {
 	struct emit *e = &t->hot;
 
-	e_store_gs_imm32(e, SPILL_K_DISP + SP_TABLE_RETURN, (u32)(u64)back);
-	e_store_gs_imm32(e, SPILL_K_DISP + SP_TABLE_RETURN + 4, (u32)((u64)back >> 32));
+	e_store_gs_imm32(e, t->spill + SP_TABLE_RETURN, (u32)(u64)back);
+	e_store_gs_imm32(e, t->spill + SP_TABLE_RETURN + 4, (u32)((u64)back >> 32));
 	e_jmp(e, gate);
 }
-#define GATE_BYTES (12 + 12 + 5)
-#define JMP_BYTES 5
+
+void tx_operand_address(struct tx *t, const struct tx_insn *ti, int reg) { e_address(t, ti, reg); }
+
+void tx_on_base(struct tx *t, const struct tx_insn *ti, int base)
+{
+	e_rewritten(t, ti, &(struct rewrite){ .form = F_PAIR, .base = base, .index = REG_NONE, .reg = -1, .rm = -1 });
+}
 
 /* A checked store.  Where no table is watched whose number is like that of the page, it is an ordinary one:
  *
@@ -650,14 +655,14 @@ static void table_store(struct tx *t, const struct tx_insn *ti)
 	e8(e, 0);
 	tx_return(t, RCX);
 	e_store_gs(e, SPILL_K_DISP + SP_TABLE, w.base);
-	e_gate(t, t->k->targets.table_open, e->p + GATE_BYTES + JMP_BYTES);
+	tx_to_gate(t, t->k->targets.table_open, e->p + GATE_BYTES + JMP_BYTES);
 	stub = t->cold.p;
 	e_load_gs(&t->cold, w.base, spill_reg(t, w.base));
 	tx_exit(t, X_TABLE, ti->pc, 0);
 	e_jmp(e, stub);
 	e_load_gs(e, w.base, SPILL_K_DISP + SP_TABLE);
 	e_rewritten(t, ti, &w);
-	e_gate(t, t->k->targets.table_close, e->p + GATE_BYTES);
+	tx_to_gate(t, t->k->targets.table_close, e->p + GATE_BYTES);
 	e8(e, 0xeb);
 	done = e->p;
 	e8(e, 0);
@@ -682,6 +687,10 @@ void tx_plain(struct tx *t, const struct tx_insn *ti, int index)
 	}
 	if (t->kernel && in->has_mem && in->seg == SEG_FS) {
 		tx_execute(t, ti);
+		return;
+	}
+	if (!EXEC && tx_is_soft(t, ti)) {
+		tx_soft(t, ti);
 		return;
 	}
 	if (is_probed(t, ti))
@@ -893,7 +902,7 @@ void tx_string(struct tx *t, const struct tx_insn *ti)
 		tx_execute(t, ti);
 		return;
 	}
-	if (dst && site_is_both(t->k, site_of(t, ti) | SITE_FOREIGN))
+	if (dst && site_is_both(t->k, tx_site(t, ti) | SITE_FOREIGN))
 		leave_if_foreign(t, ti);
 	e_store_gs(e, spill_reg(t, RDX), RDX);
 	e_store_gs_imm(e, t->spill + SP_STR_SRC, 0);

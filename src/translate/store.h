@@ -79,6 +79,7 @@ u8 *store_note(struct cache *k, struct block *b, const struct translate_request 
 /* Every field; between them may be anything. */
 #define STORE_TARGETS(T)                                                                      \
 	T(exit_user) T(exit_kernel) T(table_open) T(table_close) T(lookup_second)             \
+	T(soft_read) T(soft_write) T(soft_close)                                              \
 	T(lookup_miss_user) T(lookup_miss_kernel) T(pkru_kernel) T(pkru_access)               \
 	T(protection_keys) T(loop_is_fast) T(smp)
 

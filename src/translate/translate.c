@@ -794,7 +794,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	t.spill = t.kernel ? SPILL_K_DISP : SPILL_U_DISP;
 	t.kept = t.kernel || (r->mode & TM_COMPAT) ? 0 : TX_KEPT;
 	t.kept_here = t.kept_dirty = 0;
-	t.called = false;
+	t.called = t.soft = false;
 	t.user_access = t.sti_shadow = t.check_event = t.ended = false;
 	t.n = t.n_calls = t.n_fixes = 0;
 	t.unkept = false;
@@ -817,7 +817,7 @@ struct block *translate_block(struct cache *k, struct translate_request *r)
 	b->cold_end = b->own_cold_end = k->cold = (u32)(t.cold.p - CODE_BASE);
 	/* Others may now look for it by its host addresses. */
 	__atomic_store_n(&k->n_blocks, k->n_blocks + 1, __ATOMIC_RELEASE);
-	if (!EXEC && k->sources)
+	if (!EXEC && k->sources && !t.soft)
 		keep_source(&t);
 	if (EXEC)
 		env_keep(&t);

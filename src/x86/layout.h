@@ -105,6 +105,8 @@
 #define SP_TABLE_RETURN 0x160
 #define SP_TABLE_FLAGS 0x168
 #define SP_TABLE_R8 0x170
+/* User's too: SP_TABLE, SP_TABLE_RETURN and SP_TABLE_FLAGS for accesses through the software TLB, and */
+#define SP_SOFT_LAST 0x178   /* length of the operand - 1 */
 #define SPILL_U_STACK (SPILL_U_DISP + 0xf00) /* a few words for PUSHFQ in the user world */
 /* In struct constants. */
 #define CN_FOLD 0x00
@@ -133,12 +135,18 @@
 #define ALTSTACK_DISP (PRIVATE_DISP + 0x40000)
 #define ALTSTACK_SIZE 0x40000
 #define CARRIER_DISP (PRIVATE_DISP + 0x80000)
+/* The software TLB (shadow/soft.c): SOFT_ENTRY bytes for each place, which the low bits of a page's number choose. */
+#define SOFT_DISP (PRIVATE_DISP + 0x8000000)
+#define SOFT_BITS 17
+#define SOFT_ENTRY 16
+#define SOFT_SIZE (SOFT_ENTRY << SOFT_BITS)
 /* At the head of struct space: what checked stores need. */
 #define SG_VA 0
 #define SG_LENGTH 8
 #define SG_RAM 16
 #define SG_OFFSET 24
 #define SG_PKRU 32
+#define SG_SOFT 40
 /* In struct table_log. */
 #define TL_ENTRY 8
 #define TL_GATE 0x8008
@@ -178,6 +186,7 @@ struct spill {
 	u64 sel[6];
 	u64 cr2;
 	u64 table, table_return, table_flags, table_r8;
+	u64 soft_last;
 };
 /* The guest address with the opposite sign (0: free), and where its translation is. */
 struct second_target { u64 minus, host; };
@@ -205,6 +214,7 @@ _Static_assert(offsetof(struct spill, sel) == SP_SEL, "spill");
 _Static_assert(offsetof(struct spill, cr2) == SP_CR2, "spill");
 _Static_assert(offsetof(struct spill, table) == SP_TABLE, "spill");
 _Static_assert(offsetof(struct spill, table_r8) == SP_TABLE_R8, "spill");
+_Static_assert(offsetof(struct spill, soft_last) == SP_SOFT_LAST, "spill");
 _Static_assert(offsetof(struct constants, tables) == CN_TABLES, "constants");
 _Static_assert(offsetof(struct constants, guarded_mask) == CN_GUARDED_MASK, "constants");
 _Static_assert(offsetof(struct constants, lstar_entry) == CN_LSTAR, "constants");

@@ -27,5 +27,6 @@ part "single-stepped by the guest" $((seconds / 2)) --step
 part "with a code cache that is always full" $((seconds / 2)) --knobs hot=0x20000,cold=0x20000
 part "with blocks of one instruction" $((seconds / 2)) --knobs insns=1 --sequences 60
 part "with blocks invalidated at random" $((seconds / 2)) --knobs kill=8,seed=$((seed & 0xffffff)) --sequences 60
+part "through the software TLB" $((seconds / 2)) --knobs soft=1000 --world user --random 10
 part "with signals at every host instruction" "$seconds" --knobs storm=24,from=0x81000000,to=0x81100000,seed=$((seed & 0xffffff)) --cases 2000
 exit 0

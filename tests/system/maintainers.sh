@@ -44,6 +44,10 @@ for paging in auto writeprotect intercept; do
 	machine "$paging, 2 vCPUs" "" 1000 --paging $paging --cpus 2
 done
 
+# User code goes through the software TLB wherever it can.
+machine "software TLB" soft=40,check=1 600
+machine "software TLB, intercept, 2 vCPUs" soft=1000 400 --paging intercept --cpus 2
+
 for words in "--accel translate --paging kvm" "--accel translate --paging fast"; do
 	# shellcheck disable=SC2086
 	out=$("$PENUMBRA" run $words --kernel "$vmlinuz" 2>&1)

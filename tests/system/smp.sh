@@ -61,6 +61,7 @@ machine 2 2 20000 "" "hot=0x180000,cold=0x180000"
 machine 2 2 20000 "" "no_membarrier=1"
 machine 2 1 10000 "" "no_numbers=1"
 machine 2 1 200000 "" "unmapped=0x123456789000"
+machine 2 1 20000 "" "soft=100000000"
 PENUMBRA_TEST_KNOBS=smp=1 guest_run one "$quiet penumbra.exec=nproc" --timeout 60
 guest_has "one vCPU as one of several" '^1$'
 guest_clean "one vCPU as one of several: a clean log"

@@ -28,6 +28,13 @@ done
 PENUMBRA_TEST_KNOBS=contrary=3 tlb_run "2 processors, auto changes its mind" "seed=$seed steps=4096 cpus=2" --cpus 2 --accel translate
 PENUMBRA_TEST_KNOBS=vmas=24 tlb_run "2 processors, 24 mappings" "seed=$seed steps=4096 cpus=2" --cpus 2 --accel translate
 PENUMBRA_TEST_KNOBS=carriers=6 tlb_run "2 processors, 2 carriers for 4 roots" "seed=$seed steps=4096 cpus=2" --cpus 2 --accel translate
+# User code goes through the software TLB; a page is mapped after so many accesses.
+for paging in flush intercept auto; do
+	PENUMBRA_TEST_KNOBS=soft=3,check=1 tlb_run "software TLB, $paging" "seed=$seed steps=8000" --accel translate --paging $paging
+done
+PENUMBRA_TEST_KNOBS=soft=1000,vmas=24,check=1 tlb_run "software TLB, 24 mappings" "seed=$seed steps=4096" --accel translate
+PENUMBRA_TEST_KNOBS=soft=1000,carriers=6,smp=1 tlb_run "software TLB, 2 carriers for 4 roots" "seed=$seed steps=4096" --accel translate
+PENUMBRA_TEST_KNOBS=soft=1000 tlb_run "software TLB, 2 processors" "seed=$seed steps=4096 cpus=2" --cpus 2 --accel translate
 # A disk writes tables while the guest keeps interrupts off.
 truncate -s 4096 "$tmp/disk"
 for paging in lazy intercept auto; do
@@ -74,6 +81,12 @@ plant "INVLPG is missed" lazy $mmu '/^void mmu_invlpg/,/^}/s/space_invalidate(c,
 plant "a #PF invalidates nothing" lazy $mmu '/^void mmu_page_fault/,/^}/s/space_invalidate(c, va);//'
 plant "a flush of everything is missed" lazy $mmu 's/	space_flush_all(c);//'
 plant "the dirty bit is not set" lazy $walk 's/ | (i == n - 1 \&\& (access \& PF_W) ? PTE_D : 0)//'
+plant "a flush spares the software TLB" lazy $compare '/^void space_flush_user/,/^}/s/soft_flush();//' soft=1000
+plant "a flush spares the software TLB, and the invariant is checked" lazy $compare '/^void space_flush_user/,/^}/s/soft_flush();//' soft=1000,check=1
+plant "INVLPG spares the software TLB" lazy $compare '/^void space_invalidate/,/^}/s/soft_invalidate(va);//' soft=1000
+plant "a carrier keeps the software TLB of the root that it had" lazy $compare '/^void space_recycle/,/^}/s/soft_flush();//' soft=1000,carriers=6
+plant "the software TLB lets read-only pages be written" lazy src/shadow/soft.c 's/write ? frame | SOFT_WRITE : frame, left/write ? frame | SOFT_WRITE : SOFT_WRITE | frame, left/' soft=1000
+plant "the software TLB takes any age" lazy src/monitor/entry.S 's/or	%gs:CARRIER_DISP + SG_SOFT, %rax/or	$1, %rax/' soft=1000
 plant "no-execute is ignored after a change" lazy src/shadow/internal.h 's/PTE_U | PTE_NX | PTE_ADDR/PTE_U | PTE_ADDR/'
 plant "the user bit of an upper level is ignored" lazy $walk 's/w->user &= !!(e & PTE_U);/w->user = e \& PTE_U;/'
 plant "PCIDs are confused" lazy $mmu 's/flush || s->pcid != pcid/flush/'
