@@ -65,6 +65,16 @@ guest() { # name expected command
 	[[ $got == $2 ]]
 	result $? "$1" "$got"
 }
+# The login does not wait for the server: it is there when its first line comes.
+banner() {
+	local line
+	exec 9<>"/dev/tcp/127.0.0.1/$port" && read -r -t 30 line <&9 && [[ $line == SSH-* ]]
+}
+for ((i = 0; i < 300; i++)); do
+	(banner) 2>/dev/null && break
+	kill -0 $pid 2>/dev/null || break
+	sleep 0.2
+done
 guest "a secure shell" root "id -un"
 guest "the root file system is the disk" "/dev/vda1 ext4 rw*" "findmnt -rno SOURCE,FSTYPE,OPTIONS /"
 guest "nothing failed" "" "systemctl --failed --no-legend"
