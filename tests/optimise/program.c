@@ -124,21 +124,98 @@ static void alu_imm(struct gen *g, int w, int op, int r, s32 imm)
 		e32(&g->e, (u32)imm);
 }
 
-/* A pointer to the frame, and a store through it: an alias of a slot. */
+/* op [the frame's word + off], r, by either base. */
+static void modrm_word(struct gen *g, int w, int op, int r, int off)
+{
+	if (w || r >= 8)
+		e_rex(&g->e, w, r, 0, 0);
+	if (op > 0xff)
+		e8(&g->e, 0x0f);
+	e8(&g->e, (u8)op);
+	if (g->frame && rnd(g, 2)) {
+		e8(&g->e, (u8)(0x45 | (r & 7) << 3));
+		e8(&g->e, (u8)(-72 + off));
+	} else {
+		e8(&g->e, (u8)(0x44 | (r & 7) << 3));
+		e8(&g->e, 0x24);
+		e8(&g->e, (u8)(off + g->pushed));
+	}
+}
+
+/* A pointer to the frame, and a store through it: an alias of a slot, which may be known before and read behind it. */
 static void alias(struct gen *g)
 {
-	int p = reg(g), v = reg(g);
+	int p = reg(g), v = reg(g), at = (int)rnd(g, 8) * 8;
 
-	modrm_slot(g, 1, 0x8d, p);
-	if (rnd(g, 2)) {
-		/* lea p, [p + 0] with a scale: not a known distance any more */
-		alu_imm(g, 1, 1, p, 0);
+	if (rnd(g, 2))
+		modrm_word(g, 1, 0x8b, v, at);
+	if (rnd(g, 6) == 0) { /* stosq, stosb */
+		modrm_word(g, 1, 0x8d, RDI, at);
+		if (rnd(g, 2))
+			e8(&g->e, 0x48), e8(&g->e, 0xab);
+		else
+			e8(&g->e, 0xaa);
+	} else {
+		modrm_word(g, 1, 0x8d, p, at + (at && !rnd(g, 4) ? -4 : 0));
+		if (rnd(g, 2)) {
+			/* or p, 0: not a known distance any more */
+			alu_imm(g, 1, 1, p, 0);
+		}
+		if (p == R12 || p == R13)
+			return;
+		e_rex(&g->e, (int)rnd(g, 2), v, 0, p);
+		e8(&g->e, rnd(g, 2) ? 0x89 : 0x01);
+		e8(&g->e, (u8)((v & 7) << 3 | (p & 7)));
 	}
-	if (p == RSP || p == RBP || p == R12 || p == R13)
-		return;
-	e_rex(&g->e, 1, v, 0, p);
-	e8(&g->e, rnd(g, 2) ? 0x89 : 0x01);
-	e8(&g->e, (u8)((v & 7) << 3 | (p & 7)));
+	if (rnd(g, 2))
+		modrm_word(g, (int)rnd(g, 2), 0x8b, reg(g), at);
+}
+
+/* A store of 1 to 16 bytes that covers a part of the word, or reaches into it from a neighbour. */
+static void part_store(struct gen *g, int at)
+{
+	static const u8 sizes[] = { 1, 1, 2, 2, 4, 4, 8, 16, 0 };
+	int size = sizes[rnd(g, 9)], off = at - size + 1 + (int)rnd(g, (u32)size + 7), r = (int)rnd(g, 4);
+
+	off = off < 0 ? 0 : off > 56 ? 56 : off;
+	if (size == 2)
+		e8(&g->e, 0x66);
+	switch (size) {
+	case 0: e8(&g->e, 0xf0); modrm_word(g, 1, 0x1c1, reg(g), at); break; /* lock xadd [m], r */
+	case 16: modrm_word(g, 0, 0x111, 1, off); break;                  /* movups [m], xmm1 */
+	case 1:
+		switch (rnd(g, 4)) {
+		case 0: modrm_word(g, 0, 0xc6, 0, off); e8(&g->e, (u8)rnd(g, 256)); break; /* mov byte [m], imm */
+		case 1: modrm_word(g, 0, 0xfe, (int)rnd(g, 2), off); break;         /* inc, dec byte [m] */
+		case 2: modrm_word(g, 0, 0x190 + (int)rnd(g, 16), 0, off); break;   /* setcc [m] */
+		default: modrm_word(g, 0, 0x88, r, off); break;                     /* mov [m], al, cl, dl, bl */
+		}
+		break;
+	default:
+		r = reg(g);
+		modrm_word(g, size == 8, rnd(g, 3) ? 0x89 : 0x01 + 8 * (int)rnd(g, 7), r, off); /* mov, add ... xor [m], r */
+	}
+}
+
+/* A word of the frame that is known when a part of it changes, at once or behind a branch, and is read again. */
+static void overlap(struct gen *g)
+{
+	int at = (int)rnd(g, 8) * 8, w = (int)rnd(g, 2), r = reg(g);
+	u8 *over = NULL;
+
+	modrm_word(g, w, rnd(g, 2) ? 0x8b : 0x89, r, at);
+	if (rnd(g, 2))
+		modrm_reg(g, w, 0x31, reg(g), r);
+	if (rnd(g, 2)) {
+		modrm_reg(g, 1, 0x85, r, r);
+		over = e_jcc(&g->e, (int)rnd(g, 16), g->e.p + 6);
+	}
+	part_store(g, at);
+	if (over)
+		e_patch(over, g->e.p);
+	modrm_word(g, (int)rnd(g, 2), 0x8b, reg(g), at);
+	if (rnd(g, 2))
+		modrm_word(g, w, 0x03 + 8 * (int)rnd(g, 7), reg(g), at + (rnd(g, 4) ? 0 : 4));
 }
 
 static void shifts(struct gen *g)
@@ -270,7 +347,7 @@ static void return_elsewhere(struct gen *g)
 #define ROUNDS 3
 #define TO_RETURN 112 /* from RSP to the return address, in the body of each function */
 
-/* test r, 1; jnz over; add dword or qword [rsp + d], 4 */
+/* test r, 1; jnz over; add byte, word, dword or qword [rsp + d], 4 */
 static void return_moved(struct gen *g, s32 d)
 {
 	struct emit *e = &g->e;
@@ -279,9 +356,13 @@ static void return_moved(struct gen *g, s32 d)
 
 	e_rex(e, 1, 0, 0, r); e8(e, 0xf7); e8(e, (u8)(0xc0 | (r & 7))); e32(e, 1);
 	over = e_jcc(e, 5, e->p + 6);
-	if (rnd(g, 2))
-		e8(e, 0x48);
-	e8(e, 0x83); e8(e, 0x84); e8(e, 0x24); e32(e, (u32)d); e8(e, 4);
+	switch (rnd(g, 4)) {
+	case 0: e8(e, 0x48); e8(e, 0x83); break;
+	case 1: e8(e, 0x83); break;
+	case 2: e8(e, 0x66); e8(e, 0x83); break;
+	default: e8(e, 0x80); break; /* without the carry: where that leads astray the program is not used */
+	}
+	e8(e, 0x84); e8(e, 0x24); e32(e, (u32)d); e8(e, 4);
 	e_patch(over, e->p);
 }
 
@@ -298,9 +379,22 @@ static void meddler(struct gen *g)
 /* In a function's body, outside of loops: its return address changes long before it returns. */
 static void meddle(struct gen *g)
 {
-	if (rnd(g, 2)) {
+	int p = RSI;
+
+	switch (rnd(g, 3)) {
+	case 0:
 		return_moved(g, TO_RETURN);
 		return;
+	case 1: /* a pointer that lies in the frame and changes there in part: to the return address */
+		e_lea_bd(&g->e, p, RSP, TO_RETURN - 8);
+		modrm_word(g, 1, 0x89, p, 16);
+		modrm_word(g, 0, 0x80, 0, 16); /* add byte [m], 8 */
+		e8(&g->e, 8);
+		modrm_word(g, 1, 0x8b, p, 16);
+		e_bytes(&g->e, (const u8 *)"\x83\x06\x04", 3); /* add dword [rsi], 4 */
+		return;
+	default:
+		break;
 	}
 	e8(&g->e, 0xe8);
 	e32(&g->e, (u32)(g->meddler - (g->e.p + 4)));
@@ -407,7 +501,7 @@ static void body(struct gen *g, int n)
 	for (int i = 0; i < n; i++) {
 		int w = (int)rnd(g, 2), r = reg(g);
 
-		switch (rnd(g, 25)) {
+		switch (rnd(g, 28)) {
 		case 0: case 1: case 2: operand(g, w, loads[rnd(g, 10)], r, false); break;
 		case 3: case 4: case 5: operand(g, w, stores[rnd(g, 8)], r, true); break;
 		case 6: modrm_slot(g, w, 0x8b, r); break;
@@ -430,6 +524,7 @@ static void body(struct gen *g, int n)
 			break;
 		case 22: modrm_reg(g, w, 0x31, r, r); break;
 		case 23: choice(g); break;
+		case 24: case 25: case 26: overlap(g); break;
 		default: modrm_reg(g, w, 0x01 + 8 * (int)rnd(g, 8), r, reg(g)); break;
 		}
 	}
