@@ -61,8 +61,8 @@ static void command_of(const struct translation_bench *b, const struct bench_pro
 		       const char **argv)
 {
 	const char *const before[WAY_COUNT][WORDS_BEFORE] = {
-		[WAY_TIER1] = { b->self, "exec", "--tier=1", "--" },
-		[WAY_TIER2] = { b->self, "exec", "--tier=2", "--" },
+		[WAY_TIER1] = { b->self, "exec", "--tier=1", "--translation-cache=off", "--" },
+		[WAY_TIER2] = { b->self, "exec", "--tier=2", "--translation-cache=off", "--" },
 		[WAY_VALGRIND] = { "valgrind", "--tool=none", "-q", "--trace-children=yes" },
 		[WAY_QEMU] = { "qemu-x86_64" },
 	};
