@@ -15,6 +15,9 @@
 #include "shadow/shadow.h"
 
 #define APART_MOST 4096 /* look-ups without home until that moves */
+/* Pages that are not global, up to which each change of PCID looks at all of them.  A kernel with page table isolation has
+ * thousands: there what one PCID may hold stale lasts into the next. */
+#define FEW 256
 
 static bool at_home(const struct cpu *c)
 {
@@ -50,15 +53,20 @@ static void judge(struct cpu *c)
 
 void home_loaded(struct cpu *c, bool flush)
 {
-	u64 root = c->cr3 & PTE_ADDR;
+	u64 root = c->cr3 & PTE_ADDR, pcid = c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
 
 	judge(c);
 	if (!VCPU->apart) {
+		/* What one PCID holds says nothing of another's. */
+		bool other = pcid != VCPU->home_pcid && SH->local_kexec <= FEW;
+
 		VCPU->apart_turns = 0;
-		kernel_local_code_check(c, flush || SH->home_stale ? KEXEC_LOCAL : KEXEC_LOW);
+		VCPU->home_pcid = pcid;
+		kernel_local_code_check(c, flush || other || SH->home_stale ? KEXEC_LOCAL : KEXEC_LOW);
 		SH->home_stale = false;
 		return;
 	}
+	root |= pcid;
 	if (!flush && SH->apart_root == root)
 		return;
 	kernel_local_code_check(c, KEXEC_APART);

@@ -115,7 +115,7 @@ struct shared {
 	u32 local_kexec;        /* ... and those in the upper one that are not global */
 	struct { u64 va, pa; u32 next; bool local, giant, user, kernel, apart; } kexec[MAX_KEXEC];
 	u64 home[256];          /* see home.c: upper half of the root that the kernel's translations belong to */
-	u64 apart_root;         /* the last other root against which what is `apart` was looked at; 0: to be looked at again */
+	u64 apart_root;         /* the last other root and PCID against which what is `apart` was looked at; 0: to be looked at again */
 	_Atomic u32 home_number;/* bumped when `home` changes */
 	bool home_stale;        /* an invalidation elsewhere may concern it */
 	u32 giant_kexec;        /* of these on a page of 1 GiB */
@@ -161,6 +161,7 @@ struct vcpu {
 	struct lateness late;
 	bool apart;             /* see home.c */
 	u32 home_seen, apart_turns;
+	u64 home_pcid;          /* the last one with home's upper half */
 	u64 retired;            /* when carriers of roots that are gone were last looked for, ns */
 	u32 poll_ns, poll_pause;/* see carrier_idle(): how long, and idle times until it may again */
 	u64 eager[256];         /* roots whose user memory the kernel uses before user code does; by hash */
