@@ -7,7 +7,7 @@
  * translations over a #PF, and has other flaws that access.c names; kvm=1 for one that emulates kernel code without SYSCALL
  * and vector instructions; wide=0 gives no root an upper half of its own; disk=1 has a virtio disk write some entries;
  * cpus=2 has two processors take turns, and act at once where race.c says what may come of it; calls=1 has them both
- * execute pages under test in the kernel, too.  Each step's random numbers
+ * execute pages under test in the kernel, and in the upper half, too.  Each step's random numbers
  * depend on the seed and its number alone, and every EPOCH steps all begins anew: what fails can be repeated from there, with
  * steps left out.
  * Prints `TLB ok ...` and ends with status 0, or `WRONG ...`, `TLB failed seed S step N` and status 1. */

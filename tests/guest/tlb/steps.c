@@ -422,8 +422,8 @@ bool access_plan(struct access_plan *p, struct query q[2], u64 page)
 		return false;
 	}
 	what = kinds[p->a.kind].what;
-	/* See docs/shadow-paging.md: processors that differ in what the kernel executes there. */
-	if (options.cpus > 1 && !options.calls && (what & IS_EXEC) && !p->a.user)
+	/* See docs/shadow-paging.md: processors that differ in what the kernel, or anybody in its half, executes there. */
+	if (options.cpus > 1 && !options.calls && (what & IS_EXEC) && (!p->a.user || (s64)p->a.va < 0))
 		return false;
 	if (options.lenient && ambiguous(&p->a, q))
 		return false;
