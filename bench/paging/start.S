@@ -101,29 +101,13 @@ back:	mov	saved_rsp(%rip), %rsp
 	EXCEPTION_STUBS trap
 trap:	cmpl	$3, (%rsp)              /* INT3 ends user code that may not use SYSCALL */
 	je	back
-	push	%rax
-	push	%rcx
-	push	%rdx
-	push	%rsi
-	push	%rdi
-	push	%r8
-	push	%r9
-	push	%r10
-	push	%r11
+	SAVE_CALLERS
 	cld
 	mov	72(%rsp), %rdi          /* vector, error code, RIP */
 	mov	80(%rsp), %rsi
 	mov	88(%rsp), %rdx
 	call	kernel_trap
-	pop	%r11
-	pop	%r10
-	pop	%r9
-	pop	%r8
-	pop	%rdi
-	pop	%rsi
-	pop	%rdx
-	pop	%rcx
-	pop	%rax
+	RESTORE_CALLERS
 	add	$16, %rsp
 	iretq
 

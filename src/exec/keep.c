@@ -87,22 +87,6 @@ static bool sane(const struct template *t)
 	return true;
 }
 
-static bool same_bytes(const u8 *a, const u8 *b, u32 n)
-{
-	u64 x, y;
-
-	for (; n >= sizeof x; n -= (u32)sizeof x, a += sizeof x, b += sizeof x) {
-		__builtin_memcpy(&x, a, sizeof x);
-		__builtin_memcpy(&y, b, sizeof y);
-		if (x != y)
-			return false;
-	}
-	while (n--)
-		if (*a++ != *b++)
-			return false;
-	return true;
-}
-
 /* A file may end before its mapping does. */
 static bool readable(u64 address)
 {

@@ -279,27 +279,35 @@ lookup_second:
 	 * written just before.  table_open opens the monitor's memory and puts into SP_TABLE where RAM lies there; what
 	 * it does not cover goes on at the jump before the return address.  table_close notes the write for the
 	 * carriers that watch the table, and closes the monitor's memory.  Registers and flags stay. */
-	.macro	TABLE_SAVE
-	mov	%rax, %gs:SPILL_K_DISP + SP_SAVE
-	mov	%rcx, %gs:SPILL_K_DISP + SP_SAVE + 8
-	mov	%rdx, %gs:SPILL_K_DISP + SP_SAVE + 16
+	.set	spill_K, SPILL_K_DISP
+	.set	spill_U, SPILL_U_DISP
+	.macro	GATE_RESTORE world
+	mov	%gs:spill_\world + SP_SAVE, %rax
+	mov	%gs:spill_\world + SP_SAVE + 8, %rcx
+	mov	%gs:spill_\world + SP_SAVE + 16, %rdx
+	jmp	*%gs:spill_\world + SP_TABLE_RETURN
+	.endm
+	.macro	GATE_SAVE world
+	mov	%rax, %gs:spill_\world + SP_SAVE
+	mov	%rcx, %gs:spill_\world + SP_SAVE + 8
+	mov	%rdx, %gs:spill_\world + SP_SAVE + 16
+	.endm
+	.macro	GATE_SAVE_FLAGS world
 	lahf
 	seto	%al
-	mov	%rax, %gs:SPILL_K_DISP + SP_TABLE_FLAGS
+	mov	%rax, %gs:spill_\world + SP_TABLE_FLAGS
 	.endm
-	.macro	TABLE_RETURN
-	mov	%gs:SPILL_K_DISP + SP_TABLE_FLAGS, %rax
+	.macro	GATE_RETURN world
+	mov	%gs:spill_\world + SP_TABLE_FLAGS, %rax
 	add	$0x7f, %al	/* overflows where OF is set */
 	sahf
-	mov	%gs:SPILL_K_DISP + SP_SAVE, %rax
-	mov	%gs:SPILL_K_DISP + SP_SAVE + 8, %rcx
-	mov	%gs:SPILL_K_DISP + SP_SAVE + 16, %rdx
-	jmp	*%gs:SPILL_K_DISP + SP_TABLE_RETURN
+	GATE_RESTORE \world
 	.endm
 
 	.globl	table_open, rdpkru_table, wrpkru_table_open
 table_open:
-	TABLE_SAVE
+	GATE_SAVE K
+	GATE_SAVE_FLAGS K
 	mov	%r8, %gs:SPILL_K_DISP + SP_TABLE_R8
 	xor	%eax, %eax
 	xor	%ecx, %ecx
@@ -328,14 +336,15 @@ wrpkru_table_open:
 	movabs	$(FOLD_OFF + RAM_DISP), %rax
 	add	%rcx, %rax
 	mov	%rax, %gs:SPILL_K_DISP + SP_TABLE
-	TABLE_RETURN
+	GATE_RETURN K
 4:	movl	$0, %gs:VCPU_DISP + VCPU_LOG + TL_GATE
 	subq	$5, %gs:SPILL_K_DISP + SP_TABLE_RETURN
-	TABLE_RETURN
+	GATE_RETURN K
 
 	.globl	table_close, wrpkru_table_close
 table_close:
-	TABLE_SAVE
+	GATE_SAVE K
+	GATE_SAVE_FLAGS K
 	mov	%gs:CARRIER_DISP + SG_OFFSET, %rcx
 	mov	%rcx, %rdx
 	shr	$12, %rdx
@@ -354,29 +363,16 @@ table_close:
 	xor	%edx, %edx
 wrpkru_table_close:
 	wrpkru
-	TABLE_RETURN
+	GATE_RETURN K
 
 	/* An access of user code through the software TLB (translate/soft.c): guest address in SP_TABLE, SP_SOFT_LAST, and
 	 * where to go on in SP_TABLE_RETURN, all written just before.  soft_read and soft_write open the monitor's memory and
 	 * put into SP_TABLE where the operand lies in RAM; an access that the TLB does not know goes on at the jump before
 	 * the return address, one that is to be made as it stands at the jump before that.  soft_close closes the monitor's
 	 * memory.  Registers and flags stay. */
-	.macro	SOFT_RETURN
-	mov	%gs:SPILL_U_DISP + SP_TABLE_FLAGS, %rax
-	add	$0x7f, %al	/* overflows where OF is set */
-	sahf
-	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
-	mov	%gs:SPILL_U_DISP + SP_SAVE + 8, %rcx
-	mov	%gs:SPILL_U_DISP + SP_SAVE + 16, %rdx
-	jmp	*%gs:SPILL_U_DISP + SP_TABLE_RETURN
-	.endm
 	.macro	SOFT_OPEN how
-	mov	%rax, %gs:SPILL_U_DISP + SP_SAVE
-	mov	%rcx, %gs:SPILL_U_DISP + SP_SAVE + 8
-	mov	%rdx, %gs:SPILL_U_DISP + SP_SAVE + 16
-	lahf
-	seto	%al
-	mov	%rax, %gs:SPILL_U_DISP + SP_TABLE_FLAGS
+	GATE_SAVE U
+	GATE_SAVE_FLAGS U
 	xor	%eax, %eax
 	xor	%ecx, %ecx
 	xor	%edx, %edx
@@ -415,7 +411,7 @@ wrpkru_soft_\how:
 	movabs	$(FOLD_OFF + RAM_DISP), %rcx
 	add	%rcx, %rax
 	mov	%rax, %gs:SPILL_U_DISP + SP_TABLE
-	SOFT_RETURN
+	GATE_RETURN U
 	.endm
 
 	.globl	soft_read, soft_write, soft_close
@@ -433,11 +429,9 @@ pkru_soft = . - 4
 	xor	%edx, %edx
 wrpkru_soft:
 	wrpkru
-	SOFT_RETURN
+	GATE_RETURN U
 soft_close:
-	mov	%rax, %gs:SPILL_U_DISP + SP_SAVE
-	mov	%rcx, %gs:SPILL_U_DISP + SP_SAVE + 8
-	mov	%rdx, %gs:SPILL_U_DISP + SP_SAVE + 16
+	GATE_SAVE U
 	movl	$0, %gs:VCPU_DISP + VCPU_LOG + TL_GATE
 	.globl	pkru_soft_close, wrpkru_soft_close
 	mov	$0x55, %eax
@@ -446,10 +440,7 @@ pkru_soft_close = . - 4
 	mov	$0, %edx
 wrpkru_soft_close:
 	wrpkru
-	mov	%gs:SPILL_U_DISP + SP_SAVE, %rax
-	mov	%gs:SPILL_U_DISP + SP_SAVE + 8, %rcx
-	mov	%gs:SPILL_U_DISP + SP_SAVE + 16, %rdx
-	jmp	*%gs:SPILL_U_DISP + SP_TABLE_RETURN
+	GATE_RESTORE U
 gates_end:
 
 	.globl	run_loop_fresh

@@ -62,22 +62,6 @@ static void dormant_remove(struct cache *k, const struct block *b)
 	*link = b->hash_next;
 }
 
-static bool same_bytes(const u8 *a, const u8 *b, u32 n)
-{
-	u64 x, y;
-
-	for (; n >= sizeof x; n -= (u32)sizeof x, a += sizeof x, b += sizeof x) {
-		__builtin_memcpy(&x, a, sizeof x);
-		__builtin_memcpy(&y, b, sizeof y);
-		if (x != y)
-			return false;
-	}
-	while (n--)
-		if (*a++ != *b++)
-			return false;
-	return true;
-}
-
 /* Whether the block, dormant, may stand for the code at `pc`, whose bytes are at `bytes` (T1 to T3). */
 static bool fits(const struct cache *k, const struct block *b, const struct translate_request *r, u64 pc, const u8 *bytes)
 {

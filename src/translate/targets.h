@@ -43,4 +43,21 @@ const u8 *env_find(struct tx *t, u64 pc);
 /* The block is ready, and nothing has been linked to or from it yet. */
 void env_keep(const struct tx *t);
 
+/* Of guest code: seldom more than some dozen, and seldom different. */
+static inline bool same_bytes(const u8 *a, const u8 *b, u32 n)
+{
+	u64 x, y;
+
+	for (; n >= sizeof x; n -= (u32)sizeof x, a += sizeof x, b += sizeof x) {
+		__builtin_memcpy(&x, a, sizeof x);
+		__builtin_memcpy(&y, b, sizeof y);
+		if (x != y)
+			return false;
+	}
+	while (n--)
+		if (*a++ != *b++)
+			return false;
+	return true;
+}
+
 #endif

@@ -42,12 +42,9 @@ static void modrm_reg(struct gen *g, int w, int op, int r, int rm)
 	e8(&g->e, (u8)(0xc0 | (r & 7) << 3 | (rm & 7)));
 }
 
-/* A stack slot of the frame: 8 of them, of which some overlap in halves. */
-static void modrm_slot(struct gen *g, int w, int op, int r)
+/* The frame's memory at that offset, by RBP or by RSP. */
+static void modrm_frame(struct gen *g, int w, int op, int r, bool bp, int at)
 {
-	int slot = (int)rnd(g, 8) * 8 + (rnd(g, 4) == 0 ? 4 : 0);
-	bool bp = g->frame && rnd(g, 4);
-
 	if (w || r >= 8)
 		e_rex(&g->e, w, r, 0, 0);
 	if (op > 0xff)
@@ -55,12 +52,20 @@ static void modrm_slot(struct gen *g, int w, int op, int r)
 	e8(&g->e, (u8)op);
 	if (bp) {
 		e8(&g->e, (u8)(0x45 | (r & 7) << 3));
-		e8(&g->e, (u8)(-72 + slot));
+		e8(&g->e, (u8)(-72 + at));
 	} else {
 		e8(&g->e, (u8)(0x44 | (r & 7) << 3));
 		e8(&g->e, 0x24);
-		e8(&g->e, (u8)(slot + g->pushed));
+		e8(&g->e, (u8)(at + g->pushed));
 	}
+}
+
+/* A stack slot of the frame: 8 of them, of which some overlap in halves. */
+static void modrm_slot(struct gen *g, int w, int op, int r)
+{
+	int slot = (int)rnd(g, 8) * 8 + (rnd(g, 4) == 0 ? 4 : 0);
+
+	modrm_frame(g, w, op, r, g->frame && rnd(g, 4), slot);
 }
 
 /* [rbx + disp] or [rbx + index * scale + disp], the index bounded before. */
@@ -127,19 +132,7 @@ static void alu_imm(struct gen *g, int w, int op, int r, s32 imm)
 /* op [the frame's word + off], r, by either base. */
 static void modrm_word(struct gen *g, int w, int op, int r, int off)
 {
-	if (w || r >= 8)
-		e_rex(&g->e, w, r, 0, 0);
-	if (op > 0xff)
-		e8(&g->e, 0x0f);
-	e8(&g->e, (u8)op);
-	if (g->frame && rnd(g, 2)) {
-		e8(&g->e, (u8)(0x45 | (r & 7) << 3));
-		e8(&g->e, (u8)(-72 + off));
-	} else {
-		e8(&g->e, (u8)(0x44 | (r & 7) << 3));
-		e8(&g->e, 0x24);
-		e8(&g->e, (u8)(off + g->pushed));
-	}
+	modrm_frame(g, w, op, r, g->frame && rnd(g, 2), off);
 }
 
 /* A pointer to the frame, and a store through it: an alias of a slot, which may be known before and read behind it. */

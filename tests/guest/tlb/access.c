@@ -366,14 +366,14 @@ bool access_severs_itself(const struct access *a, const struct query *q, int par
 	return false;
 }
 
-void trap_print(void)
+void trap_print(const u64 *t)
 {
 	text(": vector ");
-	number(trapped[0]);
+	number(t[0]);
 	text(" error ");
-	number(trapped[1]);
+	number(t[1]);
 	text(" address ");
-	number(trapped[2]);
+	number(t[2]);
 }
 
 static void complain(const struct trial *t)
@@ -384,7 +384,7 @@ static void complain(const struct trial *t)
 		text(": result ");
 		number(t->value);
 	} else {
-		trap_print();
+		trap_print(trapped);
 	}
 	text("; allowed:\n");
 	for (u32 part = 0; part < t->parts; part++)

@@ -90,7 +90,7 @@ bool access_conclude(int processor, const struct query *q, int n);
 void access_invalidated(int processor);
 void access_print(const struct access *a);
 /* The exception that the last access ended with: vector, error code, CR2. */
-void trap_print(void);
+void trap_print(const u64 *t);
 /* Compares all entries with the model's.  Bits that the n questions allow may have been set.  False: printed. */
 bool tables_check(const struct query *q, int n);
 u64 table_word(int frame, int slot);

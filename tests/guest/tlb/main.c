@@ -117,18 +117,11 @@ static void print_end(bool good)
 _Noreturn void tlb_panic(void)
 {
 	for (u32 n = 0; n < PROCESSORS; n++) {
-		const u64 *t = processors[n].trapped;
-
 		text("PANIC processor ");
 		decimal(n);
-		text(" vector ");
-		number(t[0]);
-		text(" error ");
-		number(t[1]);
-		text(" address ");
-		number(t[2]);
+		trap_print(processors[n].trapped);
 		text(" rip ");
-		number(t[3]);
+		number(processors[n].trapped[3]);
 		text("\n");
 	}
 	print_end(false);

@@ -187,26 +187,10 @@ trap:	push	%rax
 	/* The interrupt by which one processor asks the other for something, also within an access. */
 	.globl	message_entry
 message_entry:
-	push	%rax
-	push	%rcx
-	push	%rdx
-	push	%rsi
-	push	%rdi
-	push	%r8
-	push	%r9
-	push	%r10
-	push	%r11
+	SAVE_CALLERS
 	cld
 	call	other_interrupted
-	pop	%r11
-	pop	%r10
-	pop	%r9
-	pop	%r8
-	pop	%rdi
-	pop	%rsi
-	pop	%rdx
-	pop	%rcx
-	pop	%rax
+	RESTORE_CALLERS
 	iretq
 
 	/* ---- the accesses: RDI address, RSI operand, RDX what CMPXCHG expects; result in RAX, its upper half in

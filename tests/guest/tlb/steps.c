@@ -213,7 +213,7 @@ bool write_wrong(const struct table_write *w)
 {
 	text("WRONG write ");
 	access_print(&w->a);
-	trap_print();
+	trap_print(trapped);
 	text("\n");
 	return false;
 }
