@@ -14,7 +14,6 @@
 #include "monitor/state.h"
 #include "x86/emit.h"
 
-#define DEAD_JUMP 5
 
 /* Where the arrays lie in the shared memory, and how many elements they have room for. */
 static const struct { u64 at; u32 size, room; } arrays[] = {
@@ -103,7 +102,7 @@ static void settle_block(struct image *im, struct block *b)
 		unlink_block(im, b);
 	memcpy(b->entry, hot, sizeof b->entry);
 	hot[0] = 0xe9;
-	put32(hot + 1, b->cold - (b->host + DEAD_JUMP));
+	put32(hot + 1, b->cold - (b->host + ENTRY_JUMP));
 	e_store_gs_imm32(&e, (b->mode & TM_USER ? SPILL_U_DISP : SPILL_K_DISP) + SP_EXIT, b->exits);
 	for (u32 i = b->exits; i < b->exits + b->n_exits; i++) {
 		im->exits[i].incoming = 0;
