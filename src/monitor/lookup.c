@@ -109,7 +109,7 @@ void lookup_enter(u64 target, const struct block *b)
 	}
 }
 
-/* Entry n of ULOOKUP, of the second table behind it, or of UGUARDED, of which most carriers never touch a page. */
+/* Entry n of ULOOKUP, of the second table behind it, or of UGUARDED.  What is clear is left alone: its page is the zygote's. */
 static void lookup_clear(u32 n)
 {
 	if (n >= GUARDED_FILLED) {
@@ -118,8 +118,9 @@ static void lookup_clear(u32 n)
 		return;
 	}
 	if (n < BIT(ULOOKUP_BITS)) {
-		ULOOKUP[n] = (u64)lookup_miss_user;
-	} else {
+		if (ULOOKUP[n] != (u64)lookup_miss_user)
+			ULOOKUP[n] = (u64)lookup_miss_user;
+	} else if (USECOND[n - BIT(ULOOKUP_BITS)].host != (u64)lookup_miss_user) {
 		USECOND[n - BIT(ULOOKUP_BITS)] = (struct second_target){ 0, (u64)lookup_miss_user };
 	}
 }
